@@ -1,0 +1,20 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later
+ *
+ * Encode and decode Frames: capped allocator, size limits, unknown fields and invalid UTF-8 refused,
+ * fixed-size fields checked. The only file that calls protobuf-c.
+ */
+#ifndef NOF1_CORE_FRAME_H
+#define NOF1_CORE_FRAME_H
+
+#include <nof1/slice.h>
+#include <proto/nof1.pb-c.h>
+
+#define NOF1_FRAME_MAX (64u << 20)
+
+/* Decode into `arena`. Errors: NOF1_E_DECODE. */
+nof1_rc nof1_frame_read(const Nof1__V1__Frame **out, struct nof1_arena *arena,
+                        struct nof1_slice bytes, struct nof1_error *error);
+nof1_rc nof1_frame_write(struct nof1_slice *out, struct nof1_arena *arena,
+                         const Nof1__V1__Frame *frame);
+
+#endif

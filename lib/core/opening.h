@@ -1,0 +1,68 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later
+ *
+ * Round 0, which belongs to the framework: the layout of its counts, derived from plan, charter and
+ * model only, so that every site and the coordinator name the same elements.
+ *
+ * [0] 1 per site; [1] trials used; [2] patients used; [3] trials left out; then per group: patients,
+ * trials, sites; per roster block: patients; per sparse outcome element of round 1: sites feeding
+ * it; per atom known to every site (docs/protocol.md, difference rule): patients and sites used,
+ * patients and sites not used.
+ * Every later round starts with the check elements [0] 1 per site and [1] trials used; the
+ * analysis' elements follow.
+ */
+#ifndef NOF1_CORE_OPENING_H
+#define NOF1_CORE_OPENING_H
+
+#include <nof1/analysis.h>
+
+#define NOF1_CHECK_ELEMENTS 2
+
+struct nof1_opening {
+    size_t elements;
+    size_t group_patients, group_trials, group_sites; /* first index of each run of model->groups */
+    size_t block_patients;                            /* first index; plan->blocks entries */
+    size_t sparse_sites;                              /* first index; sparse entries */
+    size_t sparse;                                    /* number of sparse elements */
+    size_t atoms;                                     /* number of atoms */
+    size_t atom_first;                                /* 4 entries an atom */
+    const char *const *name;                          /* [elements] */
+};
+
+/* atoms: number of atoms of the plan's outcome family in the public atom table (0: none split yet,
+ * then one atom "all"). */
+nof1_rc nof1_opening_layout(struct nof1_opening *out, struct nof1_arena *arena,
+                            const struct nof1_model *model, size_t atoms);
+/* Decode totals of round 0 into counts (arrays in arena). */
+nof1_rc nof1_opening_counts(struct nof1_counts *out, struct nof1_arena *arena,
+                            const struct nof1_model *model, const struct nof1_opening *opening,
+                            const double *total);
+
+/* The parsed and prepared plan: everything vault, coordinator and auditor derive from the public
+ * bytes. Both sessions start here. The census analysis (id "census") is built into core. */
+struct nof1_query {
+    struct nof1_arena *arena;
+    struct nof1_study study;
+    const struct nof1_analysis *analysis;
+    struct nof1_model *model;
+    bool census;
+    size_t sites;               /* roster */
+    const size_t *site;         /* charter indices, ascending */
+};
+/* Read plan bytes, check them against charter and census, prepare the model, recompute and compare
+ * layout names and max_rounds. Errors: NOF1_E_PLAN, NOF1_E_MODEL, NOF1_E2204, NOF1_E2404, NOF1_E2601 ... */
+nof1_rc nof1_query_new(struct nof1_query **out, const struct nof1_charter *charter,
+                       const struct nof1_census *census, struct nof1_slice plan_bytes,
+                       struct nof1_error *error);
+void nof1_query_free(struct nof1_query *query);
+/* Round a parameter to 40 significant bits, half to even. */
+double nof1_round_parameter(double value);
+/* The statistician's side: fill roster, epoch, layout, rounds, resolved form into a plan parsed from
+ * YAML, giving the canonical bytes to sign. blocks 0: all blocks. */
+nof1_rc nof1_query_complete(struct nof1_buffer *plan_bytes, const struct nof1_charter *charter,
+                            const struct nof1_census *census, const struct nof1_plan *plan,
+                            int64_t now, struct nof1_error *error);
+/* Canonical bytes of the census plan of an epoch: derivable by everybody, needs no signature. */
+nof1_rc nof1_census_plan(struct nof1_buffer *plan_bytes, const struct nof1_charter *charter,
+                         uint32_t epoch);
+
+#endif

@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later
+ *
+ * The site's session: every check of docs/protocol.md in its order, masked rounds, attestation. Runs
+ * in the vault. Trusts nobody: everything it acts on is signed under a key the charter pins or
+ * recomputed. A refusal sends no statistic byte.
+ */
+#ifndef NOF1_CORE_SITE_H
+#define NOF1_CORE_SITE_H
+
+#include <jansson.h>
+
+#include <core/epoch.h>
+#include <core/session.h>
+#include <crypto/key.h>
+
+struct nof1_site_config {
+    const char *id;                       /* this site, as on the charter */
+    const struct nof1_charter *charter;   /* highest approved version */
+    struct nof1_slice charter_bytes;
+    struct nof1_limits policy;            /* the stricter of charter and site policy */
+    const struct nof1_key *key;           /* vault signing key */
+    const struct nof1_epoch *epoch;       /* NULL: nothing frozen yet */
+    struct nof1_slice secret;             /* 32 bytes: everything random inside contribute */
+    bool manual_approval;                 /* every plan waits for NOF1_EVENT_APPROVE */
+    bool lab;                             /* accept lab charters (nof1-lab-site only) */
+    struct nof1_entropy entropy;
+    struct nof1_store_reader store;       /* budgets, atoms, answered plans */
+};
+
+struct nof1_site;
+/* Restores budgets, atoms and known sums from the store. Borrows everything in config.
+ * Errors: NOF1_E2104 not on the charter or other key, NOF1_E_CONFIG, NOF1_E_STORE. */
+nof1_rc nof1_site_new(struct nof1_site **out, const struct nof1_site_config *config,
+                      struct nof1_error *error);
+/* Never fails for bad input: refusals and ignored frames are values. Errors: NOF1_E_NO_MEMORY,
+ * NOF1_E_CRYPTO, NOF1_E_BUG: the caller must stop the process. */
+nof1_rc nof1_site_step(struct nof1_site *site, const struct nof1_event *event,
+                       struct nof1_actions *actions);
+/* What the steward sees: queries, states, refusals with their true reason, budget. New reference. */
+json_t *nof1_site_status(const struct nof1_site *site);
+void nof1_site_free(struct nof1_site *site); /* wipes secrets */
+
+#endif
