@@ -14,6 +14,11 @@
 #include <jansson.h>
 #include <nof1/slice.h>
 
+#define NOF1_DOCUMENT_DEPTH 16u           /* containers inside each other, the outermost included */
+#define NOF1_DOCUMENT_NODES 65536u
+#define NOF1_DOCUMENT_BYTES (1u << 20)    /* of YAML */
+#define NOF1_CANONICAL_BYTES (16u << 20)  /* of canonical JSON */
+
 enum nof1_node_kind { NOF1_SCALAR, NOF1_LIST, NOF1_MAP };
 
 struct nof1_node {
@@ -41,7 +46,7 @@ nof1_rc nof1_canonical_write(struct nof1_buffer *out, const json_t *value);
 /* A new string of 16 hex digits. */
 json_t *nof1_json_double(double value);
 /* The same tree as a new json_t; scalars become strings unless they are unquoted integers, true,
- * false or null. Doubles stay text. */
+ * false or null. Doubles stay text. NULL: no memory. */
 json_t *nof1_node_json(const struct nof1_node *node);
 
 /* Children. NULL when absent. */
@@ -62,6 +67,8 @@ nof1_rc nof1_node_hex(struct nof1_slice *out, struct nof1_arena *arena,
                       const struct nof1_node *parent, const char *key, struct nof1_error *error);
 /* The value of a scalar itself. */
 nof1_rc nof1_scalar_double(double *out, const struct nof1_node *scalar, struct nof1_error *error);
+/* The known word nearest to `word` by edit distance, or NULL when none is near. */
+const char *nof1_nearest(const char *word, const char *const *known);
 /* Refuse keys that are not in the NULL-terminated list; names the nearest known key. */
 nof1_rc nof1_node_only(const struct nof1_node *map, const char *const *known,
                        struct nof1_error *error);
