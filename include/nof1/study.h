@@ -142,6 +142,8 @@ struct nof1_plan {
     int64_t not_after;              /* UTC seconds */
     size_t elements;                /* layout of round 1: names, '!'-prefixed when design */
     const char *const *element;
+    size_t atoms;                   /* difference rule: the atom keys the plan was made against; 0: */
+    const char *const *atom;        /*   one atom of everybody, only before the first release */
     uint8_t hash[32];               /* H_q, SHA-256 of the canonical bytes */
 };
 

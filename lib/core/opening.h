@@ -28,8 +28,7 @@ struct nof1_opening {
     const char *const *name;                          /* [elements] */
 };
 
-/* atoms: number of atoms of the plan's outcome family in the public atom table (0: none split yet,
- * then one atom "all"). */
+/* atoms: plan->atoms, the atom keys the plan was made against (0: one atom "all"). */
 nof1_rc nof1_opening_layout(struct nof1_opening *out, struct nof1_arena *arena,
                             const struct nof1_model *model, size_t atoms);
 /* Decode totals of round 0 into counts (arrays in arena). */
@@ -56,6 +55,8 @@ nof1_rc nof1_query_new(struct nof1_query **out, const struct nof1_charter *chart
 void nof1_query_free(struct nof1_query *query);
 /* Round a parameter to 40 significant bits, half to even. */
 double nof1_round_parameter(double value);
+/* Is `offered` a rounded parameter at most one unit of the 40th bit away from round(own)? */
+bool nof1_parameter_close(double offered, double own);
 /* The statistician's side: fill roster, epoch, layout, rounds, resolved form into a plan parsed from
  * YAML, giving the canonical bytes to sign. blocks 0: all blocks. */
 nof1_rc nof1_query_complete(struct nof1_buffer *plan_bytes, const struct nof1_charter *charter,

@@ -1,0 +1,135 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later
+ *
+ * The layout of round 0 (docs/protocol.md, "Round 0"): counts that belong to the framework, the
+ * same for every analysis. Derived from plan, charter and prepared model only, so that vaults,
+ * coordinator and auditors name the same elements. Must never look at data.
+ */
+#include <core/opening.h>
+
+#include <math.h>
+
+/* Largest count a total may show: 2^30 patients a site and far fewer than 2^20 sites. */
+#define COUNT_MAX 0x1p50
+
+static nof1_rc name_element(struct nof1_arena *arena, const char **name, size_t *at,
+                            const char *first, const char *second)
+{
+    name[*at] = nof1_arena_printf(arena, "%s%s", first, second);
+    ENSURE(name[*at] != NULL, NOF1_E_NO_MEMORY);
+    *at += 1;
+    return NOF1_OK;
+}
+
+static nof1_rc name_groups(struct nof1_arena *arena, const char **name, size_t *at,
+                           const struct nof1_model *model, const char *what)
+{
+    for (size_t g = 0; g < model->groups; g++) {
+        TRY(name_element(arena, name, at, what, model->group[g]));
+    }
+    return NOF1_OK;
+}
+
+static nof1_rc name_atoms(struct nof1_arena *arena, const char **name, size_t *at,
+                          const struct nof1_plan *plan, size_t atoms)
+{
+    static const char *const part[4] = {"atom patients used/", "atom sites used/",
+                                        "atom patients not used/", "atom sites not used/"};
+    for (size_t a = 0; a < atoms; a++) {
+        for (size_t p = 0; p < 4; p++) {
+            TRY(name_element(arena, name, at, part[p], plan->atoms > 0 ? plan->atom[a] : "all"));
+        }
+    }
+    return NOF1_OK;
+}
+
+static bool counts_sites(const struct nof1_element *element)
+{
+    return element->sparse && element->role == NOF1_OUTCOME;
+}
+
+static nof1_rc name_all(const struct nof1_opening *opening, struct nof1_arena *arena,
+                        const char **name, const struct nof1_model *model,
+                        const struct nof1_layout *layout)
+{
+    const struct nof1_plan *plan = model->study->plan;
+    const struct nof1_charter *charter = model->study->charter;
+    size_t at = 0;
+    TRY(name_element(arena, name, &at, "sites", ""));
+    TRY(name_element(arena, name, &at, "trials", ""));
+    TRY(name_element(arena, name, &at, "patients", ""));
+    TRY(name_element(arena, name, &at, "left out", ""));
+    TRY(name_groups(arena, name, &at, model, "group patients/"));
+    TRY(name_groups(arena, name, &at, model, "group trials/"));
+    TRY(name_groups(arena, name, &at, model, "group sites/"));
+    for (size_t b = 0; b < plan->blocks; b++) {
+        TRY(name_element(arena, name, &at, "block patients/", charter->block[plan->block[b]].id));
+    }
+    for (size_t e = 0; e < layout->elements; e++) {
+        if (counts_sites(&layout->element[e])) {
+            TRY(name_element(arena, name, &at, "sites feeding/", layout->element[e].name));
+        }
+    }
+    TRY(name_atoms(arena, name, &at, plan, opening->atoms));
+    ENSURE(at == opening->elements, NOF1_E_BUG);
+    return NOF1_OK;
+}
+
+nof1_rc nof1_opening_layout(struct nof1_opening *out, struct nof1_arena *arena,
+                            const struct nof1_model *model, size_t atoms)
+{
+    const struct nof1_plan *plan = model->study->plan;
+    ENSURE(plan->atoms == 0 || plan->atoms == atoms, NOF1_E_BUG);
+    struct nof1_layout layout = {0};
+    TRY(model->analysis->layout(model, 1, arena, &layout));
+    *out = (struct nof1_opening){.atoms = atoms == 0 ? 1 : atoms};
+    for (size_t e = 0; e < layout.elements; e++) {
+        out->sparse += counts_sites(&layout.element[e]) ? 1 : 0;
+    }
+    out->group_patients = 4;
+    out->group_trials = out->group_patients + model->groups;
+    out->group_sites = out->group_trials + model->groups;
+    out->block_patients = out->group_sites + model->groups;
+    out->sparse_sites = out->block_patients + plan->blocks;
+    out->atom_first = out->sparse_sites + out->sparse;
+    out->elements = out->atom_first + 4 * out->atoms;
+    const char **name = nof1_arena_alloc(arena, out->elements, sizeof *name);
+    ENSURE(name != NULL, NOF1_E_NO_MEMORY);
+    out->name = name;
+    return name_all(out, arena, name, model, &layout);
+}
+
+static nof1_rc read_count(uint64_t *out, double total)
+{
+    ENSURE(total >= 0 && total <= COUNT_MAX && floor(total) == total, NOF1_E2501);
+    *out = (uint64_t)total;
+    return NOF1_OK;
+}
+
+static nof1_rc read_run(const uint64_t **out, struct nof1_arena *arena, const double *total,
+                        size_t count)
+{
+    uint64_t *run = nof1_arena_alloc(arena, count, sizeof *run);
+    ENSURE(run != NULL, NOF1_E_NO_MEMORY);
+    for (size_t i = 0; i < count; i++) {
+        TRY(read_count(&run[i], total[i]));
+    }
+    *out = run;
+    return NOF1_OK;
+}
+
+nof1_rc nof1_opening_counts(struct nof1_counts *out, struct nof1_arena *arena,
+                            const struct nof1_model *model, const struct nof1_opening *opening,
+                            const double *total)
+{
+    for (size_t i = 0; i < opening->elements; i++) {
+        uint64_t ignored = 0;
+        TRY(read_count(&ignored, total[i]));
+    }
+    TRY(read_count(&out->sites, total[0]));
+    TRY(read_count(&out->trials, total[1]));
+    TRY(read_count(&out->patients, total[2]));
+    TRY(read_count(&out->left_out, total[3]));
+    TRY(read_run(&out->group_patients, arena, total + opening->group_patients, model->groups));
+    TRY(read_run(&out->group_trials, arena, total + opening->group_trials, model->groups));
+    return read_run(&out->group_sites, arena, total + opening->group_sites, model->groups);
+}
