@@ -1,0 +1,739 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later
+ *
+ * Makes a whole study in memory from one CSV: see pooled.h. For fixtures, so every fault aborts.
+ */
+#include <base/document.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "pooled.h"
+#include "support.h"
+
+struct table {
+    struct nof1_arena *arena;
+    size_t columns, rows;
+    char **name;
+    char **cell; /* [row * columns + column] */
+};
+
+static void fixture_fault(const char *what, const char *detail)
+{
+    fprintf(stderr, "fixture: %s: %s\n", what, detail);
+    abort();
+}
+
+static char *next_cell(char **cursor, char *end_of_cell)
+{
+    char *start = *cursor;
+    size_t length = strcspn(start, ",\n\r");
+    *end_of_cell = start[length];
+    start[length] = '\0';
+    *cursor = start + length + 1;
+    if (length >= 2 && start[0] == '"' && start[length - 1] == '"') {
+        start[length - 1] = '\0';
+        start++;
+    }
+    return start;
+}
+
+static void read_table(struct table *t, const char *csv)
+{
+    char *text = nof1_arena_text(t->arena, csv);
+    size_t lines = 1, commas = 1;
+    for (const char *c = text; *c != '\0'; c++) {
+        lines += *c == '\n';
+        commas += *c == ',';
+    }
+    t->name = nof1_arena_alloc(t->arena, commas + lines, sizeof *t->name);
+    t->cell = nof1_arena_alloc(t->arena, commas + lines, sizeof *t->cell);
+    char end = ',';
+    while (end == ',') {
+        t->name[t->columns++] = next_cell(&text, &end);
+    }
+    while (*text != '\0') {
+        for (size_t c = 0; c < t->columns; c++) {
+            t->cell[t->rows * t->columns + c] = next_cell(&text, &end);
+            if ((end == ',') != (c + 1 < t->columns)) {
+                fixture_fault("wrong number of cells", t->cell[t->rows * t->columns]);
+            }
+        }
+        t->rows++;
+        if (end == '\0') {
+            break;
+        }
+    }
+}
+
+static size_t column_of(const struct table *t, const char *name)
+{
+    for (size_t c = 0; c < t->columns; c++) {
+        if (strcmp(t->name[c], name) == 0) {
+            return c;
+        }
+    }
+    return SIZE_MAX;
+}
+
+static const char *cell(const struct table *t, size_t row, size_t column)
+{
+    return t->cell[row * t->columns + column];
+}
+
+static bool missing(const char *text)
+{
+    return text[0] == '\0' || strcmp(text, "NA") == 0;
+}
+
+static double number(const struct table *t, size_t row, size_t column)
+{
+    if (column == SIZE_MAX || missing(cell(t, row, column))) {
+        return NAN;
+    }
+    char *end;
+    double value = strtod(cell(t, row, column), &end);
+    if (*end != '\0') {
+        fixture_fault("not a number", cell(t, row, column));
+    }
+    return value;
+}
+
+static int32_t integer(const struct table *t, size_t row, size_t column)
+{
+    double value = number(t, row, column);
+    return isnan(value) ? 0 : (int32_t)value;
+}
+
+static bool is_numeric(const struct table *t, size_t column)
+{
+    for (size_t r = 0; r < t->rows; r++) {
+        char *end;
+        (void)strtod(cell(t, r, column), &end);
+        if (!missing(cell(t, r, column)) && *end != '\0') {
+            return false;
+        }
+    }
+    return true;
+}
+
+static int by_text(const void *a, const void *b)
+{
+    return strcmp(*(const char *const *)a, *(const char *const *)b);
+}
+
+/* Distinct non-missing values of a column, sorted. */
+static const char **levels_of(const struct table *t, size_t column, size_t *count)
+{
+    const char **level = nof1_arena_alloc(t->arena, t->rows + 1, sizeof *level);
+    size_t n = 0;
+    for (size_t r = 0; r < t->rows; r++) {
+        if (!missing(cell(t, r, column))) {
+            level[n++] = cell(t, r, column);
+        }
+    }
+    qsort(level, n, sizeof *level, by_text);
+    size_t unique = 0;
+    for (size_t i = 0; i < n; i++) {
+        if (unique == 0 || strcmp(level[unique - 1], level[i]) != 0) {
+            level[unique++] = level[i];
+        }
+    }
+    *count = unique;
+    return level;
+}
+
+static double level_index(const char *const *level, size_t levels, const char *text)
+{
+    for (size_t i = 0; i < levels; i++) {
+        if (strcmp(level[i], text) == 0) {
+            return (double)i;
+        }
+    }
+    return NAN;
+}
+
+static bool list_has(const struct nof1_node *list, const char *text)
+{
+    for (size_t i = 0; list != NULL && i < list->items; i++) {
+        if (strcmp(list->item[i].text, text) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static double double_or(const struct nof1_node *map, const char *key, double absent)
+{
+    const struct nof1_node *node = map == NULL ? NULL : nof1_node_get(map, key);
+    return node == NULL ? absent : strtod(node->text, NULL);
+}
+
+static const char *text_or(const struct nof1_node *map, const char *key, const char *absent)
+{
+    const struct nof1_node *node = map == NULL ? NULL : nof1_node_get(map, key);
+    return node == NULL ? absent : node->text;
+}
+
+static bool flag_or(const struct nof1_node *map, const char *key, bool absent)
+{
+    return strcmp(text_or(map, key, absent ? "true" : "false"), "true") == 0;
+}
+
+static const struct nof1_node *yaml(struct nof1_arena *arena, const char *text)
+{
+    const struct nof1_node *node = NULL;
+    struct nof1_error error = {0};
+    if (nof1_yaml_read(&node, arena, "test", nof1_slice_text(text), &error) != NOF1_OK) {
+        fixture_fault("yaml", error.message);
+    }
+    return node;
+}
+
+static const char *const own_keys[] = {"analysis", "outcome", "variance", "reference", "active",
+                                       "charter", "title", NULL};
+
+static bool is_own_key(const char *key)
+{
+    for (size_t i = 0; own_keys[i] != NULL; i++) {
+        if (strcmp(own_keys[i], key) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* The analysis' options as a map with every default filled in. */
+static const struct nof1_node *complete_options(struct nof1_arena *arena,
+                                                const struct nof1_analysis *analysis,
+                                                const struct nof1_node *given)
+{
+    size_t known = 0;
+    while (analysis->option[known].key != NULL) {
+        known++;
+    }
+    struct nof1_node *map = nof1_arena_alloc(arena, 1, sizeof *map);
+    struct nof1_node *item = nof1_arena_alloc(arena, known + 1, sizeof *item);
+    *map = (struct nof1_node){.kind = NOF1_MAP, .file = "test", .items = known, .item = item};
+    for (size_t i = 0; i < known; i++) {
+        const struct nof1_option *option = &analysis->option[i];
+        const struct nof1_node *value = nof1_node_get(given, option->key);
+        if (value == NULL) {
+            const char *text = nof1_arena_printf(arena, "value: %s", option->default_text);
+            value = nof1_node_get(yaml(arena, text), "value");
+        }
+        item[i] = *value;
+        item[i].key = option->key;
+    }
+    for (size_t i = 0; i < given->items; i++) {
+        if (!is_own_key(given->item[i].key) && nof1_node_get(map, given->item[i].key) == NULL) {
+            fixture_fault("unknown option", given->item[i].key);
+        }
+    }
+    return map;
+}
+
+struct loader {
+    struct table table;
+    struct test_study *out;
+    const struct nof1_node *plan, *charter;
+    size_t trial, patient, cycle, period, time, treatment, outcome, variance;
+    size_t covariate[32];
+};
+
+static bool is_special(const struct loader *l, size_t column)
+{
+    return column == l->trial || column == l->patient || column == l->cycle ||
+           column == l->period || column == l->time || column == l->treatment ||
+           column == l->outcome || column == l->variance;
+}
+
+static void find_columns(struct loader *l)
+{
+    const struct table *t = &l->table;
+    l->trial = column_of(t, "trial");
+    l->patient = column_of(t, "patient");
+    l->cycle = column_of(t, "cycle");
+    l->period = column_of(t, "period");
+    l->time = column_of(t, "time");
+    l->treatment = column_of(t, "treatment");
+    l->outcome = column_of(t, text_or(l->plan, "outcome", "y"));
+    const char *variance = text_or(l->plan, "variance", "");
+    l->variance = variance[0] == '\0' ? SIZE_MAX : column_of(t, variance);
+    if (l->trial == SIZE_MAX || l->outcome == SIZE_MAX) {
+        fixture_fault("no column", "trial or outcome");
+    }
+}
+
+static void column_range(const struct table *t, size_t column, double *lower, double *upper)
+{
+    *lower = INFINITY;
+    *upper = -INFINITY;
+    for (size_t r = 0; r < t->rows; r++) {
+        double value = number(t, r, column);
+        *lower = fmin(*lower, isnan(value) ? *lower : value);
+        *upper = fmax(*upper, isnan(value) ? *upper : value);
+    }
+    if (!(*lower <= *upper)) {
+        *lower = *upper = 0;
+    }
+}
+
+static void make_outcome(struct loader *l)
+{
+    struct nof1_outcome *o = nof1_arena_alloc(l->table.arena, 1, sizeof *o);
+    double lower, upper;
+    column_range(&l->table, l->outcome, &lower, &upper);
+    double range = upper - lower > 0 ? upper - lower : 1;
+    o->name = l->table.name[l->outcome];
+    o->family = o->name;
+    o->unit = "";
+    o->lower = lower - 1.5 * range;
+    o->upper = upper + 1.5 * range;
+    o->centre = double_or(l->charter, "centre", 0);
+    o->sd_within = double_or(l->charter, "sd_within", range / 8);
+    o->sd_between = double_or(l->charter, "sd_between", range / 8);
+    const char *kind = text_or(l->charter, "kind", "continuous");
+    o->kind = l->variance != SIZE_MAX             ? NOF1_EFFECT
+              : strcmp(kind, "binary") == 0       ? NOF1_BINARY
+              : strcmp(kind, "count") == 0        ? NOF1_COUNT
+                                                  : NOF1_CONTINUOUS;
+    l->out->charter.outcome = o;
+    l->out->charter.outcomes = 1;
+}
+
+static void make_covariates(struct loader *l)
+{
+    const struct table *t = &l->table;
+    struct nof1_covariate *covariate = nof1_arena_alloc(t->arena, 32, sizeof *covariate);
+    size_t n = 0;
+    const struct nof1_node *factors =
+        l->charter == NULL ? NULL : nof1_node_get(l->charter, "factors");
+    for (size_t c = 0; c < t->columns && n < 32; c++) {
+        if (is_special(l, c)) {
+            continue;
+        }
+        struct nof1_covariate *v = &covariate[n];
+        l->covariate[n++] = c;
+        v->name = t->name[c];
+        if (list_has(factors, v->name) || !is_numeric(t, c)) {
+            v->kind = NOF1_FACTOR;
+            v->level = levels_of(t, c, &v->levels);
+            continue;
+        }
+        v->kind = NOF1_NUMERIC;
+        column_range(t, c, &v->lower, &v->upper);
+        v->centre = (v->lower + v->upper) / 2;
+        for (size_t r = 1; r < t->rows; r++) {
+            v->varies_within = v->varies_within ||
+                               (strcmp(cell(t, r, l->trial), cell(t, r - 1, l->trial)) == 0 &&
+                                strcmp(cell(t, r, c), cell(t, r - 1, c)) != 0);
+        }
+    }
+    l->out->charter.covariate = covariate;
+    l->out->charter.covariates = n;
+}
+
+/* Rows of one trial in order of (period, time, file order). */
+static void sort_rows(const struct loader *l, size_t *row, size_t rows)
+{
+    const struct table *t = &l->table;
+    for (size_t i = 1; i < rows; i++) {
+        size_t moving = row[i], j = i;
+        int32_t period = integer(t, moving, l->period);
+        double time = number(t, moving, l->time);
+        while (j > 0) {
+            int32_t before = integer(t, row[j - 1], l->period);
+            double before_time = number(t, row[j - 1], l->time);
+            if (before < period || (before == period && !(before_time > time))) {
+                break;
+            }
+            row[j] = row[j - 1];
+            j--;
+        }
+        row[j] = moving;
+    }
+}
+
+static double *outcome_column(const struct loader *l, const size_t *row, size_t rows, size_t column)
+{
+    double *out = nof1_arena_alloc(l->table.arena, rows, sizeof *out);
+    for (size_t i = 0; i < rows; i++) {
+        out[i] = number(&l->table, row[i], column);
+    }
+    return out;
+}
+
+static double covariate_value(const struct loader *l, size_t v, size_t row)
+{
+    const struct nof1_covariate *covariate = &l->out->charter.covariate[v];
+    if (covariate->kind == NOF1_FACTOR) {
+        return level_index(covariate->level, covariate->levels,
+                           cell(&l->table, row, l->covariate[v]));
+    }
+    return number(&l->table, row, l->covariate[v]);
+}
+
+static void fill_trial(const struct loader *l, struct nof1_trial *trial, const size_t *row,
+                       size_t rows)
+{
+    const struct table *t = &l->table;
+    struct nof1_arena *arena = t->arena;
+    const struct nof1_charter *charter = &l->out->charter;
+    int32_t *cycle = nof1_arena_alloc(arena, rows, sizeof *cycle);
+    int32_t *period = nof1_arena_alloc(arena, rows, sizeof *period);
+    uint8_t *treatment = nof1_arena_alloc(arena, rows, 1);
+    double **outcome = nof1_arena_alloc(arena, 1, sizeof *outcome);
+    double **variance = nof1_arena_alloc(arena, 1, sizeof *variance);
+    double **covariate = nof1_arena_alloc(arena, charter->covariates + 1, sizeof *covariate);
+    for (size_t i = 0; i < rows; i++) {
+        cycle[i] = integer(t, row[i], l->cycle);
+        period[i] = integer(t, row[i], l->period);
+        double arm = l->treatment == SIZE_MAX
+                         ? NAN
+                         : level_index(charter->treatment, charter->treatments,
+                                       cell(t, row[i], l->treatment));
+        treatment[i] = isnan(arm) ? NOF1_NO_ARM : (uint8_t)arm;
+    }
+    outcome[0] = outcome_column(l, row, rows, l->outcome);
+    variance[0] = l->variance == SIZE_MAX ? NULL : outcome_column(l, row, rows, l->variance);
+    for (size_t v = 0; v < charter->covariates; v++) {
+        covariate[v] = nof1_arena_alloc(arena, rows, sizeof **covariate);
+        for (size_t i = 0; i < rows; i++) {
+            covariate[v][i] = covariate_value(l, v, row[i]);
+        }
+    }
+    *trial = (struct nof1_trial){rows, cycle, period, outcome_column(l, row, rows, l->time),
+                                 treatment, (const double *const *)outcome,
+                                 (const double *const *)variance,
+                                 (const double *const *)covariate};
+}
+
+static uint32_t patient_number(const struct loader *l, size_t trial, const size_t *first)
+{
+    size_t column = l->patient == SIZE_MAX ? l->trial : l->patient;
+    for (size_t i = 0; i < trial; i++) {
+        if (strcmp(cell(&l->table, first[i], column), cell(&l->table, first[trial], column)) == 0) {
+            return l->out->patient[i];
+        }
+    }
+    return (uint32_t)trial;
+}
+
+static void make_trials(struct loader *l)
+{
+    const struct table *t = &l->table;
+    struct nof1_arena *arena = t->arena;
+    bool *taken = nof1_arena_alloc(arena, t->rows + 1, sizeof *taken);
+    size_t *row = nof1_arena_alloc(arena, t->rows + 1, sizeof *row);
+    size_t *first = nof1_arena_alloc(arena, t->rows + 1, sizeof *first);
+    l->out->trial = nof1_arena_alloc(arena, t->rows + 1, sizeof *l->out->trial);
+    l->out->patient = nof1_arena_alloc(arena, t->rows + 1, sizeof *l->out->patient);
+    for (size_t r = 0; r < t->rows; r++) {
+        size_t rows = 0;
+        for (size_t k = r; k < t->rows && !taken[r]; k++) {
+            if (strcmp(cell(t, k, l->trial), cell(t, r, l->trial)) == 0) {
+                row[rows++] = k;
+            }
+        }
+        for (size_t k = 0; k < rows; k++) {
+            taken[row[k]] = true;
+        }
+        if (rows > 0) {
+            first[l->out->trials] = row[0];
+            sort_rows(l, row, rows);
+            fill_trial(l, &l->out->trial[l->out->trials], row, rows);
+            l->out->patient[l->out->trials] = patient_number(l, l->out->trials, first);
+            l->out->trials++;
+        }
+    }
+}
+
+/* ---- classes and census -------------------------------------------------------------------- */
+
+/* Observed rows per treatment and their periods, sorted. */
+static size_t observed(const struct nof1_charter *charter, const struct nof1_trial *trial,
+                       size_t n[8], int32_t *period)
+{
+    size_t rows = 0;
+    memset(n, 0, 8 * sizeof *n);
+    for (size_t i = 0; i < trial->rows; i++) {
+        if (!isnan(trial->outcome[0][i]) && trial->treatment[i] < charter->treatments) {
+            n[trial->treatment[i]]++;
+            period[rows++] = trial->period[i];
+        }
+    }
+    for (size_t i = 1; i < rows; i++) {
+        for (size_t j = i; j > 0 && period[j - 1] > period[j]; j--) {
+            int32_t swap = period[j];
+            period[j] = period[j - 1];
+            period[j - 1] = swap;
+        }
+    }
+    return rows;
+}
+
+static bool in_analysis_set(const struct test_study *s, const size_t n[8])
+{
+    bool reference = n[s->plan.reference] > 0, active = n[s->plan.active] > 0;
+    return s->charter.any_arm ? reference || active : reference && active;
+}
+
+struct census_builder {
+    struct nof1_arena *arena;
+    size_t elements;
+    const char **name;
+    uint64_t *count;
+};
+
+static void census_add(struct census_builder *c, const char *name, uint64_t amount)
+{
+    for (size_t e = 0; e < c->elements; e++) {
+        if (strcmp(c->name[e], name) == 0) {
+            c->count[e] += amount;
+            return;
+        }
+    }
+    if (c->elements < 4096) {
+        c->name[c->elements] = nof1_arena_text(c->arena, name);
+        c->count[c->elements++] = amount;
+    }
+}
+
+static size_t class_of(struct test_study *s, struct nof1_class *list, const size_t n[8],
+                       const int32_t *period, size_t rows, struct nof1_arena *arena)
+{
+    for (size_t c = 0; c < s->charter.classes; c++) {
+        if (memcmp(list[c].n, n, sizeof list[c].n) == 0 && list[c].schedule_rows == rows &&
+            memcmp(list[c].schedule_period, period, rows * sizeof *period) == 0) {
+            return c;
+        }
+    }
+    struct nof1_class *made = &list[s->charter.classes];
+    memcpy(made->n, n, sizeof made->n);
+    int32_t *copy = nof1_arena_alloc(arena, rows + 1, sizeof *copy);
+    memcpy(copy, period, rows * sizeof *copy);
+    made->schedule_period = copy;
+    made->schedule_rows = rows;
+    made->name = nof1_arena_printf(arena, "c%zu-%zux%zu", s->charter.classes + 1,
+                                   n[s->plan.reference], n[s->plan.active]);
+    return s->charter.classes++;
+}
+
+static void census_trial(struct loader *l, struct census_builder *c, struct nof1_class *list,
+                         size_t i, int32_t *period)
+{
+    struct test_study *s = l->out;
+    size_t n[8];
+    char name[128];
+    const char *outcome = s->charter.outcome[0].name;
+    size_t rows = observed(&s->charter, &s->trial[i], n, period);
+    bool new_patient = s->patient[i] == i;
+    census_add(c, "trials", 1);
+    census_add(c, "patients", new_patient);
+    if (s->charter.outcome[0].kind != NOF1_EFFECT && !in_analysis_set(s, n)) {
+        return;
+    }
+    snprintf(name, sizeof name, "%s/trials", outcome);
+    census_add(c, name, 1);
+    snprintf(name, sizeof name, "%s/patients", outcome);
+    census_add(c, name, new_patient);
+    for (size_t v = 0; s->charter.stratum_covariate != NULL && v < s->charter.covariates; v++) {
+        const struct nof1_covariate *covariate = &s->charter.covariate[v];
+        double level = s->trial[i].covariate[v][0];
+        if (strcmp(covariate->name, s->charter.stratum_covariate) == 0 && !isnan(level)) {
+            snprintf(name, sizeof name, "%s/stratum:%s", outcome, covariate->level[(size_t)level]);
+            census_add(c, name, 1);
+        }
+    }
+    if (flag_or(l->charter, "classes", true)) {
+        size_t k = class_of(s, list, n, period, rows, c->arena);
+        snprintf(name, sizeof name, "%s/class:%s", outcome, list[k].name);
+        census_add(c, name, 1);
+    }
+}
+
+/* "y/pattern:KA:KB" by periods of each arm and "y/cycles:K" by complete cycles. */
+static void census_pattern(const struct test_study *s, struct census_builder *c, size_t i)
+{
+    const struct nof1_trial *trial = &s->trial[i];
+    size_t k[2] = {0, 0}, cycles = 0;
+    for (size_t r = 0; r < trial->rows; r++) {
+        bool first = true, cycle_first = true, other_arm = false;
+        bool used = !isnan(trial->outcome[0][r]) && (trial->treatment[r] == s->plan.reference ||
+                                                     trial->treatment[r] == s->plan.active);
+        for (size_t q = 0; q < trial->rows && used; q++) {
+            bool same = !isnan(trial->outcome[0][q]) && trial->treatment[q] != NOF1_NO_ARM;
+            first = first && !(same && q < r && trial->period[q] == trial->period[r] &&
+                               trial->period[r] != 0 && trial->treatment[q] == trial->treatment[r]);
+            cycle_first = cycle_first && !(same && q < r && trial->cycle[q] == trial->cycle[r]);
+            other_arm = other_arm || (same && trial->cycle[q] == trial->cycle[r] &&
+                                      trial->treatment[q] != trial->treatment[r]);
+        }
+        k[trial->treatment[r] == s->plan.active] += used && first;
+        cycles += used && cycle_first && other_arm && trial->cycle[r] != 0;
+    }
+    if (k[0] + k[1] == 0 || (!s->charter.any_arm && (k[0] == 0 || k[1] == 0))) {
+        return;
+    }
+    char name[128];
+    const char *outcome = s->charter.outcome[0].name;
+    snprintf(name, sizeof name, "%s/pattern:%zu:%zu", outcome, k[0], k[1]);
+    census_add(c, name, 1);
+    snprintf(name, sizeof name, "%s/cycles:%zu", outcome, cycles);
+    census_add(c, name, 1);
+}
+
+static void make_census(struct loader *l)
+{
+    struct test_study *s = l->out;
+    struct nof1_arena *arena = l->table.arena;
+    struct census_builder c = {arena, 0, nof1_arena_alloc(arena, 4096, sizeof *c.name),
+                               nof1_arena_alloc(arena, 4096, sizeof *c.count)};
+    struct nof1_class *list = nof1_arena_alloc(arena, s->trials + 1, sizeof *list);
+    int32_t *period = nof1_arena_alloc(arena, l->table.rows + 1, sizeof *period);
+    census_add(&c, "sites", 1);
+    for (size_t i = 0; i < s->trials; i++) {
+        census_trial(l, &c, list, i, period);
+        census_pattern(s, &c, i);
+    }
+    s->charter.class_ = list;
+    s->census = (struct nof1_census){1, 1, c.elements, c.name, c.count};
+}
+
+static void make_limits(struct loader *l)
+{
+    struct nof1_limits *limits = &l->out->charter.limits;
+    limits->open = flag_or(l->charter, "open", true);
+    limits->min_class_patients = (uint32_t)double_or(l->charter, "min_class_patients", 1);
+    limits->max_rounds_query = (uint32_t)double_or(l->charter, "max_rounds_query", 100);
+    limits->max_release_ratio = double_or(l->charter, "max_release_ratio", 0.33);
+    limits->min_sites = 1;
+    limits->min_element_sites = 1;
+    limits->max_params_ratio = 1;
+}
+
+static void make_charter(struct loader *l)
+{
+    struct nof1_charter *charter = &l->out->charter;
+    struct nof1_arena *arena = l->table.arena;
+    static const double lambda[] = {0.2, 1, 5};
+    charter->study = "test";
+    charter->version = 1;
+    charter->lab = true;
+    charter->any_arm = flag_or(l->charter, "any_arm", true);
+    const char *rule = text_or(l->charter, "missing", "rows");
+    charter->missing = strcmp(rule, "centre") == 0    ? NOF1_MISSING_CENTRE
+                       : strcmp(rule, "exclude") == 0 ? NOF1_MISSING_EXCLUDE
+                                                      : NOF1_MISSING_ROWS;
+    charter->beta_box = double_or(l->charter, "beta_box", 100);
+    charter->variance_ratio_box = double_or(l->charter, "variance_ratio_box", 1e8);
+    charter->stratum_covariate = text_or(l->charter, "stratum", NULL);
+    charter->lambda = lambda;
+    charter->lambdas = 3;
+    const struct nof1_node *given = l->charter == NULL ? NULL : nof1_node_get(l->charter, "lambda");
+    if (given != NULL) {
+        double *own = nof1_arena_alloc(arena, given->items + 1, sizeof *own);
+        for (size_t i = 0; i < given->items; i++) {
+            own[i] = strtod(given->item[i].text, NULL);
+        }
+        charter->lambda = own;
+        charter->lambdas = given->items;
+    }
+    struct nof1_member *site = nof1_arena_alloc(arena, 1, sizeof *site);
+    struct nof1_block *block = nof1_arena_alloc(arena, 1, sizeof *block);
+    size_t *member = nof1_arena_alloc(arena, 1, sizeof *member);
+    *site = (struct nof1_member){.id = "s1", .edge_spiffe = "", .patient_cap = 1000000};
+    *block = (struct nof1_block){"b1", 1, member};
+    charter->site = site;
+    charter->block = block;
+    charter->sites = charter->blocks = 1;
+    if (l->treatment != SIZE_MAX) {
+        charter->treatment = levels_of(&l->table, l->treatment, &charter->treatments);
+    }
+    make_limits(l);
+}
+
+static size_t treatment_index(const struct loader *l, const char *key, size_t absent)
+{
+    const struct nof1_charter *charter = &l->out->charter;
+    const char *name = text_or(l->plan, key, NULL);
+    double index = name == NULL ? (double)absent
+                                : level_index(charter->treatment, charter->treatments, name);
+    if (isnan(index)) {
+        fixture_fault("unknown treatment", name);
+    }
+    return (size_t)index;
+}
+
+static void make_plan(struct loader *l, const struct nof1_analysis *analysis)
+{
+    struct nof1_plan *plan = &l->out->plan;
+    size_t *block = nof1_arena_alloc(l->table.arena, 1, sizeof *block);
+    plan->title = "test";
+    plan->analysis = analysis->id;
+    plan->analysis_version = analysis->version;
+    plan->outcome_name = l->out->charter.outcome[0].name;
+    plan->reference = treatment_index(l, "reference", 0);
+    plan->active = treatment_index(l, "active", 1);
+    plan->options = complete_options(l->table.arena, analysis, l->plan);
+    plan->block = block;
+    plan->blocks = 1;
+    plan->epoch = 1;
+    plan->max_rounds = 100;
+}
+
+static void measure_schedule(struct test_study *s)
+{
+    for (size_t i = 0; i < s->trials; i++) {
+        size_t k[8] = {0};
+        for (size_t r = 0; r < s->trial[i].rows; r++) {
+            int32_t cycle = s->trial[i].cycle[r];
+            s->charter.max_cycles = cycle > 0 && (uint32_t)cycle > s->charter.max_cycles
+                                        ? (uint32_t)cycle
+                                        : s->charter.max_cycles;
+            int32_t period = s->trial[i].period[r];
+            uint8_t arm = s->trial[i].treatment[r];
+            bool opens = r == 0 || s->trial[i].period[r - 1] != period || period == 0;
+            k[arm & 7] += opens;
+            uint32_t least = (uint32_t)k[arm & 7];
+            s->charter.max_periods = s->charter.max_periods < least ? least : s->charter.max_periods;
+            uint32_t half = period > 0 ? ((uint32_t)period + 1) / 2 : 0;
+            s->charter.max_periods = s->charter.max_periods < half ? half : s->charter.max_periods;
+        }
+    }
+}
+
+struct test_study *test_trials_from_text(struct nof1_arena *arena, const char *csv,
+                                         const char *text, const struct nof1_analysis *analysis)
+{
+    struct loader l = {.table = {.arena = arena}};
+    l.plan = yaml(arena, text);
+    l.charter = nof1_node_get(l.plan, "charter");
+    l.out = nof1_arena_alloc(arena, 1, sizeof *l.out);
+    if (analysis == NULL) {
+        analysis = nof1_analysis_find(text_or(l.plan, "analysis", ""));
+    }
+    if (analysis == NULL) {
+        fixture_fault("no such analysis", text_or(l.plan, "analysis", "(none)"));
+    }
+    l.out->analysis = analysis;
+    read_table(&l.table, csv);
+    find_columns(&l);
+    make_charter(&l);
+    make_outcome(&l);
+    make_covariates(&l);
+    make_plan(&l, analysis);
+    make_trials(&l);
+    measure_schedule(l.out);
+    make_census(&l);
+    l.out->study = (struct nof1_study){&l.out->charter, &l.out->census, &l.out->plan};
+    return l.out;
+}
+
+struct test_study *test_trials_from_csv(struct nof1_arena *arena, const char *path,
+                                        const char *text, const struct nof1_analysis *analysis)
+{
+    struct nof1_slice bytes = test_file(arena, path);
+    return test_trials_from_text(arena, (const char *)bytes.data, text, analysis);
+}
