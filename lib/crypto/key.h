@@ -10,9 +10,11 @@
 
 struct nof1_key; /* private key */
 nof1_rc nof1_key_generate(struct nof1_key **out);
-/* PEM (PKCS#8), unencrypted; the file's mode is the caller's business. */
+/* PEM (PKCS#8), unencrypted; the file's mode is the caller's business, and so is wiping `pem` and
+ * `out`. Errors of reading: NOF1_E_INPUT for anything but a consistent P-256 key pair. */
 nof1_rc nof1_key_read_pem(struct nof1_key **out, struct nof1_slice pem, struct nof1_error *error);
 nof1_rc nof1_key_write_pem(struct nof1_buffer *out, const struct nof1_key *key);
+/* The 91 bytes of the public key: named curve, uncompressed point. The only encoding accepted. */
 nof1_rc nof1_key_spki(struct nof1_buffer *out, const struct nof1_key *key);
 void nof1_key_free(struct nof1_key *key);
 
