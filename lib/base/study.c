@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later
+ *
+ * The one accessor of public study documents that analyses call (include/nof1/study.h).
+ */
+#include <nof1/study.h>
+
+#include <string.h>
+
+uint64_t nof1_census_count(const struct nof1_study *study, const char *element)
+{
+    const struct nof1_census *census = study->census;
+    if (census == NULL) {
+        return 0;
+    }
+    size_t e = 0;
+    while (e < census->elements && strcmp(census->element[e], element) != 0) {
+        e++;
+    }
+    if (e == census->elements) {
+        return 0;
+    }
+    /* A plan whose roster is not chosen yet may still use every block. */
+    bool all = study->plan == NULL || study->plan->blocks == 0;
+    size_t blocks = all ? census->blocks : study->plan->blocks;
+    uint64_t sum = 0;
+    for (size_t b = 0; b < blocks; b++) {
+        size_t block = all ? b : study->plan->block[b];
+        if (block < census->blocks) {
+            sum += census->count[block * census->elements + e];
+        }
+    }
+    return sum;
+}
