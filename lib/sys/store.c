@@ -1,0 +1,346 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later
+ *
+ * The store over SQLite (https://www.sqlite.org/wal.html). WAL with synchronous=FULL: a commit that
+ * has returned survives a power cut. Triggers forbid changing or deleting a ledger entry, so that
+ * not even a slip in this program rewrites history.
+ */
+#include "store.h"
+
+#include <sqlite3.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define APPLICATION_ID 0x4e314631 /* "N1F1" */
+#define USER_VERSION 1
+#define TEXT_OF(number) #number
+#define TEXT(number) TEXT_OF(number)
+
+enum statement { BEGIN, COMMIT, ROLLBACK, APPEND, PUT, DELETE, GET, EACH, ENTRIES, LAST, STATEMENTS };
+
+static const char *const sql[STATEMENTS] = {
+    [BEGIN] = "BEGIN IMMEDIATE",
+    [COMMIT] = "COMMIT",
+    [ROLLBACK] = "ROLLBACK",
+    [APPEND] = "INSERT INTO entry(at, kind, body) VALUES(?1, ?2, ?3)",
+    [PUT] = "INSERT INTO state(key, value) VALUES(?1, ?2) "
+            "ON CONFLICT(key) DO UPDATE SET value = excluded.value",
+    [DELETE] = "DELETE FROM state WHERE key = ?1",
+    [GET] = "SELECT value FROM state WHERE key = ?1",
+    [EACH] = "SELECT key, value FROM state WHERE key >= ?1 ORDER BY key",
+    [ENTRIES] = "SELECT seq, at, kind, body FROM entry WHERE seq >= ?1 ORDER BY seq",
+    [LAST] = "SELECT at FROM entry ORDER BY seq DESC LIMIT 1",
+};
+
+static const char schema[] =
+    "CREATE TABLE entry(seq INTEGER PRIMARY KEY AUTOINCREMENT, at INTEGER NOT NULL,"
+    " kind TEXT NOT NULL, body BLOB NOT NULL) STRICT;"
+    "CREATE TABLE state(key TEXT PRIMARY KEY, value BLOB NOT NULL) STRICT, WITHOUT ROWID;"
+    "CREATE TRIGGER entry_no_update BEFORE UPDATE ON entry"
+    " BEGIN SELECT RAISE(ABORT, 'the ledger is append-only'); END;"
+    "CREATE TRIGGER entry_no_delete BEFORE DELETE ON entry"
+    " BEGIN SELECT RAISE(ABORT, 'the ledger is append-only'); END;"
+    "CREATE TRIGGER entry_in_order BEFORE INSERT ON entry"
+    " WHEN NEW.at < (SELECT at FROM entry ORDER BY seq DESC LIMIT 1)"
+    " BEGIN SELECT RAISE(ABORT, 'time runs backwards'); END;"
+    "PRAGMA application_id = " TEXT(APPLICATION_ID) ";"
+    "PRAGMA user_version = " TEXT(USER_VERSION) ";";
+
+struct nof1_store {
+    sqlite3 *database;
+    sqlite3_stmt *statement[STATEMENTS];
+    bool writing;
+};
+
+void nof1_store_close(struct nof1_store *store)
+{
+    if (store == NULL) {
+        return;
+    }
+    nof1_store_rollback(store);
+    for (size_t i = 0; i < STATEMENTS; i++) {
+        sqlite3_finalize(store->statement[i]);
+    }
+    sqlite3_close(store->database);
+    free(store);
+}
+
+void nof1_store_closep(struct nof1_store **store)
+{
+    nof1_store_close(*store);
+}
+
+static nof1_rc run(struct nof1_store *store, const char *text)
+{
+    ENSURE(sqlite3_exec(store->database, text, NULL, NULL, NULL) == SQLITE_OK, NOF1_E_STORE);
+    return NOF1_OK;
+}
+
+static nof1_rc pragma_value(int *out, struct nof1_store *store, const char *text)
+{
+    sqlite3_stmt *statement = NULL;
+    ENSURE(sqlite3_prepare_v2(store->database, text, -1, &statement, NULL) == SQLITE_OK,
+           NOF1_E_STORE);
+    bool row = sqlite3_step(statement) == SQLITE_ROW;
+    *out = row ? sqlite3_column_int(statement, 0) : 0;
+    sqlite3_finalize(statement);
+    ENSURE(row, NOF1_E_STORE);
+    return NOF1_OK;
+}
+
+/* A new file is empty: no schema change was ever made to it. Anything else must be ours. */
+static nof1_rc check_identity(struct nof1_store *store, bool *fresh, const char *path,
+                              struct nof1_error *error)
+{
+    int schemas = 0;
+    int application = 0;
+    int version = 0;
+    if (pragma_value(&schemas, store, "SELECT count(*) FROM sqlite_schema") != NOF1_OK ||
+        pragma_value(&application, store, "PRAGMA application_id") != NOF1_OK ||
+        pragma_value(&version, store, "PRAGMA user_version") != NOF1_OK) {
+        return nof1_fail(error, NOF1_E_STORE, "%s: %s", path, sqlite3_errmsg(store->database));
+    }
+    *fresh = schemas == 0 && application == 0;
+    if (!*fresh && application != APPLICATION_ID) {
+        return nof1_fail(error, NOF1_E_STORE, "%s: not a ledger of this program", path);
+    }
+    if (!*fresh && version != USER_VERSION) {
+        return nof1_fail(error, NOF1_E_STORE, "%s: version %d, this program reads %d", path, version,
+                         USER_VERSION);
+    }
+    return NOF1_OK;
+}
+
+static nof1_rc prepare_all(struct nof1_store *store)
+{
+    for (size_t i = 0; i < STATEMENTS; i++) {
+        ENSURE(sqlite3_prepare_v3(store->database, sql[i], -1, SQLITE_PREPARE_PERSISTENT,
+                                  &store->statement[i], NULL) == SQLITE_OK,
+               NOF1_E_STORE);
+    }
+    return NOF1_OK;
+}
+
+static nof1_rc set_up(struct nof1_store *store, const char *path, bool read_only,
+                      struct nof1_error *error)
+{
+    bool fresh = false;
+    sqlite3_busy_timeout(store->database, 2000);
+    TRY(check_identity(store, &fresh, path, error));
+    if (fresh && read_only) {
+        return nof1_fail(error, NOF1_E_STORE, "%s: empty", path);
+    }
+    nof1_rc_value rc = NOF1_OK;
+    if (!read_only) {
+        rc = run(store, "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;"
+                        "PRAGMA trusted_schema = OFF; PRAGMA cache_size = -1024;"
+                        "PRAGMA foreign_keys = ON;");
+    }
+    if (rc == NOF1_OK && fresh) {
+        rc = run(store, "BEGIN IMMEDIATE");
+        rc = rc == NOF1_OK ? run(store, schema) : rc;
+        rc = rc == NOF1_OK ? run(store, "COMMIT") : rc;
+    }
+    rc = rc == NOF1_OK ? prepare_all(store) : rc;
+    if (rc != NOF1_OK) {
+        return nof1_fail(error, rc, "%s: %s", path, sqlite3_errmsg(store->database));
+    }
+    return NOF1_OK;
+}
+
+static nof1_rc open_store(struct nof1_store **out, const char *path, bool read_only,
+                          struct nof1_error *error)
+{
+    *out = NULL;
+    struct nof1_store *store = calloc(1, sizeof *store);
+    ENSURE(store != NULL, NOF1_E_NO_MEMORY);
+    int flags = (read_only ? SQLITE_OPEN_READONLY : SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE) |
+                SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_NOFOLLOW;
+    if (sqlite3_open_v2(path, &store->database, flags, NULL) != SQLITE_OK) {
+        nof1_rc_value rc = nof1_fail(error, NOF1_E_STORE, "%s: %s", path,
+                                     sqlite3_errmsg(store->database));
+        nof1_store_close(store);
+        return rc;
+    }
+    nof1_rc_value rc = set_up(store, path, read_only, error);
+    if (rc != NOF1_OK) {
+        nof1_store_close(store);
+        return rc;
+    }
+    *out = store;
+    return NOF1_OK;
+}
+
+nof1_rc nof1_store_open(struct nof1_store **out, const char *path, struct nof1_error *error)
+{
+    return open_store(out, path, false, error);
+}
+
+nof1_rc nof1_store_open_read(struct nof1_store **out, const char *path, struct nof1_error *error)
+{
+    return open_store(out, path, true, error);
+}
+
+/* Run a statement that returns no row, and make it ready for the next time. */
+static nof1_rc finish(sqlite3_stmt *statement)
+{
+    int result = sqlite3_step(statement);
+    sqlite3_reset(statement);
+    sqlite3_clear_bindings(statement);
+    ENSURE(result == SQLITE_DONE, NOF1_E_STORE);
+    return NOF1_OK;
+}
+
+nof1_rc nof1_store_begin(struct nof1_store *store)
+{
+    ENSURE(!store->writing, NOF1_E_BUG);
+    TRY(finish(store->statement[BEGIN]));
+    store->writing = true;
+    return NOF1_OK;
+}
+
+nof1_rc nof1_store_commit(struct nof1_store *store)
+{
+    ENSURE(store->writing, NOF1_E_BUG);
+    TRY(finish(store->statement[COMMIT]));
+    store->writing = false;
+    return NOF1_OK;
+}
+
+void nof1_store_rollback(struct nof1_store *store)
+{
+    if (store->writing) {
+        nof1_rc_value rc = finish(store->statement[ROLLBACK]);
+        (void)rc; /* closing the file rolls back as well */
+        store->writing = false;
+    }
+}
+
+/* SQLite binds a NULL pointer as NULL; an empty value is a zero-length blob. */
+static void bind_bytes(sqlite3_stmt *statement, int index, struct nof1_slice bytes)
+{
+    if (bytes.length == 0) {
+        sqlite3_bind_zeroblob(statement, index, 0);
+    } else {
+        sqlite3_bind_blob64(statement, index, bytes.data, bytes.length, SQLITE_STATIC);
+    }
+}
+
+nof1_rc nof1_store_append(struct nof1_store *store, int64_t at, const char *kind,
+                          struct nof1_slice body, uint64_t *seq)
+{
+    ENSURE(store->writing, NOF1_E_BUG);
+    sqlite3_stmt *statement = store->statement[APPEND];
+    sqlite3_bind_int64(statement, 1, at);
+    sqlite3_bind_text(statement, 2, kind, -1, SQLITE_STATIC);
+    bind_bytes(statement, 3, body);
+    TRY(finish(statement));
+    if (seq != NULL) {
+        *seq = (uint64_t)sqlite3_last_insert_rowid(store->database);
+    }
+    return NOF1_OK;
+}
+
+nof1_rc nof1_store_put(struct nof1_store *store, const char *key, struct nof1_slice value)
+{
+    ENSURE(store->writing, NOF1_E_BUG);
+    sqlite3_stmt *statement = store->statement[value.length == 0 ? DELETE : PUT];
+    sqlite3_bind_text(statement, 1, key, -1, SQLITE_STATIC);
+    if (value.length > 0) {
+        bind_bytes(statement, 2, value);
+    }
+    return finish(statement);
+}
+
+static struct nof1_slice column_bytes(sqlite3_stmt *statement, int column)
+{
+    const void *data = sqlite3_column_blob(statement, column);
+    return nof1_slice_of(data, (size_t)sqlite3_column_bytes(statement, column));
+}
+
+nof1_rc nof1_store_get(struct nof1_slice *out, struct nof1_arena *arena, struct nof1_store *store,
+                       const char *key)
+{
+    sqlite3_stmt *statement = store->statement[GET];
+    sqlite3_bind_text(statement, 1, key, -1, SQLITE_STATIC);
+    int result = sqlite3_step(statement);
+    nof1_rc_value rc = result == SQLITE_ROW    ? NOF1_OK
+                       : result == SQLITE_DONE ? NOF1_E_NOT_FOUND
+                                               : NOF1_E_STORE;
+    if (rc == NOF1_OK) {
+        *out = nof1_arena_copy(arena, column_bytes(statement, 0));
+        rc = out->data == NULL ? NOF1_E_NO_MEMORY : NOF1_OK;
+    }
+    sqlite3_reset(statement);
+    sqlite3_clear_bindings(statement);
+    return rc;
+}
+
+/* Keys come in byte order, so those with the prefix follow each other. A reader of its own per call:
+ * a visit may look something else up. */
+static nof1_rc_value each(void *self, const char *prefix,
+                          nof1_rc_value (*visit)(void *context, const char *key,
+                                                 struct nof1_slice value),
+                          void *context)
+{
+    struct nof1_store *store = self;
+    sqlite3_stmt *statement = NULL;
+    ENSURE(sqlite3_prepare_v2(store->database, sql[EACH], -1, &statement, NULL) == SQLITE_OK,
+           NOF1_E_STORE);
+    sqlite3_bind_text(statement, 1, prefix, -1, SQLITE_STATIC);
+    size_t length = strlen(prefix);
+    nof1_rc_value rc = NOF1_OK;
+    int result = SQLITE_DONE;
+    while (rc == NOF1_OK && (result = sqlite3_step(statement)) == SQLITE_ROW) {
+        const char *key = (const char *)sqlite3_column_text(statement, 0);
+        if (key == NULL || strncmp(key, prefix, length) != 0) {
+            result = key == NULL ? SQLITE_NOMEM : SQLITE_DONE;
+            break;
+        }
+        rc = visit(context, key, column_bytes(statement, 1));
+    }
+    sqlite3_finalize(statement);
+    if (rc == NOF1_OK && result != SQLITE_DONE) {
+        rc = NOF1_E_STORE;
+    }
+    return rc;
+}
+
+struct nof1_store_reader nof1_store_reader(struct nof1_store *store)
+{
+    return (struct nof1_store_reader){.each = each, .self = store};
+}
+
+nof1_rc nof1_store_entries(struct nof1_store *store, uint64_t first,
+                           nof1_rc_value (*visit)(void *context, const struct nof1_entry *entry),
+                           void *context)
+{
+    sqlite3_stmt *statement = store->statement[ENTRIES];
+    sqlite3_bind_int64(statement, 1, (sqlite3_int64)first);
+    nof1_rc_value rc = NOF1_OK;
+    int result = SQLITE_DONE;
+    while (rc == NOF1_OK && (result = sqlite3_step(statement)) == SQLITE_ROW) {
+        struct nof1_entry entry = {
+            .seq = (uint64_t)sqlite3_column_int64(statement, 0),
+            .at = sqlite3_column_int64(statement, 1),
+            .kind = (const char *)sqlite3_column_text(statement, 2),
+            .body = column_bytes(statement, 3),
+        };
+        rc = visit(context, &entry);
+    }
+    sqlite3_reset(statement);
+    sqlite3_clear_bindings(statement);
+    if (rc == NOF1_OK && result != SQLITE_DONE) {
+        rc = NOF1_E_STORE;
+    }
+    return rc;
+}
+
+nof1_rc nof1_store_last_time(int64_t *out, struct nof1_store *store)
+{
+    sqlite3_stmt *statement = store->statement[LAST];
+    int result = sqlite3_step(statement);
+    *out = result == SQLITE_ROW ? sqlite3_column_int64(statement, 0) : 0;
+    sqlite3_reset(statement);
+    ENSURE(result == SQLITE_ROW || result == SQLITE_DONE, NOF1_E_STORE);
+    return NOF1_OK;
+}
