@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
- * SHA-256 (FIPS 180-4) over length-prefixed fields and HMAC-SHA-256 (RFC 2104), both by OpenSSL's EVP
- * interface. The framing is injective: two different lists of fields never give the same input.
+ * SHA-256 (FIPS 180-4) over length-prefixed fields and HMAC-SHA-256 (RFC 2104), both by OpenSSL.
+ * The framing is injective: two different lists of fields never give the same input.
  */
 #include <crypto/hash.h>
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
- * ECDSA on P-256 with SHA-256 (FIPS 186-4, RFC 5480) through OpenSSL's EVP interface. One encoding of
- * a public key is accepted, the 91 bytes of an uncompressed point on the named curve, because the
- * charter pins keys by their bytes. Never asks for a passphrase, never writes a file.
+ * ECDSA on P-256 with SHA-256 (FIPS 186-4, RFC 5480) through OpenSSL's EVP interface. One encoding
+ * of a public key is accepted, the 91 bytes of an uncompressed point on the named curve, because
+ * the charter pins keys by their bytes. Never asks for a passphrase, never writes a file.
  */
 #include <crypto/key.h>
 

@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
  * Pairwise masks (docs/protocol.md; the no-dropout core of Bonawitz et al., CCS 2017): X25519
- * (RFC 7748), HKDF-SHA-256 (RFC 5869), AES-256-CTR over zeros (SP 800-38A). A key makes one stream and
- * is wiped; chain keys only move forward. A masker that failed once can mask nothing more, and the
- * vector it was given is wiped, so that no clear number leaves by way of an error.
+ * (RFC 7748), HKDF-SHA-256 (RFC 5869), AES-256-CTR over zeros (SP 800-38A). A key makes one stream
+ * and is wiped; chain keys only move forward. A masker that failed once can mask nothing more, and
+ * the vector it was given is wiped, so that no clear number leaves by way of an error.
  */
 #include <crypto/mask.h>
 
 #include <crypto/hkdf.h>
+#include <crypto/x25519.h>
 #include <openssl/crypto.h>
 #include <openssl/err.h>
 #include <openssl/evp.h>
@@ -49,35 +50,6 @@ nof1_rc nof1_secrets_init(void)
     return made == 1 ? NOF1_OK : NOF1_E_CONFIG; /* 2: made, but guard pages or mlock failed */
 }
 
-nof1_rc nof1_x25519_public(uint8_t out[NOF1_X25519_BYTES], const uint8_t secret[NOF1_X25519_BYTES])
-{
-    size_t length = NOF1_X25519_BYTES;
-    EVP_PKEY *pkey = EVP_PKEY_new_raw_private_key(EVP_PKEY_X25519, NULL, secret, NOF1_X25519_BYTES);
-    bool good = pkey != NULL && EVP_PKEY_get_raw_public_key(pkey, out, &length) == 1 &&
-                length == NOF1_X25519_BYTES;
-    EVP_PKEY_free(pkey);
-    if (!good) {
-        ERR_clear_error();
-    }
-    return good ? NOF1_OK : NOF1_E_CRYPTO;
-}
-
-/* ss = X25519(own, peer). Low-order points pass every call before EVP_PKEY_derive; the comparison
- * with zero is RFC 7748 section 6.1, should a provider not make it. */
-static nof1_rc agree(uint8_t shared[KEY_BYTES], EVP_PKEY_CTX *own, const uint8_t *peer)
-{
-    size_t length = KEY_BYTES;
-    EVP_PKEY *other = EVP_PKEY_new_raw_public_key(EVP_PKEY_X25519, NULL, peer, NOF1_X25519_BYTES);
-    bool good = other != NULL && EVP_PKEY_derive_set_peer(own, other) == 1 &&
-                EVP_PKEY_derive(own, shared, &length) == 1 && length == KEY_BYTES &&
-                CRYPTO_memcmp(shared, zeros, KEY_BYTES) != 0;
-    EVP_PKEY_free(other);
-    if (!good) {
-        ERR_clear_error();
-    }
-    return good ? NOF1_OK : NOF1_E2105;
-}
-
 static nof1_rc append_field(struct nof1_buffer *out, struct nof1_slice bytes)
 {
     uint8_t length[8];
@@ -100,7 +72,7 @@ static nof1_rc pair_info(struct nof1_buffer *out, const char *lower, const char 
 
 /* What every peer's derivation shares. */
 struct pairing {
-    EVP_PKEY_CTX *own;
+    struct nof1_x25519 *own;
     const char *self;
     const uint8_t *h_q, *h_r;
     struct nof1_buffer info;
@@ -117,31 +89,26 @@ static nof1_rc pair_peer(struct nof1_masker *masker, size_t i, const struct nof1
                   order < 0 ? peer->id : pairing->self, pairing->h_q));
     uint8_t *shared = pairing->secret;
     uint8_t *prk = pairing->secret + KEY_BYTES;
-    TRY(agree(shared, pairing->own, peer->x25519));
+    TRY(nof1_x25519_agree(pairing->own, shared, peer->x25519));
     struct nof1_slice ikm[] = {nof1_slice_of(shared, KEY_BYTES), peer->psk};
     struct nof1_slice info = nof1_buffer_slice(&pairing->info);
     TRY(nof1_hkdf_extract(masker->hkdf, prk, nof1_slice_of(pairing->h_r, NOF1_HASH_BYTES), 2, ikm));
     return nof1_hkdf_expand(masker->hkdf, masker->chain[i], KEY_BYTES, prk, 1, &info);
 }
 
-static nof1_rc pair_all(struct nof1_masker *masker, EVP_PKEY *own, const char *self,
+static nof1_rc pair_all(struct nof1_masker *masker, struct nof1_x25519 *own, const char *self,
                         const struct nof1_peer *peer, const uint8_t *h_q, const uint8_t *h_r)
 {
-    struct pairing pairing = {.self = self, .h_q = h_q, .h_r = h_r};
+    struct pairing pairing = {.own = own, .self = self, .h_q = h_q, .h_r = h_r};
     pairing.secret = OPENSSL_secure_malloc(2 * KEY_BYTES);
-    pairing.own = EVP_PKEY_CTX_new_from_pkey(NULL, own, NULL);
-    nof1_rc_value rc = pairing.secret == NULL || pairing.own == NULL ? NOF1_E_NO_MEMORY
-                       : EVP_PKEY_derive_init(pairing.own) == 1      ? NOF1_OK
-                                                                     : NOF1_E_CRYPTO;
+    nof1_rc_value rc = pairing.secret == NULL ? NOF1_E_NO_MEMORY : NOF1_OK;
     for (size_t i = 0; rc == NOF1_OK && i < masker->peers; i++) {
         rc = pair_peer(masker, i, &peer[i], &pairing);
     }
     nof1_rc_value forgotten = nof1_hkdf_forget(masker->hkdf);
-    rc = rc == NOF1_OK ? forgotten : rc;
     nof1_buffer_free(&pairing.info);
-    EVP_PKEY_CTX_free(pairing.own);
     OPENSSL_secure_clear_free(pairing.secret, 2 * KEY_BYTES);
-    return rc;
+    return rc == NOF1_OK ? forgotten : rc;
 }
 
 static nof1_rc masker_fill(struct nof1_masker *masker, size_t peers)
@@ -158,10 +125,10 @@ static nof1_rc masker_fill(struct nof1_masker *masker, size_t peers)
     return nof1_hkdf_new(&masker->hkdf);
 }
 
-static nof1_rc masker_make(struct nof1_masker **out, EVP_PKEY *own, const char *self, size_t peers,
-                           const struct nof1_peer *peer, const uint8_t *h_q, const uint8_t *h_r)
+static nof1_rc masker_make(struct nof1_masker **out, struct nof1_x25519 *own, const char *self,
+                           size_t peers, const struct nof1_peer *peer, const uint8_t *h_q,
+                           const uint8_t *h_r)
 {
-    ENSURE(own != NULL, NOF1_E_CRYPTO);
     ENSURE(peers > 0, NOF1_E2201); /* alone there is no mask: the vector would be clear */
     struct nof1_masker *masker = calloc(1, sizeof *masker);
     ENSURE(masker != NULL, NOF1_E_NO_MEMORY);
@@ -171,6 +138,7 @@ static nof1_rc masker_make(struct nof1_masker **out, EVP_PKEY *own, const char *
     }
     if (rc != NOF1_OK) {
         nof1_masker_free(masker);
+        ERR_clear_error();
         return rc;
     }
     *out = masker;
@@ -182,17 +150,17 @@ nof1_rc nof1_masker_new(struct nof1_masker **out, uint8_t secret[NOF1_X25519_BYT
                         const uint8_t h_q[NOF1_HASH_BYTES], const uint8_t h_r[NOF1_HASH_BYTES])
 {
     *out = NULL;
-    EVP_PKEY *own = EVP_PKEY_new_raw_private_key(EVP_PKEY_X25519, NULL, secret, NOF1_X25519_BYTES);
+    struct nof1_x25519 *own = NULL;
+    nof1_rc_value rc = nof1_x25519_new(&own, secret);
     OPENSSL_cleanse(secret, NOF1_X25519_BYTES);
-    nof1_rc_value rc = masker_make(out, own, self, peers, peer, h_q, h_r);
-    EVP_PKEY_free(own); /* OpenSSL wipes it */
-    if (rc != NOF1_OK) {
-        ERR_clear_error();
+    if (rc == NOF1_OK) {
+        rc = masker_make(out, own, self, peers, peer, h_q, h_r);
     }
+    nof1_x25519_free(own);
     return rc;
 }
 
-/* Add or subtract the stream of scratch->key to y[m], a chunk at a time: memory does not grow with m. */
+/* Add or subtract the stream of scratch->key, a chunk at a time: memory does not grow with m. */
 static nof1_rc mask_vector(struct nof1_masker *masker, struct scratch *scratch, bool add, size_t m,
                            struct nof1_ring *y)
 {
@@ -240,7 +208,7 @@ nof1_rc nof1_masker_apply(struct nof1_masker *masker, const uint8_t h_round[NOF1
     for (size_t i = 0; rc == NOF1_OK && i < masker->peers; i++) {
         rc = mask_peer(masker, i, scratch, h_round, m, y);
     }
-    /* Neither the last stream's key nor the last CK_r may outlive the round in OpenSSL's objects. */
+    /* Neither the last stream's key nor the last CK_r may outlive the round inside OpenSSL. */
     nof1_rc_value forgotten = nof1_hkdf_forget(masker->hkdf);
     rc = rc == NOF1_OK ? forgotten : rc;
     EVP_CIPHER_CTX_reset(masker->stream);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
- * The ring Z_2^256 with scale 2^-128 (docs/protocol.md, number encoding). Encoding and decoding work
- * on the bits of an IEEE 754 binary64 with integer shifts only: no rounding mode, no long double, no
- * library function can change a total. Addition and subtraction never branch on a value.
+ * The ring Z_2^256 with scale 2^-128 (docs/protocol.md, number encoding). Encoding and decoding
+ * work on the bits of an IEEE 754 binary64 with integer shifts only: no rounding mode, no long
+ * double, no library function can change a total. Addition and subtraction never branch on a value.
  */
 #include <crypto/ring.h>
 

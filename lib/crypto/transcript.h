@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
- * Every digest of the protocol (docs/protocol.md, transcript and messages), made in one place so that
- * vault, coordinator and auditor cannot frame the same thing differently. Framing: crypto/hash.h; every
- * integer is a field of 8 bytes. tests/vectors/frm.json holds known answers made by an independent script.
+ * Every digest of the protocol (docs/protocol.md, transcript and messages), made in one place so
+ * that vault, coordinator and auditor cannot frame the same thing differently. Framing:
+ * crypto/hash.h; every integer is a field of 8 bytes. tests/vectors/frm.json holds known answers
+ * made by an independent script.
  *
  * Ids and codes are NUL-terminated texts, hashed without the NUL. Pointers are borrowed for the
  * call. Errors of all: NOF1_E_NO_MEMORY, NOF1_E_CRYPTO.
@@ -28,17 +29,18 @@ nof1_rc nof1_plan_hash(uint8_t h_q[NOF1_HASH_BYTES], struct nof1_slice plan);
 
 /* H("nof1-keyad-v1", site, H_c, H_q, attempt, x25519, nonce): what the vault key signs. */
 nof1_rc nof1_keyad_digest(uint8_t out[NOF1_HASH_BYTES], const struct nof1_keyad *ad);
-/* H_R = H("nof1-roster-v1", then for every ad in ascending byte order of the site id: site, H_c, H_q,
- * attempt, x25519, nonce, signature). The ads may come in any order. Errors: NOF1_E2503 when
+/* H_R = H("nof1-roster-v1", then for every ad in ascending byte order of the site id: site, H_c,
+ * H_q, attempt, x25519, nonce, signature). The ads may come in any order. Errors: NOF1_E2503 when
  * `count` is 0 or two ads name the same site. */
 nof1_rc nof1_roster_hash(uint8_t h_r[NOF1_HASH_BYTES], size_t count, const struct nof1_keyad *ad);
 
 /* h_0 = H("nof1-frm-v1", H_c, H_q, H_R): the transcript of round 0. */
 nof1_rc nof1_transcript_open(uint8_t h_0[NOF1_HASH_BYTES], const uint8_t h_c[NOF1_HASH_BYTES],
-                             const uint8_t h_q[NOF1_HASH_BYTES], const uint8_t h_r[NOF1_HASH_BYTES]);
+                             const uint8_t h_q[NOF1_HASH_BYTES],
+                             const uint8_t h_r[NOF1_HASH_BYTES]);
 /* h_r = H("nof1-round-v1", h_{r-1}, r, params, params_r[0], ..., H(S_{r-1})) for r >= 1: r and the
- * number of parameters are integers, each parameter is the 8 bytes of its binary64, big-endian; `total`
- * is nof1_total_hash of S_{r-1}. At the close r is the last round + 1 and params is 0.
+ * number of parameters are integers, each parameter is the 8 bytes of its binary64, big-endian;
+ * `total` is nof1_total_hash of S_{r-1}. At the close r is the last round + 1 and params is 0.
  * `out` may be `previous`. */
 nof1_rc nof1_transcript_next(uint8_t out[NOF1_HASH_BYTES], const uint8_t previous[NOF1_HASH_BYTES],
                              uint64_t round, size_t params, const double *param,
