@@ -57,8 +57,10 @@ void nof1_query_free(struct nof1_query *query);
 double nof1_round_parameter(double value);
 /* Is `offered` a rounded parameter at most one unit of the 40th bit away from round(own)? */
 bool nof1_parameter_close(double offered, double own);
-/* The statistician's side: fill roster, epoch, layout, rounds, resolved form into a plan parsed from
- * YAML, giving the canonical bytes to sign. blocks 0: all blocks. */
+/* The statistician's side: fill roster, epoch, atoms, layout, rounds, resolved form into a plan from
+ * YAML, giving the canonical bytes to sign. plan->blocks 0: all; plan->atoms: the public list the
+ * plan is made against, 0: nothing was released yet; plan->not_after 0: a month after gathering.
+ * now: seconds UTC. */
 nof1_rc nof1_query_complete(struct nof1_buffer *plan_bytes, const struct nof1_charter *charter,
                             const struct nof1_census *census, const struct nof1_plan *plan,
                             int64_t now, struct nof1_error *error);

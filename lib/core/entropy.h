@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later
+ *
+ * The entropy rule (docs/protocol.md, E2311): exact sums of few integers have few solutions. How many
+ * bits of the multiset of per-patient statistics remain once its sums are known, from the charter's
+ * planning values and never from data.
+ */
+#ifndef NOF1_CORE_ENTROPY_H
+#define NOF1_CORE_ENTROPY_H
+
+#include <core/ratio.h>
+
+/* Patients from which the difference form tells no more than the fitted normal (measured). */
+#define NOF1_DIFFERENCE_PATIENTS 8
+
+/* bits(n) = max over m <= n of m H(t) - log2 m! - sum over sums of log2(sd_j sqrt(2 pi e)/quantum_j):
+ * `size` numbers per patient, each with standard deviation sd and step quantum; `scalars` sums, of
+ * which the first `size` are linear, the next `size` squares, the rest products. */
+double nof1_entropy_bits(uint64_t n, uint64_t scalars, uint16_t size, double sd, double quantum);
+
+/* Are the sums of the plan allowed for groups of patients[] minus own[]? Sets *bits to the least
+ * found, INFINITY when the rule does not apply. */
+bool nof1_entropy_allows(double *bits, const struct nof1_model *model,
+                         const struct nof1_loads *loads, uint32_t least_bits, uint64_t all,
+                         const uint64_t *patients, uint64_t own_all, const uint64_t *own);
+
+#endif
