@@ -1,0 +1,193 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later
+ *
+ * What the files of the coordinator's session share; private to lib/core/coordinator*.c and
+ * release.c. One `run` is one query from submission to its final state; one `attempt` is one try with
+ * one nonce and one frozen roster. Runs share nothing but the peers, so queries run side by side.
+ */
+#ifndef NOF1_CORE_COORDINATOR_PARTS_H
+#define NOF1_CORE_COORDINATOR_PARTS_H
+
+#include <core/coordinator.h>
+#include <core/frame.h>
+#include <core/opening.h>
+#include <crypto/hash.h>
+#include <crypto/ring.h>
+
+#define NOF1_HEX_TEXT (2 * NOF1_HASH_BYTES + 1)
+#define NOF1_ATTEMPTS_MAX 50   /* tries of one query before it counts as expired */
+#define NOF1_FAULTS_MAX 3      /* sums that fail their check elements (E2501) before it is refused */
+#define NOF1_CENSUS_PAUSE (15 * 60 * 1000) /* before a census that ended without one is tried again */
+
+enum run_state {
+    RUN_GATHERING, RUN_OPENING, RUN_ROUNDS, RUN_CLOSING,
+    RUN_RELEASED, RUN_REFUSED, RUN_OBJECTED, RUN_EXPIRED
+};
+
+/* One closed round, kept for advance(), report() and the evidence. Memory of the attempt. */
+struct closed_round {
+    uint32_t round;
+    size_t parameters, elements;          /* elements include the check elements */
+    const double *parameter;
+    uint8_t *total;                       /* ring bytes */
+    double *value;                        /* decoded */
+    uint8_t total_hash[NOF1_HASH_BYTES];
+    uint8_t transcript[NOF1_HASH_BYTES];  /* h_r, under which the sites answered */
+    struct nof1_layout layout;            /* empty for round 0 */
+    uint8_t (*digest)[NOF1_HASH_BYTES];   /* [sites] what each site signed */
+    struct nof1_slice *signature;         /* [sites] */
+};
+
+/* One try. Arrays are [query->sites], in roster order. */
+struct attempt {
+    struct nof1_arena *arena;             /* lives as long as the attempt */
+    struct nof1_arena *round_arena;       /* masked vectors of the round being answered */
+    struct nof1_arena *previous_arena;    /* those of the round before, while they are re-sent */
+    uint8_t nonce[NOF1_HASH_BYTES];
+    uint8_t h_roster[NOF1_HASH_BYTES];
+    uint8_t transcript[NOF1_HASH_BYTES];  /* h of the current round; after close h_{r+1} */
+    const Nof1__V1__KeyAd **key_ad;       /* NULL: awaited */
+    const Nof1__V1__Masked **masked;      /* of the current round; NULL: awaited */
+    const Nof1__V1__Attest **attest;
+    uint64_t *bytes_in, *bytes_out;
+    struct nof1_slice offer, roster;      /* frames, re-sent byte by byte after a reconnection */
+    struct nof1_slice current;            /* RoundOpen or Close; memory of round_arena */
+    uint32_t round;
+    size_t elements;                      /* of the current round, check elements included */
+    struct nof1_opening opening;
+    struct nof1_layout layout;            /* of the current round >= 1 */
+    const double *parameter;
+    size_t parameters;
+    struct nof1_counts counts;            /* of round 0 */
+    size_t closed_count;
+    struct closed_round *closed;          /* [model->max_rounds + 1] */
+    int64_t answer_by;                    /* every awaited answer of this stage */
+    int64_t offer_again;                  /* opening: repeat the offer to silent sites */
+    int64_t offer_step;
+};
+
+struct run {
+    struct run *next;
+    struct nof1_arena *arena;
+    uint8_t h_q[NOF1_HASH_BYTES];
+    char hex[NOF1_HEX_TEXT];
+    struct nof1_query *query;             /* NULL once final */
+    struct nof1_slice plan;
+    struct nof1_slice signature;          /* empty: the census */
+    const char *statistician;
+    bool census;
+    uint32_t census_epoch;
+    enum run_state state;
+    int64_t submitted, since, started;    /* milliseconds; started 0: no roster frozen yet */
+    int64_t not_before;                   /* back-off before the next attempt */
+    int64_t asked;                        /* the latest timer asked for, 0: none */
+    uint32_t attempt_number, faults;
+    struct attempt *attempt;              /* NULL while gathering and when final */
+    json_t *result;                       /* when final */
+    const char *refused_by;               /* the site that signed a refusal, for `status` */
+    bool *end_due;                        /* [charter sites] tell End when the site is back */
+    struct nof1_slice end_frame;
+};
+
+struct peer {
+    bool up, hello, same_charter;
+    uint32_t epoch;
+};
+
+struct census_record {
+    struct census_record *next;
+    uint32_t epoch;
+    struct nof1_slice bytes;              /* canonical JSON */
+    const struct nof1_census *census;
+};
+
+struct nof1_coordinator {
+    struct nof1_coordinator_config config;
+    struct nof1_arena *arena;
+    struct peer *peer;                    /* [charter sites] */
+    struct run *runs;                     /* in order of submission */
+    struct census_record *census;         /* latest epoch first */
+    uint64_t entries;                     /* ledger entries appended so far */
+    char software[64];
+    /* of the step in progress */
+    struct nof1_actions *actions;
+    int64_t now;
+};
+
+static inline bool run_final(const struct run *run)
+{
+    return run->state >= RUN_RELEASED;
+}
+const char *nof1_run_state_text(enum run_state state);
+void nof1_hex_text(char *out, const uint8_t *bytes, size_t length); /* 2 * length + 1 characters */
+bool nof1_hex_read(uint8_t *out, size_t length, const char *text);
+json_t *nof1_hex_json(const uint8_t *bytes, size_t length);
+
+/* coordinator.c */
+struct run *nof1_run_find(const struct nof1_coordinator *coordinator, const uint8_t *h_q);
+const struct nof1_census *nof1_coordinator_census_of(const struct nof1_coordinator *coordinator,
+                                                     uint32_t epoch);
+nof1_rc nof1_coordinator_keep_census(struct nof1_coordinator *coordinator, uint32_t epoch,
+                                     struct nof1_slice bytes, struct nof1_error *error);
+nof1_rc nof1_run_send(struct nof1_coordinator *coordinator, struct run *run, size_t roster_index,
+                      struct nof1_slice frame);
+nof1_rc nof1_run_broadcast(struct nof1_coordinator *coordinator, struct run *run,
+                           struct nof1_slice frame);
+
+nof1_rc nof1_coordinator_send_census(struct nof1_coordinator *coordinator, size_t site,
+                                     uint32_t epoch, struct nof1_slice census);
+int64_t nof1_run_limit(const struct run *run); /* milliseconds: expired from then on */
+
+/* coordinator_submit.c: a plan arrives, the census starts, a stored run is taken up again */
+nof1_rc nof1_run_submit(struct nof1_coordinator *coordinator, const struct nof1_event *event,
+                        struct nof1_error *submit_error);
+nof1_rc nof1_run_census(struct nof1_coordinator *coordinator);
+nof1_rc nof1_run_restore(struct nof1_coordinator *coordinator, struct nof1_error *error);
+void nof1_run_free(struct run *run);
+
+/* coordinator_gather.c: gathering and opening */
+bool nof1_run_ready(const struct nof1_coordinator *coordinator, const struct run *run, size_t roster_index);
+nof1_rc nof1_run_gather(struct nof1_coordinator *coordinator, struct run *run);
+nof1_rc nof1_run_key_ad(struct nof1_coordinator *coordinator, struct run *run, size_t roster_index,
+                        const Nof1__V1__Frame *frame, struct nof1_slice bytes);
+nof1_rc nof1_run_open(struct nof1_coordinator *coordinator, struct run *run);
+void nof1_attempt_free(struct attempt *attempt);
+
+/* coordinator_rounds.c: rounds and closing */
+nof1_rc nof1_run_first_round(struct nof1_coordinator *coordinator, struct run *run);
+nof1_rc nof1_run_masked(struct nof1_coordinator *coordinator, struct run *run, size_t roster_index,
+                        const Nof1__V1__Frame *frame, struct nof1_slice bytes);
+nof1_rc nof1_run_rounds(struct nof1_coordinator *coordinator, struct run *run);
+nof1_rc nof1_run_attest(struct nof1_coordinator *coordinator, struct run *run, size_t roster_index,
+                        const Nof1__V1__Frame *frame, struct nof1_slice bytes);
+nof1_rc nof1_run_close(struct nof1_coordinator *coordinator, struct run *run);
+
+/* coordinator_end.c: how attempts and runs end */
+json_t *nof1_refusal_json(nof1_rc_value code, const char *text, int64_t retry_after);
+nof1_rc nof1_run_abort(struct nof1_coordinator *coordinator, struct run *run, nof1_rc_value code);
+nof1_rc nof1_run_refusal(struct nof1_coordinator *coordinator, struct run *run, size_t roster_index,
+                         const Nof1__V1__Frame *frame);
+nof1_rc nof1_run_refuse(struct nof1_coordinator *coordinator, struct run *run, nof1_rc_value code,
+                        const char *text);
+nof1_rc nof1_run_expire(struct nof1_coordinator *coordinator, struct run *run);
+nof1_rc nof1_run_object(struct nof1_coordinator *coordinator, struct run *run);
+nof1_rc nof1_run_release(struct nof1_coordinator *coordinator, struct run *run, json_t *result,
+                         json_t *evidence);
+
+/* coordinator_record.c: what is stored and what is logged */
+nof1_rc nof1_record_run(struct nof1_coordinator *coordinator, const struct run *run);
+nof1_rc nof1_record_put(struct nof1_coordinator *coordinator, const char *folder, const char *hex,
+                        const json_t *value, bool canonical);
+/* Takes over `fields` (may be NULL: no memory). Adds kind, query, attempt, time and actor. */
+nof1_rc nof1_record_entry(struct nof1_coordinator *coordinator, const struct run *run,
+                          const char *kind, json_t *fields);
+struct stored_run {
+    struct nof1_slice plan, signature;
+    const char *statistician;
+    bool census;
+    uint32_t census_epoch, attempt_number, faults;
+    int64_t submitted, started;
+    enum run_state state;
+};
+nof1_rc nof1_record_read(struct stored_run *out, struct nof1_arena *arena, struct nof1_slice bytes);
+
+#endif

@@ -1,0 +1,259 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later
+ *
+ * The release gate. The result is report() on the attested totals plus what was spent to get it
+ * (`privacy`) and where it came from (`provenance`); the evidence holds every public byte from which
+ * both follow: key advertisements, parameters, totals, signed digests, attestations. Neither holds a
+ * masked vector or a number of a single site.
+ */
+#include <core/release.h>
+
+#include <string.h>
+
+#include <base/json.h>
+#include <core/census_analysis.h>
+#include <core/ratio.h>
+#include <crypto/transcript.h>
+
+nof1_rc nof1_attempt_history(struct nof1_history *out, struct attempt *attempt)
+{
+    size_t rounds = attempt->closed_count - 1;
+    struct nof1_round_total *total = nof1_arena_alloc(attempt->arena, rounds + 1, sizeof *total);
+    ENSURE(total != NULL, NOF1_E_NO_MEMORY);
+    for (size_t r = 0; r < rounds; r++) {
+        const struct closed_round *closed = &attempt->closed[r + 1];
+        total[r] = (struct nof1_round_total){
+            .parameters = closed->parameters,
+            .elements = closed->elements - NOF1_CHECK_ELEMENTS,
+            .parameter = closed->parameter,
+            .total = closed->value + NOF1_CHECK_ELEMENTS,
+        };
+    }
+    *out = (struct nof1_history){.counts = attempt->counts, .rounds = rounds, .round = total};
+    return NOF1_OK;
+}
+
+/* ---- privacy ------------------------------------------------------------------------------------ */
+
+static uint64_t scalars_of(const struct attempt *attempt, enum nof1_role role)
+{
+    uint64_t scalars = 0;
+    for (size_t r = 0; r < attempt->closed_count; r++) {
+        const struct nof1_layout *layout = &attempt->closed[r].layout;
+        for (size_t e = 0; e < layout->elements; e++) {
+            scalars += layout->element[e].role == role ? 1 : 0;
+        }
+    }
+    return scalars;
+}
+
+/* The largest share of released outcome numbers among the numbers that the patients hold. */
+static nof1_rc release_ratio(json_t **out, const struct run *run)
+{
+    const struct nof1_model *model = run->query->model;
+    const struct attempt *attempt = run->attempt;
+    struct nof1_loads loads = {0};
+    TRY(nof1_loads_of(&loads, attempt->arena, model));
+    uint64_t ratio = nof1_ratio_groups(&loads, model->groups, attempt->counts.patients,
+                                       attempt->counts.group_patients, 0, NULL);
+    *out = ratio >= NOF1_RATIO_NONE ? json_null()
+                                    : nof1_json_number((double)ratio / (double)NOF1_RATIO_UNIT);
+    return NOF1_OK;
+}
+
+static json_t *sites_each(const struct nof1_coordinator *coordinator, const struct run *run)
+{
+    json_t *list = json_array();
+    for (size_t i = 0; list != NULL && i < run->query->sites; i++) {
+        json_t *row = json_pack(
+            "{s:s, s:I, s:I}", "site",
+            coordinator->config.charter->site[run->query->site[i]].id, "bytes_in",
+            (json_int_t)run->attempt->bytes_in[i], "bytes_out",
+            (json_int_t)run->attempt->bytes_out[i]);
+        if (json_array_append_new(list, row) != 0) {
+            json_decref(list);
+            return NULL;
+        }
+    }
+    return list;
+}
+
+static nof1_rc privacy_of(json_t **out, const struct nof1_coordinator *coordinator,
+                          const struct run *run)
+{
+    const struct attempt *attempt = run->attempt;
+    const struct nof1_charter *charter = coordinator->config.charter;
+    json_t *ratio = NULL;
+    TRY(release_ratio(&ratio, run));
+    *out = json_pack(
+        "{s:s, s:I, s:I, s:i, s:o, s:i, s:I, s:I, s:I, s:s, s:o}", "policy",
+        charter->limits.open ? "open: lab, no disclosure control" : "charter", "released_scalars",
+        (json_int_t)scalars_of(attempt, NOF1_OUTCOME), "design_scalars",
+        (json_int_t)scalars_of(attempt, NOF1_DESIGN), "rounds", (int)attempt->closed_count - 1,
+        "ratio", ratio, "sites", (int)run->query->sites, "trials",
+        (json_int_t)attempt->counts.trials, "patients", (json_int_t)attempt->counts.patients,
+        "left_out", (json_int_t)attempt->counts.left_out, "form",
+        run->query->model->form == NULL ? "" : run->query->model->form, "sites_each",
+        sites_each(coordinator, run));
+    return *out == NULL ? NOF1_E_NO_MEMORY : NOF1_OK;
+}
+
+static json_t *provenance_of(const struct nof1_coordinator *coordinator, const struct run *run)
+{
+    return json_pack("{s:s, s:o, s:i, s:s, s:i, s:I}", "plan", run->hex, "charter",
+                     nof1_hex_json(coordinator->config.charter->hash, NOF1_HASH_BYTES), "epoch",
+                     (int)run->query->study.plan->epoch, "software", coordinator->software,
+                     "attempt", (int)run->attempt_number, "ledger_index",
+                     (json_int_t)coordinator->entries);
+}
+
+/* ---- evidence ----------------------------------------------------------------------------------- */
+
+static json_t *hex_of(ProtobufCBinaryData bytes)
+{
+    return nof1_hex_json(bytes.data, bytes.len);
+}
+
+static json_t *key_ads_json(const struct run *run)
+{
+    json_t *list = json_array();
+    for (size_t i = 0; list != NULL && i < run->query->sites; i++) {
+        const Nof1__V1__KeyAd *ad = run->attempt->key_ad[i];
+        json_array_append_new(list, json_pack("{s:s, s:o, s:o, s:o, s:o}", "site", ad->site,
+                                              "attempt", hex_of(ad->attempt), "x25519",
+                                              hex_of(ad->x25519), "nonce", hex_of(ad->nonce),
+                                              "signature", hex_of(ad->signature)));
+    }
+    return list;
+}
+
+static json_t *doubles_json(const double *value, size_t count)
+{
+    json_t *list = json_array();
+    for (size_t i = 0; list != NULL && i < count; i++) {
+        json_array_append_new(list, nof1_json_double(value[i]));
+    }
+    return list;
+}
+
+static json_t *masked_json(const struct run *run, const struct closed_round *closed)
+{
+    json_t *list = json_array();
+    for (size_t i = 0; list != NULL && i < run->query->sites; i++) {
+        const struct nof1_slice signature = closed->signature[i];
+        json_array_append_new(
+            list, json_pack("{s:s, s:o, s:o}", "site", run->attempt->key_ad[i]->site, "digest",
+                            nof1_hex_json(closed->digest[i], NOF1_HASH_BYTES), "signature",
+                            nof1_hex_json(signature.data, signature.length)));
+    }
+    return list;
+}
+
+static json_t *rounds_json(const struct run *run)
+{
+    const struct attempt *attempt = run->attempt;
+    json_t *list = json_array();
+    for (size_t r = 0; list != NULL && r < attempt->closed_count; r++) {
+        const struct closed_round *closed = &attempt->closed[r];
+        json_array_append_new(
+            list, json_pack("{s:i, s:o, s:o, s:o, s:o}", "round", (int)closed->round, "parameters",
+                            doubles_json(closed->parameter, closed->parameters), "total",
+                            nof1_hex_json(closed->total, closed->elements * NOF1_RING_BYTES),
+                            "transcript", nof1_hex_json(closed->transcript, NOF1_HASH_BYTES),
+                            "masked", masked_json(run, closed)));
+    }
+    return list;
+}
+
+static json_t *attests_json(const struct run *run)
+{
+    json_t *list = json_array();
+    for (size_t i = 0; list != NULL && i < run->query->sites; i++) {
+        const Nof1__V1__Attest *attest = run->attempt->attest[i];
+        json_array_append_new(list, json_pack("{s:s, s:i, s:o, s:o}", "site", attest->site, "round",
+                                              (int)attest->round, "transcript",
+                                              hex_of(attest->transcript), "signature",
+                                              hex_of(attest->signature)));
+    }
+    return list;
+}
+
+static json_t *evidence_of(const struct nof1_coordinator *coordinator, const struct run *run)
+{
+    return json_pack("{s:s, s:s%, s:o, s:s, s:o, s:o, s:o, s:o, s:i}", "query", run->hex, "plan",
+                     (const char *)run->plan.data, run->plan.length, "signature",
+                     nof1_hex_json(run->signature.data, run->signature.length), "statistician",
+                     run->statistician, "charter",
+                     nof1_hex_json(coordinator->config.charter->hash, NOF1_HASH_BYTES), "key_ads",
+                     key_ads_json(run), "rounds", rounds_json(run), "attests", attests_json(run),
+                     "attempt", (int)run->attempt_number);
+}
+
+/* ---- the census --------------------------------------------------------------------------------- */
+
+static nof1_rc census_bytes(struct nof1_buffer *out, const struct nof1_coordinator *coordinator,
+                            const struct run *run)
+{
+    const struct nof1_charter *charter = coordinator->config.charter;
+    const struct attempt *attempt = run->attempt;
+    const struct closed_round *closed = &attempt->closed[attempt->closed_count - 1];
+    const struct nof1_census *census = NULL;
+    TRY(nof1_census_from_totals(&census, attempt->arena, charter, run->census_epoch,
+                                closed->value + NOF1_CHECK_ELEMENTS));
+    return nof1_census_canonical(out, census, charter);
+}
+
+static nof1_rc release_census(struct nof1_coordinator *coordinator, const struct run *run)
+{
+    NOF1_CLEANUP(nof1_buffer_free) struct nof1_buffer bytes = {0};
+    TRY(census_bytes(&bytes, coordinator, run));
+    struct nof1_slice census = nof1_buffer_slice(&bytes);
+    TRY(nof1_coordinator_keep_census(coordinator, run->census_epoch, census, NULL));
+    const char *key =
+        nof1_arena_printf(coordinator->actions->arena, "census/%010u", run->census_epoch);
+    ENSURE(key != NULL, NOF1_E_NO_MEMORY);
+    TRY(nof1_actions_add(coordinator->actions, (struct nof1_action){.kind = NOF1_ACTION_PUT,
+                                                                    .key = key,
+                                                                    .bytes = census}));
+    for (size_t i = 0; i < run->query->sites; i++) {
+        if (nof1_run_ready(coordinator, run, i)) {
+            TRY(nof1_coordinator_send_census(coordinator, run->query->site[i], run->census_epoch,
+                                             census));
+        }
+    }
+    return NOF1_OK;
+}
+
+/* ---- release ------------------------------------------------------------------------------------ */
+
+static nof1_rc complete(json_t *result, const struct nof1_coordinator *coordinator,
+                        const struct run *run)
+{
+    json_t *privacy = NULL;
+    TRY(privacy_of(&privacy, coordinator, run));
+    bool kept = json_object_set_new(result, "schema_version", json_integer(1)) == 0;
+    kept = json_object_set_new(result, "privacy", privacy) == 0 && kept;
+    kept = json_object_set_new(result, "provenance", provenance_of(coordinator, run)) == 0 && kept;
+    return kept ? NOF1_OK : NOF1_E_NO_MEMORY;
+}
+
+nof1_rc nof1_release(struct nof1_coordinator *coordinator, struct run *run)
+{
+    const struct nof1_model *model = run->query->model;
+    struct nof1_history history;
+    struct nof1_error error = {0};
+    NOF1_CLEANUP(nof1_json_freep) json_t *result = NULL;
+    TRY(nof1_attempt_history(&history, run->attempt));
+    nof1_rc_value rc =
+        model->analysis->report(model, &history, run->attempt->arena, &result, &error);
+    if (rc == NOF1_E_NO_MEMORY) {
+        return rc;
+    }
+    if (rc != NOF1_OK) {
+        return nof1_run_refuse(coordinator, run, rc, error.message);
+    }
+    TRY(complete(result, coordinator, run));
+    if (run->census) {
+        TRY(release_census(coordinator, run));
+    }
+    return nof1_run_release(coordinator, run, json_incref(result), evidence_of(coordinator, run));
+}
