@@ -1,0 +1,70 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later
+ *
+ * Keys of atoms and the public list of them, as atoms.h says. Public documents and totals only.
+ */
+#include <core/atoms.h>
+
+#include <stdio.h>
+#include <string.h>
+
+#include <crypto/hash.h>
+
+static void hex_of(char *out, const uint8_t *bytes, size_t length)
+{
+    static const char digit[] = "0123456789abcdef";
+    for (size_t i = 0; i < length; i++) {
+        out[2 * i] = digit[bytes[i] >> 4];
+        out[2 * i + 1] = digit[bytes[i] & 15];
+    }
+    out[2 * length] = 0;
+}
+
+nof1_rc nof1_atom_used(char out[NOF1_ATOM_TEXT], const char *key, const uint8_t h_q[32])
+{
+    char text[NOF1_ATOM_TEXT + 1 + 2 * NOF1_HASH_BYTES + 1], plan[2 * NOF1_HASH_BYTES + 1];
+    uint8_t digest[NOF1_HASH_BYTES];
+    ENSURE(strlen(key) < NOF1_ATOM_TEXT, NOF1_E_BUG);
+    hex_of(plan, h_q, NOF1_HASH_BYTES);
+    (void)snprintf(text, sizeof text, "%s/%s", key, plan);
+    TRY(nof1_sha256(digest, nof1_slice_text(text)));
+    hex_of(out, digest, 16);
+    return NOF1_OK;
+}
+
+void nof1_atom_of_epoch(char out[NOF1_ATOM_TEXT], uint32_t epoch)
+{
+    (void)snprintf(out, NOF1_ATOM_TEXT, "e%u", epoch);
+}
+
+static nof1_rc add_used(const char **list, size_t *count, struct nof1_arena *arena,
+                        const char *key, const uint8_t h_q[32])
+{
+    char used[NOF1_ATOM_TEXT];
+    TRY(nof1_atom_used(used, key, h_q));
+    list[*count] = nof1_arena_text(arena, used);
+    ENSURE(list[*count] != NULL, NOF1_E_NO_MEMORY);
+    *count += 1;
+    return NOF1_OK;
+}
+
+nof1_rc nof1_atoms_after(const char *const **out, size_t *atoms, struct nof1_arena *arena,
+                         const struct nof1_plan *plan, const uint64_t *used,
+                         const uint64_t *not_used, bool complete)
+{
+    static const char *const fresh[] = {NOF1_ATOM_FRESH};
+    const char *const *key = plan->atoms == 0 ? fresh : plan->atom;
+    size_t before = plan->atoms == 0 ? 1 : plan->atoms, count = 0;
+    const char **list = nof1_arena_alloc(arena, 2 * before, sizeof *list);
+    ENSURE(list != NULL, NOF1_E_NO_MEMORY);
+    for (size_t a = 0; a < before; a++) {
+        if (!complete || not_used[a] > 0) {
+            list[count++] = key[a];
+        }
+        if (used[a] > 0) {
+            TRY(add_used(list, &count, arena, key[a], plan->hash));
+        }
+    }
+    *out = list;
+    *atoms = count;
+    return NOF1_OK;
+}

@@ -1,0 +1,365 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later
+ *
+ * The vault's checks, one small function a rule (docs/protocol.md, "Policy"). Messages name rules,
+ * limits and public elements; never a count, neither of this site nor of all.
+ */
+#include <core/checks.h>
+
+#include <math.h>
+
+#include <core/entropy.h>
+
+nof1_rc nof1_check_roster(const struct nof1_limits *limits, const struct nof1_query *query,
+                          size_t self, struct nof1_error *error)
+{
+    const struct nof1_charter *charter = query->study.charter;
+    const struct nof1_plan *plan = query->study.plan;
+    bool named = false;
+    for (size_t s = 0; s < query->sites; s++) {
+        named = named || query->site[s] == self;
+    }
+    if (!named) {
+        return nof1_fail(error, NOF1_E2204, "the roster does not hold this site");
+    }
+    if (limits->open || query->census) {
+        return NOF1_OK;
+    }
+    for (size_t b = 0; b < plan->blocks; b++) {
+        if (charter->block[plan->block[b]].sites < limits->min_block_sites) {
+            return nof1_fail(error, NOF1_E2203, "block %s needs at least %u sites",
+                             charter->block[plan->block[b]].id, limits->min_block_sites);
+        }
+    }
+    if (query->sites < limits->min_sites) {
+        return nof1_fail(error, NOF1_E2201, "needs at least %u sites", limits->min_sites);
+    }
+    uint32_t remain = limits->min_sites <= 3 ? 2 : 3;
+    if (query->sites < (size_t)limits->assumed_colluders + remain) {
+        return nof1_fail(error, NOF1_E2202, "needs %u sites beside %u assumed colluders", remain,
+                         limits->assumed_colluders);
+    }
+    return NOF1_OK;
+}
+
+nof1_rc nof1_check_budget(const struct nof1_limits *limits, const struct nof1_query *query,
+                          uint64_t queries_epoch, uint64_t queries_day, struct nof1_error *error)
+{
+    if (limits->open || query->census) {
+        return NOF1_OK;
+    }
+    if (query->model->max_rounds > limits->max_rounds_query) {
+        return nof1_fail(error, NOF1_E2302, "at most %u rounds", limits->max_rounds_query);
+    }
+    if (queries_epoch >= limits->max_queries_epoch) {
+        return nof1_fail(error, NOF1_E2303, "at most %u queries an epoch",
+                         limits->max_queries_epoch);
+    }
+    if (queries_day >= limits->max_queries_day) {
+        return nof1_fail(error, NOF1_E2304, "at most %u queries a day", limits->max_queries_day);
+    }
+    return NOF1_OK;
+}
+
+static uint64_t count_at(const struct nof1_opened *opened, size_t index)
+{
+    return (uint64_t)opened->total[index]; /* nof1_opening_counts has read every total as a count */
+}
+
+static uint64_t cap_of(const struct nof1_query *query, const struct nof1_block *block)
+{
+    uint64_t cap = 0;
+    for (size_t s = 0; s < block->sites; s++) {
+        cap += query->study.charter->site[block->site[s]].patient_cap;
+    }
+    return cap;
+}
+
+static uint64_t largest_cap(const struct nof1_query *query)
+{
+    uint64_t cap = 0;
+    for (size_t s = 0; s < query->sites; s++) {
+        uint32_t own = query->study.charter->site[query->site[s]].patient_cap;
+        cap = own > cap ? own : cap;
+    }
+    return cap;
+}
+
+nof1_rc nof1_check_totals(const struct nof1_opened *opened, struct nof1_error *error)
+{
+    const struct nof1_query *query = opened->query;
+    const struct nof1_plan *plan = query->study.plan;
+    const struct nof1_counts *counts = opened->counts;
+    bool possible = counts->sites == query->sites && counts->patients <= counts->trials;
+    uint64_t patients = 0;
+    for (size_t b = 0; b < plan->blocks; b++) {
+        uint64_t block = count_at(opened, opened->opening->block_patients + b);
+        possible = possible && block <= cap_of(query, &query->study.charter->block[plan->block[b]]);
+        patients += block;
+    }
+    for (size_t g = 0; g < query->model->groups; g++) {
+        possible = possible && counts->group_patients[g] <= counts->patients &&
+                   counts->group_patients[g] <= counts->group_trials[g] &&
+                   counts->group_sites[g] <= counts->sites;
+    }
+    if (!possible || patients != counts->patients) {
+        return nof1_fail(error, NOF1_E2501, "the counts of round 0 are not possible");
+    }
+    return NOF1_OK;
+}
+
+nof1_rc nof1_check_patients(const struct nof1_opened *opened, struct nof1_error *error)
+{
+    const struct nof1_limits *limits = opened->limits;
+    uint64_t held = limits->assumed_colluders * largest_cap(opened->query);
+    if (opened->counts->patients < held ||
+        opened->counts->patients - held < limits->min_patients_honest) {
+        return nof1_fail(error, NOF1_E2205,
+                         "needs at least %u patients beside what assumed colluders may hold",
+                         limits->min_patients_honest);
+    }
+    return NOF1_OK;
+}
+
+nof1_rc nof1_check_groups(const struct nof1_opened *opened, struct nof1_error *error)
+{
+    const struct nof1_model *model = opened->query->model;
+    const struct nof1_plan *plan = opened->query->study.plan;
+    for (size_t b = 0; b < plan->blocks; b++) {
+        if (count_at(opened, opened->opening->block_patients + b) <
+            opened->limits->min_patients_block) {
+            return nof1_fail(error, NOF1_E2206, "block %s needs at least %u patients",
+                             opened->query->study.charter->block[plan->block[b]].id,
+                             opened->limits->min_patients_block);
+        }
+    }
+    for (size_t g = 0; model->group_is_class && g < model->groups; g++) {
+        uint64_t patients = opened->counts->group_patients[g];
+        if (patients > 0 && patients < opened->limits->min_class_patients) {
+            return nof1_fail(error, NOF1_E2206, "%s needs at least %u patients", model->group[g],
+                             opened->limits->min_class_patients);
+        }
+    }
+    return NOF1_OK;
+}
+
+nof1_rc nof1_check_support(const struct nof1_opened *opened, struct nof1_error *error)
+{
+    const struct nof1_model *model = opened->query->model;
+    uint32_t least = opened->limits->min_element_sites;
+    for (size_t g = 0; g < model->groups; g++) {
+        if (opened->counts->group_sites[g] > 0 && opened->counts->group_sites[g] < least) {
+            return nof1_fail(error, NOF1_E2209, "%s needs trials in at least %u sites",
+                             model->group[g], least);
+        }
+    }
+    for (size_t i = 0; i < opened->opening->sparse; i++) {
+        size_t at = opened->opening->sparse_sites + i;
+        uint64_t sites = count_at(opened, at);
+        if (sites > 0 && sites < least) {
+            return nof1_fail(error, NOF1_E2209, "%s needs at least %u sites",
+                             opened->opening->name[at], least);
+        }
+    }
+    return NOF1_OK;
+}
+
+/* One side of an atom: nobody, or enough patients in enough sites. */
+static bool side_allowed(const struct nof1_opened *opened, size_t at)
+{
+    uint64_t patients = count_at(opened, at), sites = count_at(opened, at + 1);
+    return patients == 0 || (patients >= opened->limits->min_atom_patients &&
+                             sites >= opened->limits->min_element_sites);
+}
+
+nof1_rc nof1_check_atoms(const struct nof1_opened *opened, struct nof1_error *error)
+{
+    for (size_t a = 0; a < opened->opening->atoms; a++) {
+        size_t at = opened->opening->atom_first + 4 * a;
+        if (!side_allowed(opened, at) || !side_allowed(opened, at + 2)) {
+            return nof1_fail(error, NOF1_E2210,
+                             "patients used and patients left out, of every set that earlier "
+                             "releases treated alike, must be none or at least %u in %u sites",
+                             opened->limits->min_atom_patients, opened->limits->min_element_sites);
+        }
+    }
+    return NOF1_OK;
+}
+
+nof1_rc nof1_check_parameters(const struct nof1_opened *opened, struct nof1_error *error)
+{
+    double patients = (double)opened->counts->patients;
+    double parameters = opened->query->model->fixed_parameters;
+    if (parameters > opened->limits->max_params_ratio * patients) {
+        return nof1_fail(error, NOF1_E2307, "at most %g parameters a patient",
+                         opened->limits->max_params_ratio);
+    }
+    if (patients - parameters < opened->limits->min_residual_df) {
+        return nof1_fail(error, NOF1_E2308, "at least %u residual degrees of freedom",
+                         opened->limits->min_residual_df);
+    }
+    return NOF1_OK;
+}
+
+static uint64_t larger(uint64_t a, uint64_t b)
+{
+    return a > b ? a : b;
+}
+
+uint64_t nof1_plan_ratio(const struct nof1_opened *opened, size_t atom)
+{
+    uint64_t used = count_at(opened, opened->opening->atom_first + 4 * atom);
+    if (used == 0) {
+        return 0;
+    }
+    uint64_t groups =
+        nof1_ratio_groups(opened->loads, opened->query->model->groups, opened->counts->patients,
+                          opened->counts->group_patients, 0, NULL);
+    return larger(groups, nof1_ratio_atom(opened->loads, used));
+}
+
+nof1_rc nof1_check_ratio(const struct nof1_opened *opened, struct nof1_error *error)
+{
+    uint64_t limit = nof1_ratio_limit(opened->limits->max_release_ratio);
+    for (size_t a = 0; a < opened->opening->atoms; a++) {
+        uint64_t ratio = nof1_plan_ratio(opened, a);
+        uint64_t charged = opened->charged == NULL ? 0 : opened->charged[a];
+        if (ratio > 0 && charged + ratio > limit) {
+            return nof1_fail(error, NOF1_E2301,
+                             "at most %g released numbers per number of the patients",
+                             opened->limits->max_release_ratio);
+        }
+    }
+    return NOF1_OK;
+}
+
+nof1_rc nof1_check_entropy(const struct nof1_opened *opened, struct nof1_error *error)
+{
+    double bits = 0;
+    if (!nof1_entropy_allows(&bits, opened->query->model, opened->loads,
+                             opened->limits->min_entropy_bits, opened->counts->patients,
+                             opened->counts->group_patients, 0, NULL)) {
+        return nof1_fail(error, NOF1_E2311, "at least %u bits must stay open",
+                         opened->limits->min_entropy_bits);
+    }
+    return NOF1_OK;
+}
+
+nof1_rc nof1_check_opening(const struct nof1_opened *opened, struct nof1_error *error)
+{
+    TRY(nof1_check_totals(opened, error));
+    if (opened->limits->open || opened->query->census) {
+        return NOF1_OK;
+    }
+    TRY(nof1_check_patients(opened, error));
+    TRY(nof1_check_groups(opened, error));
+    TRY(nof1_check_support(opened, error));
+    TRY(nof1_check_atoms(opened, error));
+    TRY(nof1_check_parameters(opened, error));
+    TRY(nof1_check_ratio(opened, error));
+    return nof1_check_entropy(opened, error);
+}
+
+uint64_t nof1_plan_net_ratio(const struct nof1_opened *opened, const struct nof1_own *own,
+                             size_t atom)
+{
+    uint64_t used = count_at(opened, opened->opening->atom_first + 4 * atom);
+    if (used == 0) {
+        return 0;
+    }
+    uint64_t groups = nof1_ratio_groups(
+        opened->loads, opened->query->model->groups, opened->counts->patients,
+        opened->counts->group_patients, own->patients, own->group_patients);
+    return larger(groups, nof1_ratio_atom(opened->loads, used - own->atom_patients[atom]));
+}
+
+static nof1_rc check_others(const struct nof1_opened *opened, const struct nof1_own *own,
+                            struct nof1_error *error)
+{
+    for (size_t g = 0; g < opened->query->model->groups; g++) {
+        uint64_t patients = opened->counts->group_patients[g];
+        if (patients > 0 && patients - own->group_patients[g] < opened->limits->min_others) {
+            return nof1_fail(error, NOF1_E2212, "%s needs at least %u patients outside this site",
+                             opened->query->model->group[g], opened->limits->min_others);
+        }
+    }
+    return NOF1_OK;
+}
+
+static nof1_rc check_net_ratio(const struct nof1_opened *opened, const struct nof1_own *own,
+                               struct nof1_error *error)
+{
+    uint64_t limit = nof1_ratio_limit(opened->limits->max_net_ratio);
+    for (size_t a = 0; a < opened->opening->atoms; a++) {
+        uint64_t ratio = nof1_plan_net_ratio(opened, own, a);
+        uint64_t charged = own->charged == NULL ? 0 : own->charged[a];
+        if (ratio > 0 && charged + ratio > limit) {
+            return nof1_fail(error, NOF1_E2212,
+                             "at most %g released numbers per number of the other patients",
+                             opened->limits->max_net_ratio);
+        }
+    }
+    return NOF1_OK;
+}
+
+/* Own counts beyond the totals: somebody else sent negative numbers. */
+static bool own_within(const struct nof1_opened *opened, const struct nof1_own *own)
+{
+    bool within = own->patients <= opened->counts->patients &&
+                  own->trials <= opened->counts->trials;
+    for (size_t g = 0; g < opened->query->model->groups; g++) {
+        within = within && own->group_patients[g] <= opened->counts->group_patients[g];
+    }
+    for (size_t a = 0; a < opened->opening->atoms; a++) {
+        within = within &&
+                 own->atom_patients[a] <= count_at(opened, opened->opening->atom_first + 4 * a);
+    }
+    return within;
+}
+
+nof1_rc nof1_check_own(const struct nof1_opened *opened, const struct nof1_own *own,
+                       struct nof1_error *error)
+{
+    if (!own_within(opened, own)) {
+        return nof1_fail(error, NOF1_E2501, "the counts of round 0 are not possible");
+    }
+    if (opened->limits->open || opened->query->census) {
+        return NOF1_OK;
+    }
+    if ((double)own->patients >
+        opened->limits->max_site_share * (double)opened->counts->patients) {
+        return nof1_fail(error, NOF1_E2207, "a site may hold at most %g of the patients",
+                         opened->limits->max_site_share);
+    }
+    TRY(check_others(opened, own, error));
+    TRY(check_net_ratio(opened, own, error));
+    double bits = 0;
+    if (!nof1_entropy_allows(&bits, opened->query->model, opened->loads,
+                             opened->limits->min_entropy_bits, opened->counts->patients,
+                             opened->counts->group_patients, own->patients,
+                             own->group_patients)) {
+        return nof1_fail(error, NOF1_E2311, "at least %u bits must stay open outside this site",
+                         opened->limits->min_entropy_bits);
+    }
+    return NOF1_OK;
+}
+
+nof1_rc nof1_check_weights(const struct nof1_limits *limits, size_t own_trials,
+                           const double *weight, uint64_t trials, struct nof1_error *error)
+{
+    double sum = 0, largest = 0;
+    bool finite = true;
+    for (size_t t = 0; t < own_trials; t++) {
+        finite = finite && isfinite(weight[t]) && weight[t] >= 0;
+        sum += weight[t];
+        largest = fmax(largest, weight[t]);
+    }
+    if (limits->open || own_trials == 0) {
+        return NOF1_OK;
+    }
+    double others = (double)(trials - own_trials) * sum / (double)own_trials;
+    if (!finite || largest > limits->max_trial_share * (sum + others)) {
+        return nof1_fail(error, NOF1_E2208, "a trial may have at most %g of the weight",
+                         limits->max_trial_share);
+    }
+    return NOF1_OK;
+}
