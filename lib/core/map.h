@@ -13,6 +13,8 @@
 #include <base/document.h>
 #include <nof1/study.h>
 
+#define NOF1_MAP_COVARIATES 1000u
+
 struct nof1_map_outcome {
     const char *name;
     const char *column;    /* the value; for an imported effect the effect's column */

@@ -16,6 +16,7 @@
 /* Domain strings, the fields that follow, and who makes them. */
 #define NOF1_DOMAIN_CHARTER "nof1-charter-v1"     /* canonical charter bytes */
 #define NOF1_DOMAIN_PLAN "nof1-plan-v1"           /* canonical plan bytes */
+#define NOF1_DOMAIN_CENSUS "nof1-census-v1"       /* canonical census bytes */
 #define NOF1_DOMAIN_KEYAD "nof1-keyad-v1"         /* site, H_c, H_q, attempt nonce, X25519, site nonce */
 #define NOF1_DOMAIN_ROSTER "nof1-roster-v1"       /* per ad, ascending by site: its 6 fields, signature */
 #define NOF1_DOMAIN_TRANSCRIPT "nof1-frm-v1"      /* h_0: H_c, H_q, H_R */
@@ -25,6 +26,7 @@
 #define NOF1_DOMAIN_ATTEST "nof1-attest-v1"       /* site, H_q, H_R, r, h_{r+1} */
 #define NOF1_DOMAIN_REFUSAL "nof1-refusal-v1"     /* site, H_q, attempt nonce, code */
 #define NOF1_DOMAIN_SUBMIT "nof1-submit-v1"       /* H_q; signed by the statistician */
+#define NOF1_DOMAIN_SERIES "nof1-series-v1"       /* a patient's frozen series; never leaves the site */
 #define NOF1_DOMAIN_PAIR "nof1-pair-v1"           /* HKDF info: H_q, lower id, higher id */
 
 struct nof1_field { const void *data; size_t length; };
