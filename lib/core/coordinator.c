@@ -389,6 +389,15 @@ nof1_rc nof1_coordinator_step(struct nof1_coordinator *coordinator, const struct
 
 /* ---- life ------------------------------------------------------------------------------------ */
 
+static nof1_rc start(struct nof1_coordinator *coordinator, struct nof1_error *error)
+{
+    coordinator->peer = nof1_arena_alloc(coordinator->arena, coordinator->config.charter->sites,
+                                         sizeof(struct peer));
+    ENSURE(coordinator->peer != NULL, NOF1_E_NO_MEMORY);
+    TRY(nof1_atom_lists_new(coordinator));
+    return nof1_run_restore(coordinator, error);
+}
+
 nof1_rc nof1_coordinator_new(struct nof1_coordinator **out,
                              const struct nof1_coordinator_config *config, int64_t now,
                              struct nof1_error *error)
@@ -399,12 +408,7 @@ nof1_rc nof1_coordinator_new(struct nof1_coordinator **out,
     coordinator->now = now;
     coordinator->arena = nof1_arena_new();
     snprintf(coordinator->software, sizeof coordinator->software, "nof1fed/%s", NOF1_VERSION);
-    nof1_rc_value rc = coordinator->arena == NULL ? NOF1_E_NO_MEMORY : NOF1_OK;
-    if (rc == NOF1_OK) {
-        coordinator->peer =
-            nof1_arena_alloc(coordinator->arena, config->charter->sites, sizeof(struct peer));
-        rc = coordinator->peer == NULL ? NOF1_E_NO_MEMORY : nof1_run_restore(coordinator, error);
-    }
+    nof1_rc_value rc = coordinator->arena == NULL ? NOF1_E_NO_MEMORY : start(coordinator, error);
     if (rc != NOF1_OK) {
         nof1_coordinator_free(coordinator);
         return rc;
@@ -424,6 +428,7 @@ void nof1_coordinator_free(struct nof1_coordinator *coordinator)
         nof1_run_free(run);
         run = next;
     }
+    nof1_atom_lists_free(coordinator);
     nof1_arena_free(coordinator->arena);
     free(coordinator);
 }

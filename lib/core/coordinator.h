@@ -36,6 +36,9 @@ json_t *nof1_coordinator_status(const struct nof1_coordinator *coordinator, cons
 json_t *nof1_coordinator_result(const struct nof1_coordinator *coordinator, const uint8_t *h_q);
 /* Canonical JSON of the released census of the latest epoch, empty when none. Borrowed. */
 struct nof1_slice nof1_coordinator_census(const struct nof1_coordinator *coordinator);
+/* {family: [atom keys]}: what the next plan of an outcome family must name (core/atoms.h). New
+ * reference. */
+json_t *nof1_coordinator_atoms(const struct nof1_coordinator *coordinator);
 void nof1_coordinator_free(struct nof1_coordinator *coordinator);
 
 #endif

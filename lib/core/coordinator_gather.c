@@ -251,5 +251,9 @@ nof1_rc nof1_run_open(struct nof1_coordinator *coordinator, struct run *run)
             return offer_again(coordinator, run);
         }
     }
+    if (nof1_family_busy(coordinator, run)) {
+        run->attempt->offer_again = coordinator->now + coordinator->config.round_timeout;
+        return NOF1_OK; /* every step looks again */
+    }
     return freeze_roster(coordinator, run);
 }

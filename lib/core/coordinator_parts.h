@@ -100,12 +100,22 @@ struct census_record {
     const struct nof1_census *census;
 };
 
+/* The public atom keys of one outcome family (core/atoms.h), which the next plan must name. */
+struct atom_list {
+    struct atom_list *next;
+    const char *family;
+    size_t atoms;
+    const char *const *atom;
+    struct nof1_arena *arena;             /* of the keys */
+};
+
 struct nof1_coordinator {
     struct nof1_coordinator_config config;
     struct nof1_arena *arena;
     struct peer *peer;                    /* [charter sites] */
     struct run *runs;                     /* in order of submission */
     struct census_record *census;         /* latest epoch first */
+    struct atom_list *atoms;              /* [charter families] */
     uint64_t entries;                     /* ledger entries appended so far */
     char software[64];
     /* of the step in progress */
@@ -160,6 +170,18 @@ nof1_rc nof1_run_rounds(struct nof1_coordinator *coordinator, struct run *run);
 nof1_rc nof1_run_attest(struct nof1_coordinator *coordinator, struct run *run, size_t roster_index,
                         const Nof1__V1__Frame *frame, struct nof1_slice bytes);
 nof1_rc nof1_run_close(struct nof1_coordinator *coordinator, struct run *run);
+
+/* coordinator_atoms.c: the difference rule's public lists */
+nof1_rc nof1_atom_lists_new(struct nof1_coordinator *coordinator);
+void nof1_atom_lists_free(struct nof1_coordinator *coordinator);
+nof1_rc nof1_atom_lists_restore(struct nof1_coordinator *coordinator);
+/* Round 1 is about to be opened (complete: every site has attested). */
+nof1_rc nof1_run_atoms(struct nof1_coordinator *coordinator, const struct run *run, bool complete);
+/* A new epoch was counted: series that are new or changed form an atom of their own. */
+nof1_rc nof1_atom_lists_epoch(struct nof1_coordinator *coordinator, uint32_t epoch);
+/* Is another run of the same outcome family between its roster and its end? Atoms are split in one
+ * order at all sites, so such runs follow each other. */
+bool nof1_family_busy(const struct nof1_coordinator *coordinator, const struct run *run);
 
 /* coordinator_end.c: how attempts and runs end */
 json_t *nof1_refusal_json(nof1_rc_value code, const char *text, int64_t retry_after);

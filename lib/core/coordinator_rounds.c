@@ -282,6 +282,9 @@ static nof1_rc next_round(struct nof1_coordinator *coordinator, struct run *run,
     attempt->elements = NOF1_CHECK_ELEMENTS + attempt->layout.elements;
     TRY(nof1_transcript_next(attempt->transcript, attempt->transcript, round, attempt->parameters,
                              attempt->parameter, last_closed(attempt)->total_hash));
+    if (round == 1) {
+        TRY(nof1_run_atoms(coordinator, run, false));
+    }
     return open_round(coordinator, run, round);
 }
 

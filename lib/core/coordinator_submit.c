@@ -339,6 +339,7 @@ nof1_rc nof1_run_restore(struct nof1_coordinator *coordinator, struct nof1_error
     struct restoring restoring = {coordinator, error};
     TRY(store->each(store->self, "census/", restore_census, &restoring));
     TRY(store->each(store->self, "query/", restore_run, &restoring));
+    TRY(nof1_atom_lists_restore(coordinator));
     TRY(store->each(store->self, "result/", restore_result, &restoring));
     return store->each(store->self, "ledger/entries", restore_entries, &restoring);
 }

@@ -254,6 +254,8 @@ nof1_rc nof1_release(struct nof1_coordinator *coordinator, struct run *run)
     TRY(complete(result, coordinator, run));
     if (run->census) {
         TRY(release_census(coordinator, run));
+        TRY(nof1_atom_lists_epoch(coordinator, run->census_epoch));
     }
+    TRY(nof1_run_atoms(coordinator, run, true));
     return nof1_run_release(coordinator, run, json_incref(result), evidence_of(coordinator, run));
 }

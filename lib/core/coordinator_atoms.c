@@ -1,0 +1,218 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later
+ *
+ * The public side of the difference rule (docs/protocol.md, "Difference rule"; core/atoms.h): per
+ * outcome family, the atom keys that the next plan must name. The lists hold hashes of plans only,
+ * never a count; vaults keep their own and refuse a plan that lacks an atom they hold.
+ */
+#include <core/coordinator_parts.h>
+
+#include <string.h>
+
+#include <base/json.h>
+#include <core/atoms.h>
+
+static struct atom_list *list_of(const struct nof1_coordinator *coordinator, const char *family)
+{
+    struct atom_list *list = coordinator->atoms;
+    while (list != NULL && strcmp(list->family, family) != 0) {
+        list = list->next;
+    }
+    return list;
+}
+
+static const char *family_of(const struct nof1_charter *charter, size_t outcome)
+{
+    const struct nof1_outcome *o = &charter->outcome[outcome];
+    return o->family != NULL && o->family[0] != 0 ? o->family : o->name;
+}
+
+nof1_rc nof1_atom_lists_new(struct nof1_coordinator *coordinator)
+{
+    static const char *const fresh[] = {NOF1_ATOM_FRESH};
+    const struct nof1_charter *charter = coordinator->config.charter;
+    for (size_t o = 0; o < charter->outcomes; o++) {
+        if (list_of(coordinator, family_of(charter, o)) != NULL) {
+            continue;
+        }
+        struct atom_list *list = nof1_arena_alloc(coordinator->arena, 1, sizeof *list);
+        ENSURE(list != NULL, NOF1_E_NO_MEMORY);
+        list->family = family_of(charter, o);
+        list->atoms = 1;
+        list->atom = fresh;
+        list->next = coordinator->atoms;
+        coordinator->atoms = list;
+    }
+    return NOF1_OK;
+}
+
+void nof1_atom_lists_free(struct nof1_coordinator *coordinator)
+{
+    for (struct atom_list *list = coordinator->atoms; list != NULL; list = list->next) {
+        nof1_arena_free(list->arena);
+        list->arena = NULL;
+    }
+}
+
+/* ---- changing a list ----------------------------------------------------------------------------- */
+
+static bool names(size_t atoms, const char *const *atom, const char *key)
+{
+    for (size_t i = 0; i < atoms; i++) {
+        if (strcmp(atom[i], key) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* The new keys, then those of the list that the plan did not know. */
+static nof1_rc replace(struct atom_list *list, size_t known, const char *const *known_key,
+                       size_t fresh, const char *const *fresh_key)
+{
+    struct nof1_arena *arena = nof1_arena_new();
+    const char **atom =
+        arena == NULL ? NULL : nof1_arena_alloc(arena, fresh + list->atoms, sizeof *atom);
+    ENSURE(atom != NULL, NOF1_E_NO_MEMORY);
+    size_t atoms = 0;
+    for (size_t i = 0; i < fresh; i++) {
+        if (!names(atoms, atom, fresh_key[i])) {
+            atom[atoms++] = nof1_arena_text(arena, fresh_key[i]);
+        }
+    }
+    for (size_t i = 0; i < list->atoms; i++) {
+        if (!names(known, known_key, list->atom[i]) && !names(atoms, atom, list->atom[i])) {
+            atom[atoms++] = nof1_arena_text(arena, list->atom[i]);
+        }
+    }
+    nof1_arena_free(list->arena);
+    list->arena = arena;
+    list->atoms = atoms;
+    list->atom = atom;
+    return NOF1_OK;
+}
+
+static json_t *keys_json(const struct atom_list *list)
+{
+    json_t *keys = json_array();
+    for (size_t i = 0; keys != NULL && i < list->atoms; i++) {
+        json_array_append_new(keys, json_string(list->atom[i]));
+    }
+    return keys;
+}
+
+static nof1_rc keep(struct nof1_coordinator *coordinator, const struct atom_list *list)
+{
+    NOF1_CLEANUP(nof1_json_freep) json_t *keys = keys_json(list);
+    return nof1_record_put(coordinator, "atoms", list->family, keys, true);
+}
+
+static nof1_rc count_patients(uint64_t *out, const struct run *run, size_t part)
+{
+    const struct attempt *attempt = run->attempt;
+    const double *total = attempt->closed[0].value;
+    for (size_t a = 0; a < attempt->opening.atoms; a++) {
+        out[a] = (uint64_t)total[attempt->opening.atom_first + 4 * a + part];
+    }
+    return NOF1_OK;
+}
+
+nof1_rc nof1_run_atoms(struct nof1_coordinator *coordinator, const struct run *run, bool complete)
+{
+    const struct nof1_plan *plan = run->query->study.plan;
+    if (run->census || plan->atoms == 0) {
+        return NOF1_OK;
+    }
+    struct attempt *attempt = run->attempt;
+    struct atom_list *list =
+        list_of(coordinator, family_of(coordinator->config.charter, plan->outcome));
+    uint64_t *used = nof1_arena_alloc(attempt->arena, attempt->opening.atoms, sizeof *used);
+    uint64_t *not_used = nof1_arena_alloc(attempt->arena, attempt->opening.atoms, sizeof *used);
+    const char *const *after = NULL;
+    size_t atoms = 0;
+    ENSURE(list != NULL && used != NULL && not_used != NULL, NOF1_E_NO_MEMORY);
+    TRY(count_patients(used, run, 0));
+    TRY(count_patients(not_used, run, 2));
+    complete = complete && plan->blocks == coordinator->config.charter->blocks;
+    TRY(nof1_atoms_after(&after, &atoms, attempt->arena, plan, used, not_used, complete));
+    if (!complete) {
+        /* sites that did not answer, or outside the roster, still hold the old keys */
+        TRY(replace(list, plan->atoms, plan->atom, atoms, after));
+        return keep(coordinator, list);
+    }
+    /* what the incomplete list of the same plan added goes with what the plan named */
+    const char *const *before = NULL;
+    size_t replaced = 0;
+    TRY(nof1_atoms_after(&before, &replaced, attempt->arena, plan, used, not_used, false));
+    TRY(replace(list, replaced, before, atoms, after));
+    return keep(coordinator, list);
+}
+
+nof1_rc nof1_atom_lists_epoch(struct nof1_coordinator *coordinator, uint32_t epoch)
+{
+    char key[NOF1_ATOM_TEXT];
+    const char *const fresh[] = {key};
+    nof1_atom_of_epoch(key, epoch);
+    for (struct atom_list *list = coordinator->atoms; list != NULL && epoch > 1;
+         list = list->next) {
+        TRY(replace(list, 0, NULL, 1, fresh));
+        TRY(keep(coordinator, list));
+    }
+    return NOF1_OK;
+}
+
+/* ---- order and restart ---------------------------------------------------------------------------- */
+
+bool nof1_family_busy(const struct nof1_coordinator *coordinator, const struct run *run)
+{
+    const struct nof1_charter *charter = coordinator->config.charter;
+    if (run->census) {
+        return false;
+    }
+    const char *family = family_of(charter, run->query->study.plan->outcome);
+    for (const struct run *other = coordinator->runs; other != NULL; other = other->next) {
+        if (other != run && !other->census &&
+            (other->state == RUN_ROUNDS || other->state == RUN_CLOSING) &&
+            strcmp(family_of(charter, other->query->study.plan->outcome), family) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static nof1_rc_value restore_list(void *context, const char *key, struct nof1_slice value)
+{
+    struct nof1_coordinator *coordinator = context;
+    const char *family = strchr(key, '/');
+    ENSURE(family != NULL, NOF1_E_STORE);
+    struct atom_list *list = list_of(coordinator, family + 1);
+    NOF1_CLEANUP(nof1_json_freep) json_t *keys =
+        json_loadb((const char *)value.data, value.length, 0, NULL);
+    ENSURE(json_is_array(keys), NOF1_E_STORE);
+    if (list == NULL) {
+        return NOF1_OK; /* the charter no longer has the family */
+    }
+    NOF1_CLEANUP(nof1_arena_freep) struct nof1_arena *arena = nof1_arena_new();
+    const char **atom =
+        arena == NULL ? NULL : nof1_arena_alloc(arena, json_array_size(keys), sizeof *atom);
+    ENSURE(atom != NULL, NOF1_E_NO_MEMORY);
+    for (size_t i = 0; i < json_array_size(keys); i++) {
+        atom[i] = json_string_value(json_array_get(keys, i));
+        ENSURE(atom[i] != NULL, NOF1_E_STORE);
+    }
+    return replace(list, list->atoms, list->atom, json_array_size(keys), atom);
+}
+
+nof1_rc nof1_atom_lists_restore(struct nof1_coordinator *coordinator)
+{
+    const struct nof1_store_reader *store = &coordinator->config.store;
+    return store->each(store->self, "atoms/", restore_list, coordinator);
+}
+
+json_t *nof1_coordinator_atoms(const struct nof1_coordinator *coordinator)
+{
+    json_t *families = json_object();
+    for (const struct atom_list *list = coordinator->atoms; list != NULL; list = list->next) {
+        json_object_set_new(families, list->family, keys_json(list));
+    }
+    return families;
+}
