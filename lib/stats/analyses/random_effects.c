@@ -1,0 +1,361 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later
+ *
+ * The two-stage analysis (docs/statistics.md, `random_effects`): each trial's own treatment
+ * effect, then a random-effects model over trials. Pooled within-trial variance by default, because
+ * 2-5 cycles do not tell a trial's own variance (Senn 2024, Trials 25). This file reads the plan and
+ * chooses the release; it must never look at a trial.
+ */
+#include "random_effects.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <base/document.h>
+#include <stats/registry.h>
+
+static const struct nof1_option options[] = {
+    {"within_variance", NOF1_OPT_CHOICE, "pooled|own", "pooled", 0, 0,
+     "variance of a trial's effect: pooled over trials, or each trial's own"},
+    {"method", NOF1_OPT_CHOICE, "FE|DL|HE|HS|SJ|ML|REML|EB|PM", "REML", 0, 0,
+     "estimator of the variance between patients (EB equals PM)"},
+    {"test", NOF1_OPT_CHOICE, "z|knha", "knha", 0, 0,
+     "normal intervals, or Knapp-Hartung with t"},
+    {"level", NOF1_OPT_NUMBER, "confidence level", "0.95", 0.5, 0.9999, "confidence level"},
+    {"incomplete", NOF1_OPT_CHOICE, "auto|pool|cycles|score|exclude", "auto", 0, 0,
+     "cycles: differences of complete cycles; pool: differences of period means; score: pool by "
+     "rounds; exclude: complete trials only; auto: cycles when all data are complete, else pool"},
+    {"tau2_interval", NOF1_OPT_CHOICE, "q_profile|none", "q_profile", 0, 0,
+     "interval of the variance between patients"},
+    {"moderators", NOF1_OPT_NAMES, "charter covariates constant within a trial, or strata", "[]", 0,
+     0, "columns of the regression of effects on patients' traits"},
+    {NULL, NOF1_OPT_FLAG, NULL, NULL, 0, 0, NULL}};
+
+/* ---- the plan's options ---- */
+
+static nof1_rc choice(const char **out, const struct nof1_study *study, const char *key,
+                      struct nof1_error *error)
+{
+    const struct nof1_node *node = nof1_node_get(study->plan->options, key);
+    const struct nof1_option *option = options;
+    while (strcmp(option->key, key) != 0) {
+        option++;
+    }
+    *out = node == NULL ? option->default_text : node->text;
+    size_t length = *out == NULL ? 0 : strlen(*out);
+    for (const char *c = option->choices; length > 0 && c != NULL;) {
+        const char *end = strchr(c, '|');
+        size_t size = end == NULL ? strlen(c) : (size_t)(end - c);
+        if (size == length && strncmp(c, *out, size) == 0) {
+            return NOF1_OK;
+        }
+        c = end == NULL ? NULL : end + 1;
+    }
+    return nof1_fail(error, NOF1_E_PLAN, "%s: must be one of %s", key, option->choices);
+}
+
+static nof1_rc read_fit(struct re_model *model, const struct nof1_study *study,
+                        struct nof1_error *error)
+{
+    const char *text;
+    TRY(choice(&text, study, "within_variance", error));
+    model->own = strcmp(text, "own") == 0;
+    TRY(choice(&text, study, "method", error));
+    ENSURE(nof1_two_stage_method_of(text, &model->fit.method), NOF1_E_BUG);
+    TRY(choice(&text, study, "test", error));
+    model->fit.knapp_hartung = strcmp(text, "knha") == 0;
+    TRY(choice(&text, study, "tau2_interval", error));
+    model->fit.interval = strcmp(text, "none") != 0;
+    model->fit.level = 0.95;
+    if (nof1_node_get(study->plan->options, "level") != NULL &&
+        nof1_node_double(&model->fit.level, study->plan->options, "level", error) != NOF1_OK) {
+        return nof1_fail(error, NOF1_E_PLAN, "level: must be a number");
+    }
+    if (!(model->fit.level >= 0.5 && model->fit.level <= 0.9999)) {
+        return nof1_fail(error, NOF1_E_PLAN, "level: must lie between 0.5 and 0.9999");
+    }
+    model->fit.fixed = NAN;
+    return NOF1_OK;
+}
+
+/* ---- moderators ---- */
+
+static nof1_rc find_moderator(size_t *out, const struct nof1_charter *charter, const char *name,
+                              struct nof1_error *error)
+{
+    const char *wanted = name;
+    if (strcmp(name, "strata") == 0 && charter->stratum_covariate != NULL) {
+        wanted = charter->stratum_covariate;
+    }
+    for (size_t c = 0; c < charter->covariates; c++) {
+        if (strcmp(charter->covariate[c].name, wanted) == 0) {
+            *out = c;
+            if (charter->covariate[c].varies_within) {
+                return nof1_fail(error, NOF1_E_PLAN,
+                                 "moderators: %s may change within a trial; use mixed_model", name);
+            }
+            return NOF1_OK;
+        }
+    }
+    return nof1_fail(error, NOF1_E_PLAN, "moderators: the charter has no covariate %s", name);
+}
+
+static nof1_rc add_column(struct re_model *model, struct re_column column, struct nof1_error *error)
+{
+    if (model->columns == NOF1_TWO_STAGE_COLUMNS) {
+        return nof1_fail(error, NOF1_E_PLAN, "moderators: more than %d columns",
+                         NOF1_TWO_STAGE_COLUMNS);
+    }
+    ENSURE(column.term != NULL, NOF1_E_NO_MEMORY);
+    model->column[model->columns++] = column;
+    return NOF1_OK;
+}
+
+static nof1_rc add_factor(struct re_model *model, struct nof1_arena *arena, size_t index,
+                          const struct nof1_study *study, struct nof1_error *error)
+{
+    const struct nof1_covariate *covariate = &study->charter->covariate[index];
+    const char *strata = study->charter->stratum_covariate;
+    bool limited = study->plan->strata > 0 && strata != NULL && strcmp(strata, covariate->name) == 0;
+    size_t levels = limited ? study->plan->strata : covariate->levels;
+    if (levels < 2) {
+        return nof1_fail(error, NOF1_E_PLAN, "moderators: %s has one level only", covariate->name);
+    }
+    for (size_t l = 1; l < levels; l++) {
+        size_t level = limited ? study->plan->stratum[l] : l;
+        char *term = nof1_arena_printf(arena, "%s%s", covariate->name, covariate->level[level]);
+        TRY(add_column(model, (struct re_column){term, index, (int)level, 0.0, 1.0}, error));
+    }
+    return NOF1_OK;
+}
+
+static nof1_rc read_moderators(struct re_model *model, struct nof1_arena *arena,
+                               const struct nof1_study *study, struct nof1_error *error)
+{
+    model->columns = 1;
+    model->column[0] = (struct re_column){"intercept", 0, -1, 0.0, 1.0};
+    const struct nof1_node *list = nof1_node_get(study->plan->options, "moderators");
+    for (size_t i = 0; list != NULL && i < list->items; i++) {
+        size_t index = 0;
+        TRY(find_moderator(&index, study->charter, list->item[i].text, error));
+        const struct nof1_covariate *covariate = &study->charter->covariate[index];
+        if (covariate->kind == NOF1_FACTOR) {
+            TRY(add_factor(model, arena, index, study, error));
+            continue;
+        }
+        double bound = fmax(covariate->upper - covariate->centre,
+                            covariate->centre - covariate->lower);
+        TRY(add_column(model, (struct re_column){covariate->name, index, -1, covariate->centre,
+                                                 fmax(bound, 0.0)}, error));
+    }
+    if (model->columns == 1) {
+        model->column[0].term = "treatment";
+    }
+    model->fit.columns = model->columns;
+    return NOF1_OK;
+}
+
+/* ---- products ---- */
+
+static bool indicator(const struct re_model *model, size_t i)
+{
+    return i > 0 && model->column[i].level >= 0;
+}
+
+static nof1_rc add_product(struct re_model *model, struct re_product product)
+{
+    ENSURE(product.name != NULL, NOF1_E_NO_MEMORY);
+    model->product[model->products++] = product;
+    return NOF1_OK;
+}
+
+/* Sums of x_i x_j: not those that the others give (indicators of one factor). */
+static nof1_rc add_squares(struct re_model *model, struct nof1_arena *arena)
+{
+    const struct re_column *column = model->column;
+    for (size_t j = 1; j < model->columns; j++) {
+        for (size_t i = 0; i <= j; i++) {
+            bool both = indicator(model, j) && (i == 0 || indicator(model, i));
+            if (both && i > 0 && column[i].covariate == column[j].covariate) {
+                continue;
+            }
+            const char *name = i == 0 ? column[j].term
+                                      : nof1_arena_printf(arena, "%s*%s", column[i].term,
+                                                          column[j].term);
+            TRY(add_product(model, (struct re_product){
+                RE_XX, i, j, name, column[i].bound * column[j].bound,
+                both ? NOF1_DESIGN : NOF1_OUTCOME, indicator(model, j) || indicator(model, i)}));
+        }
+    }
+    return NOF1_OK;
+}
+
+static nof1_rc make_products(struct re_model *model, struct nof1_arena *arena)
+{
+    size_t p = model->columns;
+    model->product = nof1_arena_alloc(arena, p * (p + 1) / 2 + p + 1, sizeof *model->product);
+    ENSURE(model->product != NULL, NOF1_E_NO_MEMORY);
+    TRY(add_squares(model, arena));
+    double bound = model->range;
+    if (model->imported) {
+        bound += fabs(model->centre); /* an effect minus the centre */
+    }
+    for (size_t i = 0; i < p; i++) {
+        const char *name = i == 0 ? "d" : nof1_arena_printf(arena, "%s*d", model->column[i].term);
+        TRY(add_product(model, (struct re_product){RE_XY, i, 0, name,
+                                                   bound * model->column[i].bound, NOF1_OUTCOME,
+                                                   indicator(model, i)}));
+    }
+    return add_product(model, (struct re_product){RE_YY, 0, 0, "d^2", bound * bound, NOF1_OUTCOME,
+                                                  false});
+}
+
+/* ---- which data ---- */
+
+static bool census_has(const struct nof1_study *study, const char *element)
+{
+    for (size_t e = 0; study->census != NULL && e < study->census->elements; e++) {
+        if (strcmp(study->census->element[e], element) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static uint64_t census_of(const struct nof1_study *study, const char *format, size_t a, size_t b)
+{
+    char name[256];
+    const char *outcome = study->plan->outcome_name;
+    if (strcmp(format, "pattern") == 0) {
+        snprintf(name, sizeof name, "%s/pattern:%zu:%zu", outcome, a, b);
+    } else if (strcmp(format, "cycles") == 0) {
+        snprintf(name, sizeof name, "%s/cycles:%zu", outcome, a);
+    } else {
+        snprintf(name, sizeof name, "%s/%s", outcome, format);
+    }
+    return nof1_census_count(study, name);
+}
+
+/* Every trial of the outcome has complete cycles only. Without the element `incomplete` this is
+ * read from the patterns: as many trials with K complete cycles as with K periods of each arm. */
+static bool census_complete(const struct nof1_study *study)
+{
+    char name[256];
+    snprintf(name, sizeof name, "%s/incomplete", study->plan->outcome_name);
+    if (census_has(study, name)) {
+        return nof1_census_count(study, name) == 0;
+    }
+    uint32_t most = study->charter->max_periods;
+    for (size_t a = 1; a <= most; a++) {
+        for (size_t b = 1; b <= most; b++) {
+            uint64_t cycles = a == b ? census_of(study, "cycles", a, 0) : 0;
+            if (census_of(study, "pattern", a, b) != cycles) {
+                return false;
+            }
+        }
+    }
+    return study->census != NULL && census_of(study, "cycles", 0, 0) == 0;
+}
+
+static nof1_rc read_form(struct re_model *model, const struct nof1_study *study,
+                         struct nof1_error *error)
+{
+    const char *text;
+    TRY(choice(&text, study, "incomplete", error));
+    bool automatic = strcmp(text, "auto") == 0;
+    if (automatic) {
+        text = model->imported || !census_complete(study) ? "pool" : "cycles";
+    }
+    model->base.form = text;
+    model->complete_only = strcmp(text, "exclude") == 0;
+    model->cycles = model->complete_only || strcmp(text, "cycles") == 0;
+    model->forced_rounds = strcmp(text, "score") == 0;
+    if (model->own) {
+        return NOF1_OK;
+    }
+    if (model->cycles && study->charter->max_cycles == 0) {
+        return nof1_fail(error, NOF1_E_PLAN,
+                         "incomplete: the charter has no cycles; use incomplete: pool");
+    }
+    if (!model->cycles && study->charter->max_periods == 0) {
+        return nof1_fail(error, NOF1_E_PLAN,
+                         "incomplete: the charter has no periods; use incomplete: cycles");
+    }
+    return NOF1_OK;
+}
+
+static nof1_rc check_kind(struct re_model *model, const struct nof1_study *study,
+                          struct nof1_error *error)
+{
+    const struct nof1_outcome *outcome = &study->charter->outcome[study->plan->outcome];
+    model->imported = outcome->kind == NOF1_EFFECT;
+    model->range = outcome->upper - outcome->lower;
+    model->scale = exp2(ceil(log2(model->range)));
+    model->centre = model->imported ? outcome->centre : 0.0;
+    if (!(model->range > 0.0) || !isfinite(model->range)) {
+        return nof1_fail(error, NOF1_E_PLAN, "outcome: the charter gives %s no bounds",
+                         outcome->name);
+    }
+    if (model->imported && !model->own) {
+        return nof1_fail(error, NOF1_E_PLAN, "within_variance: an imported table of effects brings "
+                                             "its own variances; use own");
+    }
+    if (model->own && !model->imported && !study->charter->lab && outcome->quantum > 0.0) {
+        return nof1_fail(error, NOF1_E2311, "within_variance: own variances of an outcome in steps "
+                                            "tell single values; use pooled");
+    }
+    return NOF1_OK;
+}
+
+static nof1_rc_value prepare(struct nof1_model **out, struct nof1_arena *arena,
+                             const struct nof1_study *study, struct nof1_error *error)
+{
+    struct re_model *model = nof1_arena_alloc(arena, 1, sizeof *model);
+    ENSURE(model != NULL, NOF1_E_NO_MEMORY);
+    model->base.analysis = &nof1_random_effects;
+    model->base.study = study;
+    model->base.scratch = 64;
+    model->base.scratch_row = NOF1_SERIES_SCRATCH_ROW;
+    TRY(read_fit(model, study, error));
+    TRY(check_kind(model, study, error));
+    TRY(read_moderators(model, arena, study, error));
+    TRY(make_products(model, arena));
+    TRY(read_form(model, study, error));
+    model->base.fixed_parameters = (uint32_t)model->columns;
+    TRY(re_prepare_release(model, arena, error));
+    *out = &model->base;
+    return NOF1_OK;
+}
+
+static int group_of(const struct nof1_model *base, const struct nof1_trial *trial, void *scratch)
+{
+    const struct re_model *model = (const struct re_model *)base;
+    struct re_trial numbers;
+    re_trial_of(&numbers, model, trial, scratch);
+    if (numbers.left_out) {
+        return NOF1_LEFT_OUT;
+    }
+    return model->release == RE_CLASS ? numbers.class_ : 0;
+}
+
+/* theta[0]: tau^2 in units of scale^2 (OWN), or tau^2 / sigma^2 (BASIS). */
+static bool in_domain(const struct nof1_model *base, const double *theta, size_t parameters)
+{
+    (void)base;
+    return parameters == 0 || (parameters == 1 && theta[0] >= 0.0 && theta[0] <= 0x1p40);
+}
+
+const struct nof1_analysis nof1_random_effects = {
+    .id = "random_effects",
+    .version = 1,
+    .summary = "two-stage: each trial's effect, then a random-effects model over trials",
+    .option = options,
+    .prepare = prepare,
+    .group_of = group_of,
+    .layout = re_layout,
+    .contribute = re_contribute,
+    .advance = re_advance,
+    .in_domain = in_domain,
+    .weight = re_weight,
+    .report = re_report,
+};

@@ -1,0 +1,224 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later
+ *
+ * The result of a two-stage plan as JSON, with the keys of docs/interfaces.md. Absent numbers are
+ * null, and a warning says why; nothing here is computed from more than totals.
+ */
+#include "random_effects.h"
+
+#include <math.h>
+#include <stdio.h>
+
+#include <stats/distributions.h>
+
+static json_t *number(double x)
+{
+    return isfinite(x) ? json_real(x) : json_null();
+}
+
+/* ---- estimates ---- */
+
+static json_t *estimate_row(const struct re_model *model, const struct nof1_two_stage_fit *fit,
+                            size_t i)
+{
+    double se = sqrt(fit->covariance[i * fit->columns + i]);
+    double df = model->fit.knapp_hartung ? fit->df : INFINITY;
+    double half = 0.5 * (1.0 - model->fit.level);
+    double critical = model->fit.knapp_hartung ? nof1_t_quantile(half, df)
+                                               : nof1_normal_quantile(half);
+    double statistic = fit->beta[i] / se;
+    return json_pack("{s:s,s:o,s:o,s:o,s:o,s:o,s:o,s:o}", "term", model->column[i].term, "estimate",
+                     number(fit->beta[i]), "std.error", number(se), "statistic", number(statistic),
+                     "df", number(df), "p.value", number(nof1_t_two_sided(statistic, df)),
+                     "conf.low", number(fit->beta[i] - critical * se), "conf.high",
+                     number(fit->beta[i] + critical * se));
+}
+
+/* Test that all moderators are 0: F with Knapp-Hartung, else chi-square. */
+static json_t *moderator_test(const struct re_model *model, const struct nof1_two_stage_fit *fit)
+{
+    size_t p = fit->columns;
+    size_t m = p - 1;
+    double l[NOF1_TWO_STAGE_SQUARE] = {0};
+    double z[NOF1_TWO_STAGE_COLUMNS] = {0};
+    double q = 0.0;
+    for (size_t i = 0; i < m; i++) { /* Cholesky of the moderators' covariance, and L z = beta */
+        z[i] = fit->beta[i + 1];
+        for (size_t j = 0; j <= i; j++) {
+            double sum = fit->covariance[(i + 1) * p + j + 1];
+            for (size_t k = 0; k < j; k++) {
+                sum -= l[i * m + k] * l[j * m + k];
+            }
+            l[i * m + j] = i == j ? sqrt(sum) : sum / l[j * m + j];
+        }
+        for (size_t j = 0; j < i; j++) {
+            z[i] -= l[i * m + j] * z[j];
+        }
+        z[i] /= l[i * m + i];
+        q += z[i] * z[i];
+    }
+    bool f = model->fit.knapp_hartung;
+    double statistic = f ? q / (double)m : q;
+    double pvalue = f ? nof1_f_upper(statistic, (double)m, fit->df)
+                      : nof1_chi_square_upper(statistic, (double)m);
+    return json_pack("{s:o,s:I,s:o,s:o}", "statistic", number(statistic), "df1", (json_int_t)m,
+                     "df2", number(f ? fit->df : NAN), "p.value", number(pvalue));
+}
+
+/* ---- heterogeneity ---- */
+
+static json_t *pair(double low, double high)
+{
+    return json_pack("{s:o,s:o}", "low", number(low), "high", number(high));
+}
+
+/* For the next patient: metafor's convention (normal, or t with k - p under Knapp-Hartung) and that
+ * of Higgins, Thompson & Spiegelhalter 2009 (t with k - 2). */
+static json_t *prediction(const struct re_model *model, const struct nof1_two_stage_fit *fit)
+{
+    double half = 0.5 * (1.0 - model->fit.level);
+    double spread = sqrt(fit->covariance[0] + fit->tau_squared);
+    bool exists = model->fit.method != NOF1_TS_FE && fit->columns == 1;
+    double a = model->fit.knapp_hartung ? nof1_t_quantile(half, fit->df)
+                                        : nof1_normal_quantile(half);
+    double b = nof1_t_quantile(half, fit->trials - 2.0);
+    a = exists ? a * spread : NAN;
+    b = exists ? b * spread : NAN;
+    double mu = fit->beta[0];
+    return json_pack("{s:o,s:o}", "metafor", pair(mu - a, mu + a), "hts", pair(mu - b, mu + b));
+}
+
+static json_t *heterogeneity(const struct re_model *model, const struct re_result *result)
+{
+    const struct nof1_two_stage_fit *fit = &result->fit;
+    return json_pack(
+        "{s:o,s:o,s:o,s:o,s:o,s:o,s:o,s:o,s:o,s:o}", "tau.squared", number(fit->tau_squared),
+        "std.error", number(fit->tau_squared_se), "conf.low", number(fit->tau_squared_low),
+        "conf.high", number(fit->tau_squared_high), "i.squared", number(fit->i_squared),
+        "h.squared", number(fit->h_squared), "cochran.qe", number(fit->q), "df.residual",
+        number(fit->df), "p.value", number(fit->q_p), "prediction", prediction(model, fit));
+}
+
+/* ---- fit, estimand, warnings ---- */
+
+static json_t *fit_object(const struct re_model *model, const struct nof1_history *history,
+                          const struct re_result *result)
+{
+    const struct nof1_two_stage_fit *fit = &result->fit;
+    bool ml = model->fit.method == NOF1_TS_ML;
+    bool reml = model->fit.method == NOF1_TS_REML;
+    double log_lik = ml ? fit->log_lik_ml : reml ? fit->log_lik_reml : NAN;
+    double parameters = (double)fit->columns + 1.0;
+    double n = ml ? fit->trials : fit->df;
+    return json_pack(
+        "{s:o,s:I,s:I,s:s,s:s,s:o,s:o,s:o,s:o,s:I,s:b,s:b,s:b,s:o,s:o}", "nobs",
+        number(result->pooled.rows), "trials", (json_int_t)history->counts.trials, "sites",
+        (json_int_t)history->counts.sites, "method", nof1_two_stage_method_text(model->fit.method),
+        "test", model->fit.knapp_hartung ? "knha" : "z", "logLik", number(log_lik),
+        reml ? "REMLcrit" : "deviance", number(-2.0 * log_lik), "AIC",
+        number(-2.0 * log_lik + 2.0 * parameters), "BIC",
+        number(-2.0 * log_lik + parameters * log(n)), "rounds", (json_int_t)history->rounds,
+        "converged", fit->converged, "boundary", fit->boundary, "exact", result->exact,
+        "approximation_se", number(result->approximation), "score_at_zero",
+        number(ml || reml ? fit->score_at_zero : NAN));
+}
+
+static const char *model_text(const struct re_model *model)
+{
+    if (model->release == RE_OWN) {
+        return "y_i ~ N(x_i'beta, v_i + tau^2), v_i the trial's own variance";
+    }
+    return model->cycles
+               ? "d_i ~ N(x_i'beta, tau^2 + sigma^2 / k_i): mean difference of k_i complete cycles, "
+                 "sigma^2 pooled within trials"
+               : "d_i ~ N(x_i'beta, tau^2 + sigma^2 (1/a_i + 1/b_i)): difference of means of a_i and "
+                 "b_i periods, sigma^2 pooled within trials";
+}
+
+static json_t *estimand(const struct re_model *model)
+{
+    const char *what = "mean over patients of the patient's own effect (active minus reference)";
+    if (model->columns > 1) {
+        what = "regression of the patient's own effect (active minus reference) on patients' traits";
+    } else if (model->fit.method == NOF1_TS_FE) {
+        what = "weighted mean of the effects of these patients (active minus reference)";
+    }
+    const char *weights = model->release == RE_BASIS
+                              ? "1 / (tau^2 + v_i), by a fixed public basis of weights"
+                              : "1 / (tau^2 + v_i)";
+    return json_pack("{s:s,s:s,s:s}", "sentence", what, "population",
+                     model->complete_only ? "patients with complete trials"
+                     : model->cycles      ? "patients with at least one complete cycle"
+                                          : "patients with both treatments observed",
+                     "weights", model->fit.method == NOF1_TS_FE ? "1 / v_i" : weights);
+}
+
+static void warn(json_t *list, bool when, const char *text)
+{
+    if (when) {
+        json_array_append_new(list, json_string(text));
+    }
+}
+
+static json_t *warnings(const struct re_model *model, const struct nof1_history *history,
+                        const struct re_result *result)
+{
+    json_t *list = json_array();
+    const struct nof1_two_stage_fit *fit = &result->fit;
+    bool random = model->fit.method != NOF1_TS_FE;
+    warn(list, fit->trials == 1.0, "one trial in all: variation between patients cannot be told");
+    warn(list, fit->trials == 2.0, "two trials: intervals are very wide and the "
+                                   "Higgins-Thompson-Spiegelhalter interval does not exist");
+    warn(list, fit->boundary, "tau^2 is estimated at its boundary, 0: the data show no variation of "
+                              "effects between patients beyond chance");
+    warn(list, fit->interval_empty, "the Q-profile interval of tau^2 is empty (Q is very small); "
+                                    "reported as 0 to 0");
+    warn(list, model->fit.knapp_hartung && fit->knapp_hartung_factor < 1.0,
+         "the Knapp-Hartung standard error is smaller than the normal one here");
+    warn(list, model->fit.knapp_hartung && !random,
+         "Knapp-Hartung is not meant for method FE");
+    warn(list, random && fit->columns > 1,
+         "prediction intervals are given without moderators only");
+    warn(list, model->own && !model->imported,
+         "own variances from a few cycles are unreliable; within_variance: pooled is the safer form");
+    warn(list, result->zero_within, "no variation inside any trial: Q, I^2, H^2 do not exist");
+    warn(list, result->rounds_short, fit->converged
+                                         ? "the rounds ended before the interval of tau^2 was found"
+                                         : "the rounds ended before tau^2 was found");
+    warn(list, !result->exact && model->release == RE_BASIS,
+         "sums by a weight basis: see fit.approximation_se; Q, I^2 and the interval of tau^2 share "
+         "the approximation");
+    if (history->counts.left_out > 0) {
+        char text[160];
+        snprintf(text, sizeof text, "%llu trials left out: %s",
+                 (unsigned long long)history->counts.left_out,
+                 model->own ? "no effect, or no usable variance of their own"
+                            : "no effect by this form");
+        json_array_append_new(list, json_string(text));
+    }
+    return list;
+}
+
+nof1_rc_value re_report(const struct nof1_model *base, const struct nof1_history *history,
+                        struct nof1_arena *arena, json_t **out, struct nof1_error *error)
+{
+    const struct re_model *model = (const struct re_model *)base;
+    static const char *const release[] = {"class", "basis", "own"};
+    struct re_result result;
+    TRY(re_result_of(&result, model, history, arena, error));
+    json_t *estimates = json_array();
+    for (size_t i = 0; i < model->columns; i++) {
+        json_array_append_new(estimates, estimate_row(model, &result.fit, i));
+    }
+    json_t *object = json_pack(
+        "{s:o,s:o,s:o,s:{s:o,s:o},s:o,s:s,s:s,s:s,s:o}", "estimates", estimates, "heterogeneity",
+        heterogeneity(model, &result), "fit", fit_object(model, history, &result), "within",
+        "sigma.squared", number(result.pooled.sigma_squared), "df", number(result.pooled.df),
+        "estimand", estimand(model), "form", base->form, "release", release[model->release],
+        "model", model_text(model), "warnings", warnings(model, history, &result));
+    ENSURE(object != NULL, NOF1_E_NO_MEMORY);
+    if (model->columns > 1) {
+        json_object_set_new(object, "moderators", moderator_test(model, &result.fit));
+    }
+    *out = object;
+    return NOF1_OK;
+}
