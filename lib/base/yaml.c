@@ -290,6 +290,9 @@ nof1_rc nof1_yaml_read(const struct nof1_node **out, struct nof1_arena *arena, c
     if (bytes.length > NOF1_DOCUMENT_BYTES) {
         return refuse(&reader, &first, "the document is larger than 1 MiB");
     }
+    if (bytes.length >= 3 && memcmp(bytes.data, "\xef\xbb\xbf", 3) == 0) {
+        bytes = nof1_slice_of(bytes.data + 3, bytes.length - 3); /* a UTF-8 byte order mark */
+    }
     TRY(refuse_tabs(&reader, bytes));
     yaml_parser_t parser;
     ENSURE(yaml_parser_initialize(&parser) != 0, NOF1_E_NO_MEMORY);

@@ -14,7 +14,7 @@
 
 #include "plan_options.h"
 
-#define ELEMENT_MAX 200u
+#define ELEMENT_MAX 400u /* block, outcome and level names inside each other */
 
 static bool is_census(const char *analysis)
 {
