@@ -355,13 +355,10 @@ static void log_refusal(const char *message)
                  NOF1_LOG_FIELDS(nof1_log_text("reason", X509_verify_cert_error_string(code))));
         return;
     }
-    const char *reason = strstr(message, "SSL routines:");
-    if (reason != NULL) {
-        reason += strlen("SSL routines:");
-        reason += strspn(reason, ":");
-    }
+    /* error:0A0000C7:SSL routines::peer did not return a certificate */
+    const char *reason = strstr(message, "::");
     nof1_log(NOF1_LOG_WARNING, "tls.refused",
-             NOF1_LOG_FIELDS(nof1_log_text("reason", reason == NULL ? message : reason)));
+             NOF1_LOG_FIELDS(nof1_log_text("reason", reason == NULL ? message : reason + 2)));
 }
 
 static void log_line(gpr_log_func_args *arguments)
