@@ -1,0 +1,261 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later
+ *
+ * This site's numbers, before they are masked (docs/protocol.md, "Round 0" and "Number encoding"):
+ * which trials the plan uses, the counts of round 0, and per trial the terms of a later round, each
+ * encoded and added in the ring. What leaves this file is masked by the caller or thrown away.
+ */
+#include <core/site_parts.h>
+
+#include <math.h>
+#include <string.h>
+
+#include <core/census_analysis.h>
+
+/* More parameters than any model has: what round 1 is tried with to see which elements it feeds. */
+#define THETA_MAX 1024
+
+static size_t scratch_bytes(const struct nof1_model *model, const struct nof1_epoch *epoch)
+{
+    size_t rows = 0;
+    for (size_t t = 0; t < epoch->trials; t++) {
+        rows = epoch->trial[t].rows > rows ? epoch->trial[t].rows : rows;
+    }
+    return model->scratch + rows * model->scratch_row + 16;
+}
+
+/* Count a patient once per group, per atom and in all. */
+static nof1_rc count_own(struct nof1_site *site, struct site_attempt *attempt)
+{
+    const struct nof1_epoch *epoch = site->config.epoch;
+    size_t groups = attempt->query->model->groups;
+    uint64_t *per_group = nof1_arena_alloc(attempt->arena, groups, sizeof *per_group);
+    uint64_t *per_atom =
+        nof1_arena_alloc(attempt->arena, attempt->opening.atoms, sizeof *per_atom);
+    bool *seen = nof1_arena_alloc(site->scratch, epoch->patients + 1, groups * sizeof *seen);
+    bool *seen_any = nof1_arena_alloc(site->scratch, epoch->patients + 1, sizeof *seen_any);
+    ENSURE(per_group != NULL && per_atom != NULL && seen != NULL && seen_any != NULL,
+           NOF1_E_NO_MEMORY);
+    attempt->own = (struct nof1_own){.group_patients = per_group, .atom_patients = per_atom};
+    for (size_t t = 0; t < epoch->trials; t++) {
+        if (attempt->group[t] == NOF1_LEFT_OUT) {
+            continue;
+        }
+        size_t p = epoch->patient[t], g = (size_t)attempt->group[t];
+        attempt->own.trials += 1;
+        per_group[g] += seen[p * groups + g] ? 0 : 1;
+        attempt->own.patients += seen_any[p] ? 0 : 1;
+        per_atom[attempt->part[p]] += seen_any[p] ? 0 : 1;
+        seen[p * groups + g] = seen_any[p] = true;
+    }
+    return NOF1_OK;
+}
+
+nof1_rc nof1_site_assign(struct nof1_site *site, struct site_attempt *attempt)
+{
+    const struct nof1_epoch *epoch = site->config.epoch;
+    const struct nof1_query *query = attempt->query;
+    attempt->group = nof1_arena_alloc(attempt->arena, epoch->trials + 1, sizeof *attempt->group);
+    attempt->in_set = nof1_arena_alloc(attempt->arena, epoch->patients + 1, sizeof(bool));
+    attempt->scratch =
+        nof1_arena_alloc(attempt->arena, scratch_bytes(query->model, epoch), 1);
+    ENSURE(attempt->group != NULL && attempt->in_set != NULL && attempt->scratch != NULL,
+           NOF1_E_NO_MEMORY);
+    for (size_t t = 0; t < epoch->trials; t++) {
+        const struct nof1_trial *trial = &epoch->trial[t];
+        bool in_set = query->census ||
+                      nof1_in_analysis_set(query->study.charter, query->study.plan->outcome, trial);
+        attempt->group[t] =
+            in_set ? query->analysis->group_of(query->model, trial, attempt->scratch)
+                   : NOF1_LEFT_OUT;
+        ENSURE(attempt->group[t] < (int)query->model->groups, NOF1_E_BUG);
+        attempt->group[t] = attempt->group[t] < 0 ? NOF1_LEFT_OUT : attempt->group[t];
+        attempt->in_set[epoch->patient[t]] = attempt->in_set[epoch->patient[t]] || in_set;
+    }
+    TRY(nof1_site_parts(site, attempt));
+    return count_own(site, attempt);
+}
+
+/* ---- round 0 ------------------------------------------------------------------------------------ */
+
+static void count_groups(const struct nof1_site *site, const struct site_attempt *attempt,
+                         double *count)
+{
+    const struct nof1_opening *opening = &attempt->opening;
+    for (size_t t = 0; t < site->config.epoch->trials; t++) {
+        if (attempt->group[t] != NOF1_LEFT_OUT) {
+            count[opening->group_trials + (size_t)attempt->group[t]] += 1;
+        }
+    }
+    for (size_t g = 0; g < attempt->query->model->groups; g++) {
+        count[opening->group_patients + g] = (double)attempt->own.group_patients[g];
+        count[opening->group_sites + g] = attempt->own.group_patients[g] > 0 ? 1 : 0;
+    }
+}
+
+static void count_block(const struct nof1_site *site, const struct site_attempt *attempt,
+                        double *count)
+{
+    const struct nof1_charter *charter = site->config.charter;
+    const struct nof1_plan *plan = attempt->query->study.plan;
+    for (size_t b = 0; b < plan->blocks; b++) {
+        const struct nof1_block *block = &charter->block[plan->block[b]];
+        for (size_t s = 0; s < block->sites; s++) {
+            if (block->site[s] == site->self) {
+                count[attempt->opening.block_patients + b] = (double)attempt->own.patients;
+            }
+        }
+    }
+}
+
+/* Used patients of each atom, and those of the family's analysis set that the plan leaves out. */
+static nof1_rc count_atoms(const struct nof1_site *site, const struct site_attempt *attempt,
+                           double *count)
+{
+    const struct nof1_epoch *epoch = site->config.epoch;
+    bool *used = nof1_arena_alloc(site->scratch, epoch->patients + 1, sizeof *used);
+    ENSURE(used != NULL, NOF1_E_NO_MEMORY);
+    for (size_t t = 0; t < epoch->trials; t++) {
+        used[epoch->patient[t]] =
+            used[epoch->patient[t]] || attempt->group[t] != NOF1_LEFT_OUT;
+    }
+    for (size_t p = 0; p < epoch->patients; p++) {
+        if (used[p] || attempt->in_set[p]) {
+            size_t at = attempt->opening.atom_first + 4 * attempt->part[p] + (used[p] ? 0 : 2);
+            count[at] += 1;
+            count[at + 1] = 1;
+        }
+    }
+    return NOF1_OK;
+}
+
+/* Which sparse elements of round 1 does some trial feed? Tried with parameters of zero, because those
+ * of round 1 follow from these counts. A term that cannot be computed there counts as fed. */
+static nof1_rc count_sparse(const struct nof1_site *site, const struct site_attempt *attempt,
+                            double *count)
+{
+    const struct nof1_epoch *epoch = site->config.epoch;
+    const struct nof1_model *model = attempt->query->model;
+    struct nof1_layout layout = {0};
+    TRY(model->analysis->layout(model, 1, site->scratch, &layout));
+    double *term = nof1_arena_alloc(site->scratch, layout.elements + 1, sizeof *term);
+    double *theta = nof1_arena_alloc(site->scratch, THETA_MAX, sizeof *theta);
+    ENSURE(term != NULL && theta != NULL, NOF1_E_NO_MEMORY);
+    for (size_t t = 0; attempt->opening.sparse > 0 && t < epoch->trials; t++) {
+        if (attempt->group[t] == NOF1_LEFT_OUT) {
+            continue;
+        }
+        nof1_rc_value rc = model->analysis->contribute(model, 1, theta, &epoch->trial[t],
+                                                       attempt->scratch, term);
+        size_t at = attempt->opening.sparse_sites;
+        for (size_t e = 0; e < layout.elements; e++) {
+            if (layout.element[e].sparse && layout.element[e].role == NOF1_OUTCOME) {
+                count[at] = rc != NOF1_OK || !(term[e] == 0) ? 1 : count[at];
+                at++;
+            }
+        }
+    }
+    return NOF1_OK;
+}
+
+nof1_rc nof1_site_count(struct nof1_site *site, struct site_attempt *attempt, struct nof1_ring *y)
+{
+    size_t elements = attempt->opening.elements;
+    double *count = nof1_arena_alloc(site->scratch, elements, sizeof *count);
+    ENSURE(count != NULL, NOF1_E_NO_MEMORY);
+    count[0] = 1;
+    count[1] = (double)attempt->own.trials;
+    count[2] = (double)attempt->own.patients;
+    count[3] = (double)(site->config.epoch->trials - attempt->own.trials);
+    count_groups(site, attempt, count);
+    count_block(site, attempt, count);
+    TRY(count_atoms(site, attempt, count));
+    TRY(count_sparse(site, attempt, count));
+    for (size_t e = 0; e < elements; e++) {
+        TRY(nof1_ring_encode(&y[e], count[e]));
+    }
+    return NOF1_OK;
+}
+
+/* ---- later rounds ------------------------------------------------------------------------------- */
+
+static nof1_rc add_terms(struct nof1_ring *y, const struct nof1_layout *layout, const double *term)
+{
+    for (size_t e = 0; e < layout->elements; e++) {
+        const struct nof1_element *element = &layout->element[e];
+        double value = term[e];
+        ENSURE(isfinite(value) && fabs(value) <= element->bound, NOF1_E2403);
+        if (element->quantum > 0) { /* a power of two: both steps are exact */
+            value = nearbyint(value / element->quantum) * element->quantum;
+        }
+        struct nof1_ring encoded;
+        TRY(nof1_ring_encode(&encoded, value));
+        nof1_ring_add(&y[NOF1_CHECK_ELEMENTS + e], &encoded);
+    }
+    return NOF1_OK;
+}
+
+static nof1_rc contribute_census(struct nof1_site *site, struct site_attempt *attempt,
+                                 const struct nof1_layout *layout, struct nof1_ring *y)
+{
+    double *count = nof1_arena_alloc(site->scratch, layout->elements, sizeof *count);
+    ENSURE(count != NULL, NOF1_E_NO_MEMORY);
+    TRY(nof1_census_site_counts(count, site->scratch, site->config.charter, site->self,
+                                site->config.epoch, attempt->counts.patients,
+                                site->config.policy.max_site_share));
+    return add_terms(y, layout, count);
+}
+
+nof1_rc nof1_site_contribute(struct nof1_site *site, struct site_attempt *attempt, uint32_t round,
+                             const double *theta, const struct nof1_layout *layout,
+                             struct nof1_ring *y)
+{
+    const struct nof1_epoch *epoch = site->config.epoch;
+    const struct nof1_model *model = attempt->query->model;
+    double *term = nof1_arena_alloc(site->scratch, layout->elements + 1, sizeof *term);
+    ENSURE(term != NULL, NOF1_E_NO_MEMORY);
+    memset(y, 0, (layout->elements + NOF1_CHECK_ELEMENTS) * sizeof *y);
+    TRY(nof1_ring_encode(&y[0], 1));
+    TRY(nof1_ring_encode(&y[1], (double)attempt->own.trials));
+    if (attempt->query->census) {
+        return contribute_census(site, attempt, layout, y);
+    }
+    for (size_t t = 0; t < epoch->trials; t++) {
+        if (attempt->group[t] != NOF1_LEFT_OUT) {
+            TRY(model->analysis->contribute(model, round, theta, &epoch->trial[t],
+                                            attempt->scratch, term));
+            TRY(add_terms(y, layout, term));
+        }
+    }
+    return NOF1_OK;
+}
+
+nof1_rc nof1_site_object(struct nof1_site *site, size_t elements, struct nof1_ring *y)
+{
+    const struct nof1_entropy *entropy = &site->config.entropy;
+    uint8_t *bytes = nof1_arena_alloc(site->scratch, elements, NOF1_RING_BYTES);
+    ENSURE(bytes != NULL, NOF1_E_NO_MEMORY);
+    TRY(entropy->fill(entropy->self, bytes, elements * NOF1_RING_BYTES));
+    TRY(nof1_ring_encode(&y[0], 1));
+    for (size_t e = 1; e < elements; e++) {
+        nof1_ring_read(&y[e], bytes + e * NOF1_RING_BYTES);
+    }
+    return NOF1_OK;
+}
+
+nof1_rc nof1_site_weights(struct nof1_site *site, struct site_attempt *attempt,
+                          const double *theta)
+{
+    const struct nof1_epoch *epoch = site->config.epoch;
+    const struct nof1_model *model = attempt->query->model;
+    double *weight = nof1_arena_alloc(site->scratch, epoch->trials + 1, sizeof *weight);
+    size_t trials = 0;
+    ENSURE(weight != NULL, NOF1_E_NO_MEMORY);
+    for (size_t t = 0; t < epoch->trials; t++) {
+        if (attempt->group[t] != NOF1_LEFT_OUT) {
+            weight[trials++] =
+                model->analysis->weight(model, theta, &epoch->trial[t], attempt->scratch);
+        }
+    }
+    return nof1_check_weights(&site->config.policy, trials, weight, attempt->counts.trials,
+                              &site->error);
+}

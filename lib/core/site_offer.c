@@ -1,0 +1,282 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later
+ *
+ * A plan is offered (docs/protocol.md, "Vault-side checks", everything before the first round): the
+ * checks in their order, then the site's fresh key, signed. Nothing here looks at an outcome.
+ */
+#include <core/site_parts.h>
+
+#include <string.h>
+
+#include <core/charter.h>
+
+#define MILLISECONDS 1000
+#define DAY (INT64_C(86400) * MILLISECONDS)
+
+static nof1_rc check_charter(struct nof1_site *site, const Nof1__V1__QueryOffer *offer)
+{
+    const struct nof1_charter *charter = site->config.charter;
+    if (memcmp(offer->charter.data, charter->hash, NOF1_HASH_BYTES) != 0) {
+        return nof1_fail(&site->error, NOF1_E2104, "this site has approved another charter");
+    }
+    if (site->now < charter->effective_at * MILLISECONDS) {
+        return nof1_fail(&site->error, NOF1_E2104, "the charter is not in force yet");
+    }
+    if (site->paused) {
+        return nof1_fail(&site->error, NOF1_E2313, "no new queries");
+    }
+    return NOF1_OK;
+}
+
+/* The census of this epoch needs no signature: its bytes follow from the charter. */
+static nof1_rc is_census(bool *out, const struct nof1_site *site, struct nof1_slice plan)
+{
+    struct nof1_buffer census NOF1_CLEANUP(nof1_buffer_free) = {0};
+    *out = false;
+    if (site->config.epoch == NULL) {
+        return NOF1_OK;
+    }
+    TRY(nof1_census_plan(&census, site->config.charter, site->config.epoch->id));
+    *out = nof1_slice_equal(nof1_buffer_slice(&census), plan);
+    return NOF1_OK;
+}
+
+static nof1_rc check_signature(struct nof1_site *site, const Nof1__V1__QueryOffer *offer,
+                               const uint8_t *h_q)
+{
+    const struct nof1_charter *charter = site->config.charter;
+    size_t who = nof1_charter_statistician(charter, offer->statistician);
+    uint8_t digest[NOF1_HASH_BYTES];
+    if (who == NOF1_NONE) {
+        return nof1_fail(&site->error, NOF1_E_UNAUTHORISED, "no statistician of the charter");
+    }
+    TRY(nof1_submit_digest(digest, h_q));
+    nof1_rc_value rc =
+        nof1_verify(charter->statistician[who].spki, digest,
+                    nof1_slice_of(offer->signature.data, offer->signature.len));
+    if (rc != NOF1_OK && !site_fatal(rc)) {
+        return nof1_fail(&site->error, NOF1_E_UNAUTHORISED, "the plan's signature is not valid");
+    }
+    return rc;
+}
+
+static nof1_rc check_time(struct nof1_site *site, const struct nof1_query *query)
+{
+    const struct nof1_plan *plan = query->study.plan;
+    if (site->now > plan->not_after * MILLISECONDS) {
+        return nof1_fail(&site->error, NOF1_E_EXPIRED, "the plan's last day has passed");
+    }
+    if (site->config.epoch == NULL || plan->epoch != site->config.epoch->id) {
+        return nof1_fail(&site->error, NOF1_E_PLAN,
+                         "the plan is for another epoch than the one frozen here");
+    }
+    return NOF1_OK;
+}
+
+static void count_charges(const struct nof1_site *site, const uint8_t *h_q, uint64_t *epoch,
+                          uint64_t *day)
+{
+    *epoch = *day = 0;
+    for (const struct site_record *r = site->records; r != NULL; r = r->next) {
+        if (r->census || memcmp(r->h_q, h_q, sizeof r->h_q) == 0) {
+            continue;
+        }
+        *epoch += r->epoch == site->config.epoch->id ? 1 : 0;
+        *day += r->day == site->now / DAY ? 1 : 0;
+    }
+}
+
+static nof1_rc check_query(struct nof1_site *site, const struct nof1_query *query)
+{
+    const struct nof1_limits *limits = &site->config.policy;
+    uint64_t epoch = 0, day = 0;
+    TRY(check_time(site, query));
+    TRY(nof1_check_roster(limits, query, site->self, &site->error));
+    count_charges(site, query->study.plan->hash, &epoch, &day);
+    if (nof1_site_record(site, query->study.plan->hash) == NULL) { /* a re-run costs nothing */
+        TRY(nof1_check_budget(limits, query, epoch, day, &site->error));
+    }
+    return nof1_site_check_listed(site, query, &site->error);
+}
+
+static nof1_rc check_offer(struct nof1_site *site, const Nof1__V1__Frame *frame,
+                           struct nof1_query **query)
+{
+    const Nof1__V1__QueryOffer *offer = frame->query_offer;
+    struct nof1_slice plan = nof1_slice_of(offer->plan.data, offer->plan.len);
+    uint8_t h_q[NOF1_HASH_BYTES];
+    bool census = false;
+    TRY(check_charter(site, offer));
+    TRY(nof1_plan_hash(h_q, plan));
+    ENSURE(memcmp(h_q, frame->query.data, sizeof h_q) == 0, NOF1_E2503);
+    TRY(is_census(&census, site, plan));
+    if (!census) {
+        TRY(check_signature(site, offer, h_q));
+    }
+    TRY(nof1_query_new(query, site->config.charter, site->census, plan, &site->error));
+    return check_query(site, *query);
+}
+
+static size_t live_attempts(const struct nof1_site *site)
+{
+    size_t count = 0;
+    for (const struct site_attempt *a = site->attempts; a != NULL; a = a->next) {
+        count++;
+    }
+    return count;
+}
+
+/* Takes over the query. */
+static nof1_rc new_attempt(struct site_attempt **out, struct nof1_site *site,
+                           const Nof1__V1__Frame *frame, struct nof1_query *query)
+{
+    struct nof1_arena *arena = nof1_arena_new();
+    struct site_attempt *attempt =
+        arena == NULL ? NULL : nof1_arena_alloc(arena, 1, sizeof *attempt);
+    if (attempt == NULL) {
+        nof1_arena_free(arena);
+        nof1_query_free(query);
+        return NOF1_E_NO_MEMORY;
+    }
+    attempt->arena = arena;
+    attempt->query = query;
+    attempt->round = -1;
+    attempt->record = nof1_site_record(site, query->study.plan->hash);
+    memcpy(attempt->h_q, frame->query.data, sizeof attempt->h_q);
+    memcpy(attempt->nonce, frame->attempt.data, sizeof attempt->nonce);
+    attempt->deadline = site->now + (int64_t)query->study.plan->gather_by * MILLISECONDS;
+    attempt->next = site->attempts;
+    site->attempts = attempt;
+    *out = attempt;
+    return NOF1_OK;
+}
+
+static bool approved(const struct nof1_site *site, const struct site_attempt *attempt)
+{
+    if (!site->config.manual_approval || attempt->query->census || attempt->record != NULL) {
+        return true;
+    }
+    for (size_t i = 0; i < site->approvals; i++) {
+        if (memcmp(site->approval[i], attempt->h_q, sizeof attempt->h_q) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Fill and sign the advertisement of a fresh key. */
+static nof1_rc make_key(struct nof1_site *site, struct site_attempt *attempt,
+                        struct nof1_keyad *ad, uint8_t signature[NOF1_SIGNATURE_MAX])
+{
+    const struct nof1_entropy *entropy = &site->config.entropy;
+    uint8_t digest[NOF1_HASH_BYTES];
+    size_t length = 0;
+    attempt->secret = nof1_arena_alloc(attempt->arena, NOF1_X25519_BYTES, 1);
+    ENSURE(attempt->secret != NULL, NOF1_E_NO_MEMORY);
+    TRY(entropy->fill(entropy->self, attempt->secret, NOF1_X25519_BYTES));
+    TRY(entropy->fill(entropy->self, attempt->own_nonce, sizeof attempt->own_nonce));
+    TRY(nof1_x25519_public(attempt->own_x25519, attempt->secret));
+    *ad = (struct nof1_keyad){.site = site->config.id, .h_c = site->config.charter->hash,
+                              .h_q = attempt->h_q, .attempt = attempt->nonce,
+                              .x25519 = attempt->own_x25519, .nonce = attempt->own_nonce};
+    TRY(nof1_keyad_digest(digest, ad));
+    TRY(nof1_sign(signature, &length, site->config.key, digest));
+    ad->signature = nof1_slice_of(signature, length);
+    return NOF1_OK;
+}
+
+static ProtobufCBinaryData bytes_of(const uint8_t *data, size_t length)
+{
+    return (ProtobufCBinaryData){length, (uint8_t *)(uintptr_t)data};
+}
+
+nof1_rc nof1_site_advertise(struct nof1_site *site, struct site_attempt *attempt)
+{
+    struct nof1_keyad made;
+    uint8_t signature[NOF1_SIGNATURE_MAX];
+    TRY(make_key(site, attempt, &made, signature));
+    Nof1__V1__KeyAd ad = NOF1__V1__KEY_AD__INIT;
+    ad.site = (char *)(uintptr_t)site->config.id;
+    ad.charter = bytes_of(made.h_c, NOF1_HASH_BYTES);
+    ad.plan = bytes_of(made.h_q, NOF1_HASH_BYTES);
+    ad.attempt = bytes_of(made.attempt, NOF1_HASH_BYTES);
+    ad.x25519 = bytes_of(made.x25519, NOF1_X25519_BYTES);
+    ad.nonce = bytes_of(made.nonce, NOF1_HASH_BYTES);
+    ad.signature = bytes_of(made.signature.data, made.signature.length);
+    Nof1__V1__Frame frame = NOF1__V1__FRAME__INIT;
+    frame.query = bytes_of(attempt->h_q, NOF1_HASH_BYTES);
+    frame.attempt = bytes_of(attempt->nonce, NOF1_HASH_BYTES);
+    frame.body_case = NOF1__V1__FRAME__BODY_KEY_AD;
+    frame.key_ad = &ad;
+    attempt->phase = SITE_ADVERTISED;
+    TRY(nof1_site_append(site, "query.accepted", attempt->h_q,
+                         json_pack("{s:s, s:s}", "analysis", attempt->query->study.plan->analysis,
+                                   "title", attempt->query->study.plan->title)));
+    return nof1_site_send(site, &frame, attempt->arena, &attempt->key_ad);
+}
+
+nof1_rc nof1_site_offer(struct nof1_site *site, const Nof1__V1__Frame *frame)
+{
+    struct site_attempt *attempt = nof1_site_attempt(site, frame->query);
+    if (attempt != NULL && memcmp(attempt->nonce, frame->attempt.data, NOF1_HASH_BYTES) == 0) {
+        /* offered again after a reconnection: the key is made once an attempt */
+        return attempt->phase == SITE_WAITING ? NOF1_OK : nof1_site_resend(site, attempt->key_ad);
+    }
+    if (attempt != NULL) { /* one live attempt per plan */
+        nof1_site_drop(site, attempt, attempt->phase == SITE_ATTESTED ? "attested" : "replaced",
+                       NOF1_OK);
+    }
+    if (live_attempts(site) >= SITE_ATTEMPTS_MAX) {
+        return nof1_fail(&site->error, NOF1_E2304, "too many queries at once");
+    }
+    struct nof1_query *query = NULL;
+    nof1_rc_value rc = check_offer(site, frame, &query);
+    if (rc != NOF1_OK) {
+        nof1_query_free(query);
+        return rc;
+    }
+    TRY(new_attempt(&attempt, site, frame, query));
+    TRY(nof1_site_timer(site, attempt->deadline + 1));
+    if (approved(site, attempt)) {
+        return nof1_site_advertise(site, attempt);
+    }
+    attempt->phase = SITE_WAITING;
+    return nof1_site_append(site, "query.waiting", attempt->h_q,
+                            json_pack("{s:s, s:s}", "analysis", query->study.plan->analysis,
+                                      "title", query->study.plan->title));
+}
+
+static nof1_rc keep_approval(struct nof1_site *site, struct nof1_slice h_q)
+{
+    uint8_t (*list)[NOF1_HASH_BYTES] =
+        nof1_arena_alloc(site->arena, site->approvals + 1, sizeof *list);
+    char hex[SITE_HEX];
+    nof1_site_hex(hex, h_q.data, NOF1_HASH_BYTES);
+    const char *key = nof1_arena_printf(site->scratch, "approval/%s", hex);
+    ENSURE(list != NULL && key != NULL, NOF1_E_NO_MEMORY);
+    if (site->approvals > 0) {
+        memcpy(list, site->approval, site->approvals * sizeof *list);
+    }
+    memcpy(list[site->approvals], h_q.data, NOF1_HASH_BYTES);
+    site->approval = list;
+    site->approvals += 1;
+    return nof1_site_put(site, key, json_pack("{s:b}", "approved", 1));
+}
+
+nof1_rc nof1_site_approve(struct nof1_site *site, const struct nof1_event *event)
+{
+    if (event->bytes.length != NOF1_HASH_BYTES) {
+        return NOF1_OK;
+    }
+    struct site_attempt *attempt = nof1_site_attempt(
+        site, (ProtobufCBinaryData){NOF1_HASH_BYTES, (uint8_t *)(uintptr_t)event->bytes.data});
+    TRY(nof1_site_append(site, event->flag ? "query.approved" : "query.declined",
+                         event->bytes.data, NULL));
+    if (!event->flag) {
+        return attempt == NULL || attempt->phase == SITE_ATTESTED
+                   ? NOF1_OK
+                   : nof1_site_refuse(site, attempt->h_q, attempt->nonce, NOF1_E2313);
+    }
+    TRY(keep_approval(site, event->bytes));
+    return attempt != NULL && attempt->phase == SITE_WAITING ? nof1_site_advertise(site, attempt)
+                                                             : NOF1_OK;
+}

@@ -1,0 +1,215 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later
+ *
+ * What the files of the site's session share; private to lib/core/site*.c. One `site_attempt` is one
+ * try of one query with one nonce and one frozen roster; it owns the attempt's secrets. One
+ * `site_record` is what the site remembers of a plan that it has been charged for.
+ */
+#ifndef NOF1_CORE_SITE_PARTS_H
+#define NOF1_CORE_SITE_PARTS_H
+
+#include <core/atoms.h>
+#include <core/checks.h>
+#include <core/frame.h>
+#include <core/site.h>
+#include <crypto/mask.h>
+#include <crypto/transcript.h>
+
+#define SITE_HEX (2 * NOF1_HASH_BYTES + 1)
+#define SITE_ATTEMPTS_MAX 64  /* live at once; more are told to try again */
+#define SITE_HISTORY_MAX 200  /* finished attempts shown by status */
+
+/* A round of an earlier run, which every later run of the plan must repeat. */
+struct site_record_round {
+    bool known, answered;
+    size_t parameters;
+    double *parameter;
+    uint8_t total[NOF1_HASH_BYTES]; /* H(S_r), when known */
+};
+
+struct site_record {
+    struct site_record *next;
+    uint8_t h_q[NOF1_HASH_BYTES];
+    uint32_t epoch;
+    int64_t day;               /* UTC day of the charge */
+    bool census;
+    bool opened;               /* an answer to round 1 may have left: atoms are split */
+    bool closed;               /* attested */
+    size_t parts;              /* opened: atom index per patient as of then, [patients] */
+    uint32_t *part;
+    size_t rounds;             /* max_rounds + 1 */
+    struct site_record_round *round;
+};
+
+/* The ratio already released about an atom of a family: on all patients, and on those of others. */
+struct site_charge {
+    const char *key;
+    uint64_t ratio, net;
+};
+
+struct site_family {
+    const char *name;
+    const char **key;          /* [patients] the atom of each patient */
+    uint64_t version;          /* changes with every split */
+    size_t charges;
+    struct site_charge *charge;
+};
+
+enum site_phase {
+    SITE_WAITING,              /* for the steward's approval */
+    SITE_ADVERTISED,           /* key sent, roster awaited */
+    SITE_ROUNDS,               /* roster frozen */
+    SITE_ATTESTED
+};
+
+struct site_attempt {
+    struct site_attempt *next;
+    struct nof1_arena *arena;
+    enum site_phase phase;
+    uint8_t h_q[NOF1_HASH_BYTES], nonce[NOF1_HASH_BYTES];
+    struct nof1_query *query;
+    struct site_record *record;            /* NULL: not charged yet */
+    int64_t deadline;                      /* milliseconds; of gathering, then of the run */
+
+    uint8_t *secret;                       /* X25519; [NOF1_X25519_BYTES], zero after the roster */
+    struct nof1_masker *masker;
+    struct nof1_slice key_ad;              /* own frame, as sent */
+    struct nof1_slice roster;              /* the roster frame, as accepted */
+    uint8_t own_x25519[NOF1_X25519_BYTES], own_nonce[NOF1_HASH_BYTES];
+    uint8_t h_roster[NOF1_HASH_BYTES];
+    uint8_t transcript[NOF1_HASH_BYTES];   /* h of the last answered round */
+
+    int64_t round;                         /* last answered; -1: none */
+    struct nof1_slice request, reply;      /* of the last answer: identical bytes get it again */
+    struct nof1_slice own_vector;          /* y of the last answer */
+    size_t elements;                       /* of the last answer, check elements included */
+
+    struct nof1_opening opening;
+    const double *opening_total;           /* S_0, once opened */
+    struct nof1_loads loads;
+    struct nof1_counts counts;
+    struct nof1_history history;
+    struct nof1_round_total *total;        /* [max_rounds] behind history.round */
+    const double *parameter;               /* of the last answered round */
+    size_t parameters;
+
+    int *group;                            /* [trials] NOF1_LEFT_OUT or the group */
+    uint32_t *part;                        /* [patients] atom index of the plan's list */
+    bool *in_set;                          /* [patients] belongs to the family's analysis set */
+    void *scratch;
+    struct nof1_own own;
+    uint64_t family_version;               /* when round 0 was counted */
+    nof1_rc_value objection;               /* NOF1_OK, or the rule that keeps this site silent */
+};
+
+/* What status shows of attempts that are over. */
+struct site_past {
+    struct site_past *next;
+    uint8_t h_q[NOF1_HASH_BYTES];
+    const char *state;
+    const char *analysis, *title;
+    nof1_rc_value code;
+    int64_t at;
+};
+
+struct nof1_site {
+    struct nof1_site_config config;
+    struct nof1_arena *arena;              /* lives as long as the session */
+    size_t self;                           /* charter index */
+    bool paused;
+    bool atoms_stored;                     /* those of this epoch are in the store */
+    size_t families;
+    struct site_family *family;
+    struct site_record *records;           /* of any epoch */
+    const struct nof1_census *census;      /* of this epoch; NULL: none taken */
+    struct site_attempt *attempts;
+    struct site_past *past;                /* latest first */
+    size_t past_count;
+    size_t approvals;                      /* plans the steward approved before they were offered */
+    uint8_t (*approval)[NOF1_HASH_BYTES];
+    /* of the step in progress */
+    struct nof1_actions *actions;
+    struct nof1_arena *scratch;
+    int64_t now;
+    struct nof1_error error;               /* why; its message stays inside */
+};
+
+/* A step's result: NOF1_E_NO_MEMORY, NOF1_E_CRYPTO and NOF1_E_BUG stop the process, everything else
+ * is a refusal. */
+static inline bool site_fatal(nof1_rc_value rc)
+{
+    return rc == NOF1_E_NO_MEMORY || rc == NOF1_E_CRYPTO || rc == NOF1_E_BUG || rc == NOF1_E_STORE;
+}
+
+/* site.c */
+struct site_attempt *nof1_site_attempt(const struct nof1_site *site, ProtobufCBinaryData query);
+void nof1_site_drop(struct nof1_site *site, struct site_attempt *attempt, const char *state,
+                    nof1_rc_value code);
+/* Send a signed refusal; the attempt, if any, is over. */
+nof1_rc nof1_site_refuse(struct nof1_site *site, const uint8_t h_q[NOF1_HASH_BYTES],
+                         const uint8_t nonce[NOF1_HASH_BYTES], nof1_rc_value code);
+nof1_rc nof1_site_send(struct nof1_site *site, const Nof1__V1__Frame *frame,
+                       struct nof1_arena *arena, struct nof1_slice *bytes);
+nof1_rc nof1_site_resend(struct nof1_site *site, struct nof1_slice bytes);
+nof1_rc nof1_site_timer(struct nof1_site *site, int64_t at);
+
+/* site_record.c: store and ledger */
+void nof1_site_hex(char *out, const uint8_t *bytes, size_t length); /* 2 * length + 1 characters */
+bool nof1_site_unhex(uint8_t *out, size_t length, const char *text);
+nof1_rc nof1_site_restore(struct nof1_site *site, struct nof1_error *error);
+struct site_record *nof1_site_record(const struct nof1_site *site, const uint8_t *h_q);
+nof1_rc nof1_site_put_record(struct nof1_site *site, const struct site_record *record);
+/* Takes over `fields` (NULL: none). Adds query, time and site. */
+nof1_rc nof1_site_append(struct nof1_site *site, const char *kind, const uint8_t *h_q,
+                         json_t *fields);
+nof1_rc nof1_site_put(struct nof1_site *site, const char *key, json_t *value);
+
+/* site_atoms.c: the difference rule's memory */
+nof1_rc nof1_site_restore_atoms(struct nof1_site *site, struct nof1_error *error);
+nof1_rc nof1_site_put_atoms(struct nof1_site *site);
+struct site_family *nof1_site_family(const struct nof1_site *site, const struct nof1_plan *plan);
+/* The plan's list holds the atom of every patient of the analysis set: E2210. */
+nof1_rc nof1_site_check_listed(const struct nof1_site *site, const struct nof1_query *query,
+                               struct nof1_error *error);
+/* Fill attempt->part. */
+nof1_rc nof1_site_parts(struct nof1_site *site, struct site_attempt *attempt);
+/* Charged ratio per atom of the plan: [0] public, [1] net. */
+nof1_rc nof1_site_charged(const struct nof1_site *site, const struct site_attempt *attempt,
+                          uint64_t *charged[2]);
+/* Split the atoms and charge the ratio: before the first answer to round 1 leaves. */
+nof1_rc nof1_site_split(struct nof1_site *site, struct site_attempt *attempt,
+                        const struct nof1_opened *opened);
+
+/* site_offer.c, site_roster.c */
+nof1_rc nof1_site_offer(struct nof1_site *site, const Nof1__V1__Frame *frame);
+nof1_rc nof1_site_advertise(struct nof1_site *site, struct site_attempt *attempt);
+nof1_rc nof1_site_approve(struct nof1_site *site, const struct nof1_event *event);
+nof1_rc nof1_site_roster(struct nof1_site *site, struct site_attempt *attempt,
+                         const Nof1__V1__Frame *frame, struct nof1_slice bytes);
+
+/* site_verify.c: re-add signed vectors of the last answered round, check the total */
+nof1_rc nof1_site_verify(struct nof1_site *site, struct site_attempt *attempt, size_t count,
+                         Nof1__V1__Masked *const *masked, struct nof1_slice total);
+/* Check elements, bounds, earlier runs; then take the total into the history. */
+nof1_rc nof1_site_take_total(struct nof1_site *site, struct site_attempt *attempt,
+                             struct nof1_slice total, uint8_t total_hash[NOF1_HASH_BYTES]);
+
+/* site_count.c: this site's numbers */
+nof1_rc nof1_site_assign(struct nof1_site *site, struct site_attempt *attempt);
+nof1_rc nof1_site_count(struct nof1_site *site, struct site_attempt *attempt,
+                        struct nof1_ring *y);
+nof1_rc nof1_site_contribute(struct nof1_site *site, struct site_attempt *attempt, uint32_t round,
+                             const double *theta, const struct nof1_layout *layout,
+                             struct nof1_ring *y);
+nof1_rc nof1_site_object(struct nof1_site *site, size_t elements, struct nof1_ring *y);
+nof1_rc nof1_site_weights(struct nof1_site *site, struct site_attempt *attempt,
+                          const double *theta);
+
+/* site_round.c, site_close.c */
+nof1_rc nof1_site_round(struct nof1_site *site, struct site_attempt *attempt,
+                        const Nof1__V1__Frame *frame, struct nof1_slice bytes);
+nof1_rc nof1_site_close(struct nof1_site *site, struct site_attempt *attempt,
+                        const Nof1__V1__Frame *frame, struct nof1_slice bytes);
+nof1_rc nof1_site_end(struct nof1_site *site, struct site_attempt *attempt,
+                      const Nof1__V1__End *end);
+
+#endif

@@ -1,0 +1,272 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later
+ *
+ * What a site remembers across restarts, as canonical JSON behind the store port, and its ledger
+ * entries. Keys: "plan/HEX" (a charged plan), "atoms/FAMILY", "census/EPOCH", "paused",
+ * "approval/HEX". Budgets are counted from the charged plans, so that a plan and its charge are one
+ * durable write. No key of a patient enters the ledger.
+ */
+#include <core/site_parts.h>
+
+#include <stdlib.h>
+#include <string.h>
+
+#include <base/document.h>
+#include <base/json.h>
+#include <core/census.h>
+
+void nof1_site_hex(char *out, const uint8_t *bytes, size_t length)
+{
+    static const char digit[] = "0123456789abcdef";
+    for (size_t i = 0; i < length; i++) {
+        out[2 * i] = digit[bytes[i] >> 4];
+        out[2 * i + 1] = digit[bytes[i] & 15];
+    }
+    out[2 * length] = 0;
+}
+
+static int digit_of(char c)
+{
+    return c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+}
+
+bool nof1_site_unhex(uint8_t *out, size_t length, const char *text)
+{
+    if (strlen(text) != 2 * length) {
+        return false;
+    }
+    for (size_t i = 0; i < length; i++) {
+        int high = digit_of(text[2 * i]), low = digit_of(text[2 * i + 1]);
+        if (high < 0 || low < 0) {
+            return false;
+        }
+        out[i] = (uint8_t)(high * 16 + low);
+    }
+    return true;
+}
+
+static nof1_rc add_json(struct nof1_site *site, enum nof1_action_kind kind, const char *key,
+                        json_t *value)
+{
+    json_t *owned NOF1_CLEANUP(nof1_json_freep) = value;
+    struct nof1_buffer bytes NOF1_CLEANUP(nof1_buffer_free) = {0};
+    ENSURE(owned != NULL, NOF1_E_NO_MEMORY);
+    TRY(nof1_canonical_write(&bytes, owned));
+    return nof1_actions_add(site->actions,
+                            (struct nof1_action){.kind = kind, .key = key, .peer = "",
+                                                 .bytes = nof1_buffer_slice(&bytes)});
+}
+
+nof1_rc nof1_site_put(struct nof1_site *site, const char *key, json_t *value)
+{
+    return add_json(site, NOF1_ACTION_PUT, key, value);
+}
+
+nof1_rc nof1_site_append(struct nof1_site *site, const char *kind, const uint8_t *h_q,
+                         json_t *fields)
+{
+    json_t *entry = fields == NULL ? json_object() : fields;
+    bool ok = entry != NULL && json_object_set_new(entry, "kind", json_string(kind)) == 0 &&
+              json_object_set_new(entry, "site", json_string(site->config.id)) == 0 &&
+              json_object_set_new(entry, "time", json_integer(site->now)) == 0;
+    if (ok && h_q != NULL) {
+        char hex[SITE_HEX];
+        nof1_site_hex(hex, h_q, NOF1_HASH_BYTES);
+        ok = json_object_set_new(entry, "query", json_string(hex)) == 0;
+    }
+    if (!ok) {
+        json_decref(entry);
+        return NOF1_E_NO_MEMORY;
+    }
+    return add_json(site, NOF1_ACTION_APPEND, kind, entry);
+}
+
+struct site_record *nof1_site_record(const struct nof1_site *site, const uint8_t *h_q)
+{
+    for (struct site_record *r = site->records; r != NULL; r = r->next) {
+        if (memcmp(r->h_q, h_q, sizeof r->h_q) == 0) {
+            return r;
+        }
+    }
+    return NULL;
+}
+
+/* ---- writing a record --------------------------------------------------------------------------- */
+
+static json_t *round_json(const struct site_record_round *round)
+{
+    char hex[SITE_HEX];
+    nof1_site_hex(hex, round->total, NOF1_HASH_BYTES);
+    json_t *parameters = json_array();
+    for (size_t p = 0; p < round->parameters; p++) {
+        if (json_array_append_new(parameters, nof1_json_double(round->parameter[p])) != 0) {
+            json_decref(parameters);
+            return NULL;
+        }
+    }
+    return json_pack("{s:b, s:o, s:s}", "answered", round->answered ? 1 : 0, "parameters",
+                     parameters, "total", round->known ? hex : "");
+}
+
+static json_t *record_json(const struct site_record *record)
+{
+    json_t *rounds = json_array(), *parts = json_array();
+    bool ok = rounds != NULL && parts != NULL;
+    for (size_t r = 0; ok && r < record->rounds; r++) {
+        ok = json_array_append_new(rounds, round_json(&record->round[r])) == 0;
+    }
+    for (size_t p = 0; ok && p < record->parts; p++) {
+        ok = json_array_append_new(parts, json_integer(record->part[p])) == 0;
+    }
+    if (!ok) {
+        json_decref(rounds);
+        json_decref(parts);
+        return NULL;
+    }
+    return json_pack("{s:I, s:I, s:b, s:b, s:b, s:o, s:o}", "epoch", (json_int_t)record->epoch,
+                     "day", (json_int_t)record->day, "census", record->census ? 1 : 0, "opened",
+                     record->opened ? 1 : 0, "closed", record->closed ? 1 : 0, "rounds", rounds,
+                     "parts", parts);
+}
+
+nof1_rc nof1_site_put_record(struct nof1_site *site, const struct site_record *record)
+{
+    char hex[SITE_HEX];
+    nof1_site_hex(hex, record->h_q, NOF1_HASH_BYTES);
+    const char *key = nof1_arena_printf(site->scratch, "plan/%s", hex);
+    ENSURE(key != NULL, NOF1_E_NO_MEMORY);
+    return nof1_site_put(site, key, record_json(record));
+}
+
+/* ---- reading back ------------------------------------------------------------------------------- */
+
+struct reading {
+    struct nof1_site *site;
+    struct nof1_arena *arena; /* of the document being read */
+    struct nof1_error *error;
+};
+
+static nof1_rc read_rounds(struct site_record *record, struct nof1_arena *arena,
+                           const struct nof1_node *list, struct nof1_error *error)
+{
+    record->rounds = list->items;
+    record->round = nof1_arena_alloc(arena, list->items, sizeof *record->round);
+    ENSURE(record->round != NULL, NOF1_E_NO_MEMORY);
+    for (size_t r = 0; r < list->items; r++) {
+        struct site_record_round *round = &record->round[r];
+        const struct nof1_node *parameters = nof1_node_get(&list->item[r], "parameters");
+        const char *total = NULL;
+        ENSURE(parameters != NULL, NOF1_E_STORE);
+        TRY(nof1_node_flag(&round->answered, &list->item[r], "answered", error));
+        TRY(nof1_node_text(&total, &list->item[r], "total", error));
+        round->known = nof1_site_unhex(round->total, NOF1_HASH_BYTES, total);
+        round->parameters = parameters->items;
+        round->parameter = nof1_arena_alloc(arena, parameters->items, sizeof *round->parameter);
+        ENSURE(round->parameter != NULL, NOF1_E_NO_MEMORY);
+        for (size_t p = 0; p < parameters->items; p++) {
+            TRY(nof1_scalar_double(&round->parameter[p], &parameters->item[p], error));
+        }
+    }
+    return NOF1_OK;
+}
+
+static nof1_rc read_parts(struct site_record *record, struct nof1_arena *arena,
+                          const struct nof1_node *list)
+{
+    record->parts = list->items;
+    record->part = nof1_arena_alloc(arena, list->items, sizeof *record->part);
+    ENSURE(record->part != NULL, NOF1_E_NO_MEMORY);
+    for (size_t p = 0; p < list->items; p++) {
+        record->part[p] = (uint32_t)strtoul(list->item[p].text, NULL, 10);
+    }
+    return NOF1_OK;
+}
+
+static nof1_rc read_record(struct site_record *record, struct nof1_arena *arena,
+                           const struct nof1_node *node, struct nof1_error *error)
+{
+    int64_t epoch = 0;
+    const struct nof1_node *rounds = nof1_node_get(node, "rounds");
+    const struct nof1_node *parts = nof1_node_get(node, "parts");
+    ENSURE(rounds != NULL && parts != NULL, NOF1_E_STORE);
+    TRY(nof1_node_integer(&epoch, node, "epoch", 0, UINT32_MAX, error));
+    TRY(nof1_node_integer(&record->day, node, "day", 0, INT32_MAX, error));
+    TRY(nof1_node_flag(&record->census, node, "census", error));
+    TRY(nof1_node_flag(&record->opened, node, "opened", error));
+    TRY(nof1_node_flag(&record->closed, node, "closed", error));
+    record->epoch = (uint32_t)epoch;
+    TRY(read_parts(record, arena, parts));
+    return read_rounds(record, arena, rounds, error);
+}
+
+static nof1_rc_value visit_record(void *context, const char *key, struct nof1_slice value)
+{
+    struct reading *reading = context;
+    struct nof1_site *site = reading->site;
+    const struct nof1_node *node = NULL;
+    struct site_record *record = nof1_arena_alloc(site->arena, 1, sizeof *record);
+    ENSURE(record != NULL, NOF1_E_NO_MEMORY);
+    TRY(nof1_canonical_read(&node, reading->arena, value, reading->error));
+    if (!nof1_site_unhex(record->h_q, NOF1_HASH_BYTES, key + strlen("plan/"))) {
+        return nof1_fail(reading->error, NOF1_E_STORE, "a stored plan has no hash");
+    }
+    TRY(read_record(record, site->arena, node, reading->error));
+    record->next = site->records;
+    site->records = record;
+    return NOF1_OK;
+}
+
+static nof1_rc_value visit_paused(void *context, const char *key, struct nof1_slice value)
+{
+    struct reading *reading = context;
+    if (strcmp(key, "paused") == 0) {
+        reading->site->paused = nof1_slice_equal(value, nof1_slice_text("{\"paused\":true}"));
+    }
+    return NOF1_OK;
+}
+
+static nof1_rc_value visit_census(void *context, const char *key, struct nof1_slice value)
+{
+    struct reading *reading = context;
+    struct nof1_site *site = reading->site;
+    uint32_t epoch = (uint32_t)strtoul(key + strlen("census/"), NULL, 10);
+    if (value.length == 0 || site->config.epoch == NULL || epoch != site->config.epoch->id) {
+        return NOF1_OK;
+    }
+    /* a census under an earlier charter version is no census any more */
+    nof1_rc_value rc = nof1_census_read(&site->census, site->arena, site->config.charter, value,
+                                        NULL, reading->error);
+    return rc == NOF1_E_DECODE ? NOF1_OK : rc;
+}
+
+static nof1_rc_value visit_approval(void *context, const char *key, struct nof1_slice value)
+{
+    struct reading *reading = context;
+    struct nof1_site *site = reading->site;
+    uint8_t (*list)[NOF1_HASH_BYTES] =
+        nof1_arena_alloc(site->arena, site->approvals + 1, sizeof *list);
+    ENSURE(list != NULL, NOF1_E_NO_MEMORY);
+    if (site->approvals > 0) {
+        memcpy(list, site->approval, site->approvals * sizeof *list);
+    }
+    if (value.length > 0 &&
+        nof1_site_unhex(list[site->approvals], NOF1_HASH_BYTES, key + strlen("approval/"))) {
+        site->approval = list;
+        site->approvals += 1;
+    }
+    return NOF1_OK;
+}
+
+nof1_rc nof1_site_restore(struct nof1_site *site, struct nof1_error *error)
+{
+    const struct nof1_store_reader *store = &site->config.store;
+    struct nof1_arena *arena NOF1_CLEANUP(nof1_arena_freep) = nof1_arena_new();
+    ENSURE(arena != NULL, NOF1_E_NO_MEMORY);
+    struct reading reading = {site, arena, error};
+    if (store->each != NULL) {
+        TRY(store->each(store->self, "plan/", visit_record, &reading));
+        TRY(store->each(store->self, "paused", visit_paused, &reading));
+        TRY(store->each(store->self, "census/", visit_census, &reading));
+        TRY(store->each(store->self, "approval/", visit_approval, &reading));
+    }
+    return nof1_site_restore_atoms(site, error);
+}
