@@ -1,0 +1,185 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later
+ *
+ * Internal to the one-stage Gaussian mixed model (docs/statistics.md; lib/stats/gaussian.h holds its
+ * algebra). One evaluation of the likelihood serves all forms; the forms differ in what is released:
+ *   score   rounds at (beta, S): X'H^-1 r and the quadratic forms of r, design sums beside
+ *   class   one round: per design class the moments of trial mean and arm difference
+ *   cycles  one round: per number of complete cycles the moments of the cycle difference
+ *   pool    one round on a public weight basis, then score rounds of the pooled differences
+ * The last two fit `y ~ 0 + trial + treatment + (0 + treatment | trial)` on period values.
+ */
+#ifndef NOF1_STATS_MIXED_H
+#define NOF1_STATS_MIXED_H
+
+#include <nof1/analysis.h>
+#include <stats/gaussian_fit.h>
+#include <stats/optimise.h>
+#include <stats/series.h>
+
+#define MIXED_COLUMNS_MAX 32
+
+enum mixed_kind {
+    MIXED_INTERCEPT,
+    MIXED_TREATMENT,
+    MIXED_PERIOD,
+    MIXED_PERIOD_LEVEL,
+    MIXED_TIME,
+    MIXED_CYCLE,
+    MIXED_CYCLE_LEVEL,
+    MIXED_PREVIOUS,
+    MIXED_NUMERIC,
+    MIXED_FACTOR_LEVEL
+};
+
+struct mixed_column {
+    enum mixed_kind kind;
+    size_t covariate;  /* NUMERIC, FACTOR_LEVEL */
+    int32_t level;     /* period, cycle or factor level that the column indicates */
+    bool by_treatment; /* multiplied by the arm */
+    const char *name;  /* as R names it */
+};
+
+enum mixed_form { MIXED_SCORE, MIXED_CLASS, MIXED_CYCLES, MIXED_POOL };
+
+/* Coordinate k (0 trial mean, 1 arm difference) of a column in a class: scale * feature, or the
+ * constant itself when feature is 0 (the feature "1"). */
+struct mixed_coordinate {
+    size_t feature;
+    bool by_share; /* scale = the class's share of active rows; else 1 */
+    bool zero;
+};
+
+/* A quantity that varies between the trials of a class. */
+struct mixed_feature {
+    size_t column;     /* coordinate `coordinate` of this column, or */
+    size_t coordinate;
+    bool level;        /* the column's own (trial-level) value */
+    bool sparse;
+};
+
+struct mixed_cell { /* a class or a number of complete cycles: one group */
+    const char *name;
+    size_t n[2];                /* rows (class) or cycles in n[0] */
+    const struct nof1_class *plan;
+    const double *constant;     /* [columns * effects] constant coordinates (class) */
+    uint64_t trials;            /* of the census */
+};
+
+struct mixed_model {
+    struct nof1_model base;
+    enum mixed_form form;
+    size_t columns; /* p */
+    const struct mixed_column *column;
+    size_t effects, terms;
+    bool reml, kenward_roger;
+    double level;
+    double start[NOF1_TERMS_MAX]; /* S of the first evaluation */
+    double scale;                 /* planning sd within trials */
+    double reach;                 /* largest |outcome - centre| */
+    double beta_limit, root_limit;
+    const char *formula;
+    const char *rule;             /* why this form */
+    bool treatment_wanted;        /* a treatment column exists */
+    /* class, cycles */
+    size_t cells;
+    const struct mixed_cell *cell;
+    size_t features;              /* feature[0] is the constant 1 */
+    const struct mixed_feature *feature;
+    const struct mixed_coordinate *coordinate; /* [columns * effects] */
+    size_t residuals;             /* columns with a part outside Z */
+    const size_t *residual;
+    /* pool */
+    size_t basis;                 /* R */
+};
+
+/* ---- mixed_design.c: the columns of X ---- */
+nof1_rc mixed_columns(struct mixed_model *model, struct nof1_arena *arena,
+                      const struct nof1_node *fixed, struct nof1_error *error);
+/* Doubles of scratch per row of the trial that mixed_rows needs besides the series. */
+size_t mixed_row_doubles(const struct mixed_model *model);
+/* The rows of a trial with every column observed. On return series holds those rows only and
+ * column[c * rows + i] the value of column c, with the outcome (minus centre) as column p.
+ * scratch: rows * (series + mixed_row_doubles) bytes. */
+void mixed_rows(struct nof1_series *series, double **column, const struct mixed_model *model,
+                const struct nof1_trial *trial, void *scratch);
+/* Is the column the same in all rows of a trial? */
+bool mixed_trial_level(const struct mixed_model *model, const struct mixed_column *column);
+bool mixed_sparse(const struct mixed_column *column);
+/* Largest |value| that the charter allows. */
+double mixed_column_bound(const struct mixed_model *model, const struct mixed_column *column);
+
+/* ---- mixed_prepare.c ---- */
+nof1_rc_value mixed_prepare(struct nof1_model **out, struct nof1_arena *arena,
+                            const struct nof1_study *study, struct nof1_error *error);
+uint64_t mixed_census(const struct nof1_study *study, const char *format, const char *name);
+
+/* ---- forms: each fills the same slots ---- */
+nof1_rc mixed_class_prepare(struct mixed_model *model, struct nof1_arena *arena, bool *possible);
+nof1_rc mixed_cycles_prepare(struct mixed_model *model, struct nof1_arena *arena, bool *possible);
+struct mixed_slots {
+    int (*group_of)(const struct mixed_model *, const struct nof1_trial *, void *scratch);
+    nof1_rc_value (*layout)(const struct mixed_model *, uint32_t round, struct nof1_arena *,
+                            struct nof1_layout *);
+    nof1_rc_value (*contribute)(const struct mixed_model *, uint32_t round, const double *theta,
+                                const struct nof1_trial *, void *scratch, double *out);
+};
+extern const struct mixed_slots mixed_score_slots, mixed_class_slots, mixed_cycles_slots,
+    mixed_pool_slots;
+
+/* A fitted model, whatever the form. Arrays in the arena. */
+struct mixed_fit {
+    struct nof1_gaussian_shape shape;   /* of the used columns and the response */
+    struct nof1_gaussian_sums sums;     /* used columns only */
+    struct nof1_gaussian_point point;   /* at the last evaluation */
+    size_t used;                        /* columns that have any observation */
+    const size_t *use;                  /* [used] index in model->column */
+    double *beta;                       /* [used] */
+    double root[NOF1_TERMS_MAX];        /* S */
+    double gamma[NOF1_TERMS_MAX];
+    double sigma2, f;
+    double deviance;                    /* ML deviance at the estimates */
+    double decrement;                   /* at the last evaluation */
+    bool converged;
+    size_t boundary;                    /* number of directions without variance */
+    double derivative;                  /* one-sided derivative of f there */
+    double approximation;               /* bound of the error of beta in se; 0: exact */
+};
+/* What the model cannot be fitted to: columns, degrees of freedom. Reduces sums to the used columns.
+ * Errors: NOF1_E_MODEL, NOF1_E2601, NOF1_E2308. */
+nof1_rc mixed_reduce(struct mixed_fit *fit, const struct mixed_model *model,
+                     struct nof1_arena *arena, const struct nof1_gaussian_sums *sums,
+                     const struct nof1_gaussian_shape *shape, double trials,
+                     struct nof1_error *error);
+
+nof1_rc mixed_score_advance(const struct mixed_model *model, const struct nof1_history *history,
+                            struct nof1_arena *arena, struct nof1_next *next,
+                            struct mixed_fit *fit, struct nof1_error *error);
+nof1_rc mixed_class_fit(const struct mixed_model *model, const struct nof1_history *history,
+                        struct nof1_arena *arena, struct mixed_fit *fit, struct nof1_error *error);
+nof1_rc mixed_cycles_fit(const struct mixed_model *model, const struct nof1_history *history,
+                         struct nof1_arena *arena, struct mixed_fit *fit,
+                         struct nof1_error *error);
+
+/* Likelihood of group totals, minimised where it can be evaluated at will. */
+struct mixed_totals {
+    struct nof1_gaussian_shape shape;
+    size_t groups;
+    const struct nof1_gaussian_group *group;
+    const double *residual; /* [columns * columns] */
+};
+nof1_rc mixed_totals_fit(const struct mixed_model *model, const struct mixed_totals *totals,
+                         double trials, struct nof1_arena *arena, struct mixed_fit *fit,
+                         struct nof1_error *error);
+/* Round S to the boundary where it is one, and finish sigma2, gamma, deviance. */
+void mixed_finish(struct mixed_fit *fit);
+
+/* ---- mixed_report.c ---- */
+nof1_rc mixed_report_json(json_t **out, struct nof1_arena *arena, const struct mixed_model *model,
+                          const struct nof1_history *history, const struct mixed_fit *fit);
+
+static inline const struct mixed_model *mixed_of(const struct nof1_model *model)
+{
+    return (const struct mixed_model *)(const void *)model;
+}
+
+#endif

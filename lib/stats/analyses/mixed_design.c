@@ -1,0 +1,306 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later
+ *
+ * The fixed part of the mixed model: from the plan's `fixed` list to columns named as R names them,
+ * and from one trial to their values. Treatment contrasts, treatment coded 0 reference, 1 active.
+ */
+#include <base/document.h>
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "mixed.h"
+
+struct column_list {
+    struct mixed_model *model;
+    struct nof1_arena *arena;
+    struct mixed_column *column;
+    size_t count;
+    const struct nof1_node *place; /* of the term, for messages */
+    struct nof1_error *error;
+};
+
+static nof1_rc add_column(struct column_list *list, struct mixed_column column, const char *name)
+{
+    if (list->count == MIXED_COLUMNS_MAX - 1) {
+        return nof1_fail(list->error, NOF1_E_PLAN, "fixed: more than %d columns",
+                         MIXED_COLUMNS_MAX - 1);
+    }
+    column.name = column.by_treatment ? nof1_arena_printf(list->arena, "treatment:%s", name)
+                                      : nof1_arena_text(list->arena, name);
+    ENSURE(column.name != NULL, NOF1_E_NO_MEMORY);
+    for (size_t i = 0; i < list->count; i++) {
+        if (strcmp(list->column[i].name, column.name) == 0) {
+            return nof1_fail(list->error, NOF1_E_PLAN, "fixed: %s stands twice", column.name);
+        }
+    }
+    list->column[list->count++] = column;
+    return NOF1_OK;
+}
+
+/* Periods are numbered 1..P; P is known from the charter only. */
+static int32_t largest_period(const struct nof1_charter *charter)
+{
+    int32_t largest = (int32_t)(charter->max_periods * charter->treatments);
+    for (size_t c = 0; c < charter->classes; c++) {
+        const struct nof1_class *k = &charter->class_[c];
+        if (k->schedule_rows > 0 && k->schedule_period[k->schedule_rows - 1] > largest) {
+            largest = k->schedule_period[k->schedule_rows - 1];
+        }
+    }
+    return largest;
+}
+
+static nof1_rc add_levels(struct column_list *list, enum mixed_kind kind, int32_t levels,
+                          const char *what, bool by_treatment)
+{
+    if (levels < 2) {
+        return nof1_fail(list->error, NOF1_E_PLAN, "fixed: factor(%s) has fewer than two levels",
+                         what);
+    }
+    for (int32_t level = 2; level <= levels; level++) {
+        char name[64];
+        snprintf(name, sizeof name, "factor(%s)%d", what, (int)level);
+        TRY(add_column(list, (struct mixed_column){kind, 0, level, by_treatment, NULL}, name));
+    }
+    return NOF1_OK;
+}
+
+static nof1_rc add_covariate(struct column_list *list, size_t index, const char *label,
+                             bool by_treatment)
+{
+    const struct nof1_covariate *c = &list->model->base.study->charter->covariate[index];
+    if (c->kind == NOF1_NUMERIC) {
+        return add_column(list, (struct mixed_column){MIXED_NUMERIC, index, 0, by_treatment, NULL},
+                          label);
+    }
+    for (size_t level = 1; level < c->levels; level++) {
+        char *name = nof1_arena_printf(list->arena, "%s%s", label, c->level[level]);
+        ENSURE(name != NULL, NOF1_E_NO_MEMORY);
+        struct mixed_column column = {MIXED_FACTOR_LEVEL, index, (int32_t)level, by_treatment, NULL};
+        TRY(add_column(list, column, name));
+    }
+    return NOF1_OK;
+}
+
+static bool find_covariate(const struct nof1_charter *charter, const char *name, size_t *index)
+{
+    for (size_t c = 0; c < charter->covariates; c++) {
+        if (strcmp(charter->covariate[c].name, name) == 0) {
+            *index = c;
+            return true;
+        }
+    }
+    return false;
+}
+
+struct simple_term {
+    const char *name;
+    enum mixed_kind kind;
+};
+
+static nof1_rc add_term(struct column_list *list, const char *term, bool by_treatment)
+{
+    static const struct simple_term simple[] = {{"treatment", MIXED_TREATMENT},
+                                                {"period", MIXED_PERIOD},
+                                                {"time", MIXED_TIME},
+                                                {"cycle", MIXED_CYCLE},
+                                                {"previous_treatment", MIXED_PREVIOUS}};
+    const struct nof1_charter *charter = list->model->base.study->charter;
+    for (size_t i = 0; i < sizeof simple / sizeof *simple; i++) {
+        if (strcmp(term, simple[i].name) == 0) {
+            struct mixed_column column = {simple[i].kind, 0, 0, by_treatment, NULL};
+            return add_column(list, column, term);
+        }
+    }
+    if (strcmp(term, "factor(period)") == 0) {
+        return add_levels(list, MIXED_PERIOD_LEVEL, largest_period(charter), "period",
+                          by_treatment);
+    }
+    if (strcmp(term, "factor(cycle)") == 0) {
+        return add_levels(list, MIXED_CYCLE_LEVEL, (int32_t)charter->max_cycles, "cycle",
+                          by_treatment);
+    }
+    size_t index;
+    const char *covariate = term;
+    if (strcmp(term, "stratum") == 0 && charter->stratum_covariate != NULL) {
+        covariate = charter->stratum_covariate;
+    }
+    if (find_covariate(charter, covariate, &index)) {
+        return add_covariate(list, index, term, by_treatment);
+    }
+    return nof1_fail_at(list->error, NOF1_E_PLAN, list->place->file, list->place->line,
+                        list->place->column,
+                        "fixed: '%s' is not treatment, period, factor(period), time, cycle, "
+                        "factor(cycle), previous_treatment, stratum, a charter covariate or "
+                        "treatment:COVARIATE",
+                        term);
+}
+
+nof1_rc_value mixed_columns(struct mixed_model *model, struct nof1_arena *arena,
+                            const struct nof1_node *fixed, struct nof1_error *error)
+{
+    struct column_list list = {model, arena, NULL, 0, fixed, error};
+    list.column = nof1_arena_alloc(arena, MIXED_COLUMNS_MAX, sizeof *list.column);
+    ENSURE(list.column != NULL, NOF1_E_NO_MEMORY);
+    TRY(add_column(&list, (struct mixed_column){MIXED_INTERCEPT, 0, 0, false, NULL}, "(Intercept)"));
+    static const char prefix[] = "treatment:";
+    for (size_t i = 0; fixed != NULL && i < fixed->items; i++) {
+        const char *term = fixed->item[i].text;
+        if (fixed->item[i].kind != NOF1_SCALAR) {
+            return nof1_fail(error, NOF1_E_PLAN, "fixed: each term is a name");
+        }
+        list.place = &fixed->item[i];
+        if (strncmp(term, prefix, sizeof prefix - 1) == 0) {
+            TRY(add_term(&list, term + sizeof prefix - 1, true));
+        } else {
+            TRY(add_term(&list, term, false));
+        }
+    }
+    model->column = list.column;
+    model->columns = list.count;
+    return NOF1_OK;
+}
+
+bool mixed_trial_level(const struct mixed_model *model, const struct mixed_column *column)
+{
+    return (column->kind == MIXED_NUMERIC || column->kind == MIXED_FACTOR_LEVEL) &&
+           !model->base.study->charter->covariate[column->covariate].varies_within;
+}
+
+bool mixed_sparse(const struct mixed_column *column)
+{
+    return column->kind == MIXED_PERIOD_LEVEL || column->kind == MIXED_CYCLE_LEVEL ||
+           column->kind == MIXED_FACTOR_LEVEL || column->kind == MIXED_PREVIOUS;
+}
+
+double mixed_column_bound(const struct mixed_model *model, const struct mixed_column *column)
+{
+    const struct nof1_charter *charter = model->base.study->charter;
+    switch (column->kind) {
+    case MIXED_PERIOD:
+        return fmax(1, largest_period(charter));
+    case MIXED_CYCLE:
+        return fmax(1, charter->max_cycles);
+    case MIXED_TIME:
+        return 0x1p20;
+    case MIXED_NUMERIC: {
+        const struct nof1_covariate *c = &charter->covariate[column->covariate];
+        return fmax(fabs(c->lower), fabs(c->upper));
+    }
+    default:
+        return 1;
+    }
+}
+
+size_t mixed_row_doubles(const struct mixed_model *model)
+{
+    return model->columns + 1;
+}
+
+/* 1 when the latest earlier period was active, 0 when it was not or there was none. */
+static double previous_arm(const struct nof1_trial *trial, const struct nof1_plan *plan, size_t row)
+{
+    int32_t period = trial->period[row], latest = 0;
+    double value = 0;
+    for (size_t i = 0; i < trial->rows && trial->period[i] < period; i++) {
+        if (trial->treatment[i] != NOF1_NO_ARM && trial->period[i] >= latest) {
+            latest = trial->period[i];
+            value = trial->treatment[i] == plan->active;
+        }
+    }
+    return value;
+}
+
+static double covariate_of(const struct nof1_charter *charter, const struct nof1_trial *trial,
+                           const struct mixed_column *column, size_t row)
+{
+    const struct nof1_covariate *c = &charter->covariate[column->covariate];
+    double value = trial->covariate[column->covariate][row];
+    if (isnan(value) && charter->missing == NOF1_MISSING_CENTRE) {
+        value = c->kind == NOF1_NUMERIC ? c->centre : 0;
+    }
+    if (column->kind == MIXED_FACTOR_LEVEL && !isnan(value)) {
+        return value == (double)column->level;
+    }
+    return value;
+}
+
+/* NAN when missing. */
+static double value_of(const struct mixed_model *model, const struct nof1_trial *trial,
+                       const struct mixed_column *column, const struct nof1_series *s, size_t i)
+{
+    const struct nof1_study *study = model->base.study;
+    double period = s->period[i] > 0 ? (double)s->period[i] : NAN;
+    double cycle = s->cycle[i] > 0 ? (double)s->cycle[i] : NAN;
+    switch (column->kind) {
+    case MIXED_INTERCEPT:
+        return 1;
+    case MIXED_TREATMENT:
+        return s->arm[i];
+    case MIXED_PERIOD:
+        return period;
+    case MIXED_PERIOD_LEVEL:
+        return isnan(period) ? NAN : s->period[i] == column->level;
+    case MIXED_TIME:
+        return s->time[i];
+    case MIXED_CYCLE:
+        return cycle;
+    case MIXED_CYCLE_LEVEL:
+        return isnan(cycle) ? NAN : s->cycle[i] == column->level;
+    case MIXED_PREVIOUS:
+        return isnan(period) ? NAN : previous_arm(trial, study->plan, s->row[i]);
+    default:
+        return covariate_of(study->charter, trial, column, s->row[i]);
+    }
+}
+
+static bool fill_row(double *row, const struct mixed_model *model, const struct nof1_trial *trial,
+                     const struct nof1_series *s, size_t i)
+{
+    for (size_t c = 0; c < model->columns; c++) {
+        const struct mixed_column *column = &model->column[c];
+        double value = value_of(model, trial, column, s, i);
+        if (isnan(value)) {
+            return false;
+        }
+        row[c] = column->by_treatment ? value * (double)s->arm[i] : value;
+    }
+    row[model->columns] = s->y[i];
+    return true;
+}
+
+static void keep_row(struct nof1_series *s, size_t to, size_t from)
+{
+    s->y[to] = s->y[from];
+    s->time[to] = s->time[from];
+    s->cycle[to] = s->cycle[from];
+    s->period[to] = s->period[from];
+    s->row[to] = s->row[from];
+    s->arm[to] = s->arm[from];
+    s->n[s->arm[to]]++;
+}
+
+void mixed_rows(struct nof1_series *series, double **column, const struct mixed_model *model,
+                const struct nof1_trial *trial, void *scratch)
+{
+    double *value = scratch;
+    size_t width = model->columns + 1, kept = 0;
+    nof1_series_of(series, model->base.study, trial, value + trial->rows * width);
+    series->n[0] = series->n[1] = 0;
+    double row[MIXED_COLUMNS_MAX];
+    size_t stride = series->rows;
+    for (size_t i = 0; i < series->rows; i++) {
+        if (!fill_row(row, model, trial, series, i)) {
+            continue;
+        }
+        for (size_t c = 0; c < width; c++) {
+            value[c * stride + kept] = row[c];
+        }
+        keep_row(series, kept++, i);
+    }
+    for (size_t c = 1; c < width && kept < stride; c++) {
+        memmove(&value[c * kept], &value[c * stride], kept * sizeof *value);
+    }
+    series->rows = kept;
+    *column = value;
+}

@@ -1,0 +1,254 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later
+ *
+ * What all forms of the mixed model share: which columns the data identify, the minimum where group
+ * totals allow to evaluate the likelihood at will, and the boundary of the variances.
+ */
+#include <math.h>
+#include <stats/matrix.h>
+#include <string.h>
+
+#include "mixed.h"
+
+static nof1_rc refuse_counts(const struct mixed_model *m, const struct nof1_gaussian_sums *sums,
+                             double trials, struct nof1_error *error)
+{
+    if (trials < 2) {
+        return nof1_fail(error, NOF1_E_MODEL,
+                         "a series needs at least two trials; one trial is analysed at its site");
+    }
+    if (sums->within < 1) {
+        return nof1_fail(error, NOF1_E2601,
+                         m->effects == 2
+                             ? "every trial has as many rows as random effects, so that the "
+                               "treatment's variance and the residual variance cannot be told "
+                               "apart; use random: {trial: [intercept]}"
+                             : "every trial has one row, so that trials and residuals cannot be "
+                               "told apart; use summary_test");
+    }
+    return NOF1_OK;
+}
+
+static nof1_rc refuse_columns(const struct mixed_fit *fit, const struct mixed_model *m,
+                              struct nof1_arena *arena, struct nof1_error *error)
+{
+    size_t p = fit->used, width = fit->shape.columns;
+    double *c = nof1_arena_alloc(arena, 2 * p * p + 1, sizeof *c);
+    ENSURE(c != NULL, NOF1_E_NO_MEMORY);
+    for (size_t i = 0; i < p * p; i++) {
+        c[i] = fit->sums.cross[(i / p) * width + i % p];
+    }
+    size_t aliased = nof1_first_aliased(c, p, 1e-11, c + p * p);
+    if (aliased < p) {
+        return nof1_fail(error, NOF1_E_MODEL,
+                         "fixed: '%s' is a combination of the terms before it in these data; "
+                         "leave it out",
+                         m->column[fit->use[aliased]].name);
+    }
+    if (fit->sums.rows <= (double)p) {
+        return nof1_fail(error, NOF1_E2308, "%zu fixed effects need more rows than that", p);
+    }
+    return NOF1_OK;
+}
+
+nof1_rc_value mixed_reduce(struct mixed_fit *fit, const struct mixed_model *m,
+                           struct nof1_arena *arena, const struct nof1_gaussian_sums *sums,
+                           const struct nof1_gaussian_shape *shape, double trials,
+                           struct nof1_error *error)
+{
+    size_t *use = nof1_arena_alloc(arena, m->columns + 1, sizeof *use);
+    ENSURE(use != NULL, NOF1_E_NO_MEMORY);
+    TRY(refuse_counts(m, sums, trials, error));
+    fit->used = 0;
+    for (size_t c = 0; c < m->columns; c++) {
+        if (sums->cross[c * shape->columns + c] > 0) {
+            use[fit->used++] = c;
+        } else if (m->column[c].kind == MIXED_TREATMENT) {
+            return nof1_fail(error, NOF1_E_MODEL,
+                             "no row is on the active treatment: its effect cannot be estimated");
+        }
+    }
+    use[fit->used] = m->columns;
+    fit->use = use;
+    TRY(nof1_gaussian_select(&fit->sums, &fit->shape, sums, shape, use, fit->used + 1, arena));
+    return refuse_columns(fit, m, arena, error);
+}
+
+/* ---- evaluation at will -------------------------------------------------------------------- */
+
+struct objective {
+    const struct mixed_model *model;
+    struct mixed_totals totals;
+    struct nof1_gaussian_sums sums;
+    double *memory;              /* of the sums */
+    struct nof1_arena *arena;    /* scratch of points; refreshed for every evaluation */
+    struct nof1_gaussian_point point;
+};
+
+static void sum_groups(struct nof1_gaussian_sums *sums, double *memory,
+                       const struct mixed_totals *totals, const double *gamma)
+{
+    nof1_gaussian_sums_place(sums, &totals->shape, memory);
+    for (size_t g = 0; g < totals->groups; g++) {
+        nof1_gaussian_add(sums, &totals->shape, gamma, &totals->group[g],
+                          g == 0 ? totals->residual : NULL);
+    }
+}
+
+static bool evaluate(void *context, const double *x, double *f, double *gradient, double *hessian)
+{
+    struct objective *o = context;
+    double gamma[NOF1_TERMS_MAX];
+    for (size_t j = 0; j < o->model->terms; j++) {
+        if (!(fabs(x[j]) <= o->model->root_limit)) {
+            return false;
+        }
+    }
+    nof1_gaussian_square(gamma, x, o->model->effects);
+    sum_groups(&o->sums, o->memory, &o->totals, gamma);
+    nof1_arena_free(o->arena);
+    o->arena = nof1_arena_new();
+    if (o->arena == NULL ||
+        nof1_gaussian_point(&o->point, o->arena, &o->sums, &o->totals.shape, gamma, o->model->reml,
+                            true) != NOF1_OK) {
+        return false;
+    }
+    *f = o->point.f;
+    nof1_gaussian_chain(gradient, hessian, x, o->model->effects, o->point.slope,
+                        o->point.observed);
+    return true;
+}
+
+/* Starting values of S around the planning value; the minimum of the best is kept. */
+static size_t starts_of(double start[8][NOF1_TERMS_MAX], const struct mixed_model *m)
+{
+    static const double factor[][2] = {{1, 1}, {0.1, 1}, {1, 0.1}, {4, 1}, {1, 4}, {0.1, 0.1}};
+    size_t count = 0;
+    for (size_t k = 0; k < sizeof factor / sizeof *factor; k++) {
+        memset(start[count], 0, sizeof start[count]);
+        start[count][0] = m->start[0] * factor[k][0];
+        if (m->effects == 2) {
+            start[count][2] = m->start[2] * factor[k][1];
+        }
+        count++;
+    }
+    return count;
+}
+
+static nof1_rc minimise_all(struct mixed_fit *fit, struct objective *o, struct nof1_arena *arena)
+{
+    double start[8][NOF1_TERMS_MAX];
+    size_t starts = starts_of(start, o->model);
+    bool found = false;
+    struct nof1_objective objective = {o->model->terms, 1, o, evaluate};
+    for (size_t k = 0; k < starts; k++) {
+        double f, decrement;
+        if (nof1_minimise(&objective, arena, start[k], &f, &decrement, 1e-26) != NOF1_OK) {
+            continue;
+        }
+        /* Of equal minima keep the first, so that rounding does not choose. */
+        if (!found || f < fit->f - 1e-9 * fmax(1, fabs(fit->f))) {
+            fit->f = f;
+            fit->decrement = decrement;
+            memcpy(fit->root, start[k], sizeof fit->root);
+            found = true;
+        }
+    }
+    return found ? NOF1_OK : NOF1_E_MODEL;
+}
+
+static nof1_rc reduce_totals(struct mixed_totals *out, const struct mixed_totals *totals,
+                             const struct mixed_fit *fit, struct nof1_arena *arena)
+{
+    size_t width = fit->used + 1, all = totals->shape.columns;
+    *out = (struct mixed_totals){fit->shape, totals->groups, NULL, NULL};
+    struct nof1_gaussian_group *group = nof1_arena_alloc(arena, totals->groups, sizeof *group);
+    double *residual = nof1_arena_alloc(arena, width * width, sizeof *residual);
+    ENSURE(group != NULL && residual != NULL, NOF1_E_NO_MEMORY);
+    for (size_t i = 0; i < width * width; i++) {
+        residual[i] = totals->residual[fit->use[i / width] * all + fit->use[i % width]];
+    }
+    for (size_t g = 0; g < totals->groups; g++) {
+        group[g] = totals->group[g];
+        size_t rank = group[g].rank, n = width * rank;
+        double *between = nof1_arena_alloc(arena, n * n, sizeof *between);
+        ENSURE(between != NULL, NOF1_E_NO_MEMORY);
+        for (size_t i = 0; i < n; i++) {
+            for (size_t j = 0; j < n; j++) {
+                size_t from = fit->use[i / rank] * rank + i % rank;
+                size_t to = fit->use[j / rank] * rank + j % rank;
+                between[i * n + j] = totals->group[g].between[from * all * rank + to];
+            }
+        }
+        group[g].between = between;
+    }
+    out->group = group;
+    out->residual = residual;
+    return NOF1_OK;
+}
+
+static nof1_rc evaluate_final(struct mixed_fit *fit, const struct mixed_model *m,
+                              const struct mixed_totals *totals, struct nof1_arena *arena)
+{
+    double *memory =
+        nof1_arena_alloc(arena, nof1_gaussian_sums_size(&totals->shape), sizeof *memory);
+    ENSURE(memory != NULL, NOF1_E_NO_MEMORY);
+    double gamma[NOF1_TERMS_MAX];
+    nof1_gaussian_square(gamma, fit->root, m->effects);
+    sum_groups(&fit->sums, memory, totals, gamma);
+    TRY(nof1_gaussian_point(&fit->point, arena, &fit->sums, &totals->shape, gamma, m->reml, true));
+    fit->beta = fit->point.beta;
+    fit->sigma2 = fit->point.sigma2;
+    fit->f = fit->point.f;
+    mixed_finish(fit);
+    return NOF1_OK;
+}
+
+static nof1_rc no_variation(const struct mixed_fit *fit, const struct mixed_model *m,
+                            struct nof1_error *error)
+{
+    for (size_t j = 0; j < m->terms; j++) {
+        if (fabs(fit->root[j]) > 0.5 * m->root_limit) {
+            return nof1_fail(error, NOF1_E_MODEL,
+                             "no variation within trials is left (or it is beyond the charter's "
+                             "variance_ratio_box): the residual variance cannot be estimated");
+        }
+    }
+    return NOF1_OK;
+}
+
+nof1_rc_value mixed_totals_fit(const struct mixed_model *m, const struct mixed_totals *totals,
+                               double trials, struct nof1_arena *arena, struct mixed_fit *fit,
+                               struct nof1_error *error)
+{
+    struct nof1_gaussian_sums sums;
+    double gamma[NOF1_TERMS_MAX];
+    double *memory =
+        nof1_arena_alloc(arena, 2 * nof1_gaussian_sums_size(&totals->shape), sizeof *memory);
+    ENSURE(memory != NULL, NOF1_E_NO_MEMORY);
+    nof1_gaussian_square(gamma, m->start, m->effects);
+    sum_groups(&sums, memory, totals, gamma);
+    TRY(mixed_reduce(fit, m, arena, &sums, &totals->shape, trials, error));
+    struct objective o = {.model = m, .memory = memory};
+    TRY(reduce_totals(&o.totals, totals, fit, arena));
+    nof1_rc_value rc = minimise_all(fit, &o, arena);
+    nof1_arena_free(o.arena);
+    if (rc != NOF1_OK) {
+        return nof1_fail(error, NOF1_E_MODEL,
+                         "no residual variation is left: all outcomes are equal, or an exact "
+                         "function of the fixed terms");
+    }
+    TRY(no_variation(fit, m, error));
+    fit->converged = fit->decrement < 1e-14;
+    TRY(evaluate_final(fit, m, &o.totals, arena));
+    return fit->boundary > 0 ? evaluate_final(fit, m, &o.totals, arena) : NOF1_OK;
+}
+
+void mixed_finish(struct mixed_fit *fit)
+{
+    size_t snapped = nof1_gaussian_snap(fit->root, fit->shape.effects, 1e-4, fit->point.slope,
+                                        &fit->derivative);
+    fit->boundary = snapped;
+    nof1_gaussian_square(fit->gamma, fit->root, fit->shape.effects);
+    double rows = fit->point.rows, q = fit->sigma2 * fit->point.n;
+    fit->deviance = fit->point.log_det + rows * (1 + log(6.283185307179586476925 * q / rows));
+}

@@ -1,0 +1,133 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later
+ *
+ * The analysis `mixed_model`: one-stage Gaussian mixed model with random intercept and, optionally,
+ * random treatment effect per trial; ML or REML; Kenward-Roger or normal inference. This file is the
+ * contract (nof1/analysis.h); the parts are mixed_*.c, the algebra lib/stats/gaussian*.
+ */
+#include <math.h>
+
+#include <stats/registry.h>
+
+#include "mixed.h"
+
+static const struct mixed_slots *slots_of(const struct mixed_model *m)
+{
+    static const struct mixed_slots *const slots[] = {
+        [MIXED_SCORE] = &mixed_score_slots, [MIXED_CLASS] = &mixed_class_slots};
+    return slots[m->form];
+}
+
+static nof1_rc_value model_prepare(struct nof1_model **out, struct nof1_arena *arena,
+                                   const struct nof1_study *study, struct nof1_error *error)
+{
+    TRY(mixed_prepare(out, arena, study, error));
+    (*out)->analysis = &nof1_mixed_model;
+    return NOF1_OK;
+}
+
+static int model_group_of(const struct nof1_model *model, const struct nof1_trial *trial,
+                          void *scratch)
+{
+    return slots_of(mixed_of(model))->group_of(mixed_of(model), trial, scratch);
+}
+
+static nof1_rc_value model_layout(const struct nof1_model *model, uint32_t round,
+                                  struct nof1_arena *arena, struct nof1_layout *out)
+{
+    return slots_of(mixed_of(model))->layout(mixed_of(model), round, arena, out);
+}
+
+static nof1_rc_value model_contribute(const struct nof1_model *model, uint32_t round,
+                                      const double *theta, const struct nof1_trial *trial,
+                                      void *scratch, double *out)
+{
+    const struct mixed_model *m = mixed_of(model);
+    return slots_of(m)->contribute(m, round, theta, trial, scratch, out);
+}
+
+static nof1_rc_value model_advance(const struct nof1_model *model,
+                                   const struct nof1_history *history, struct nof1_arena *arena,
+                                   struct nof1_next *out, struct nof1_error *error)
+{
+    const struct mixed_model *m = mixed_of(model);
+    struct mixed_fit fit = {0};
+    if (m->form == MIXED_SCORE) {
+        return mixed_score_advance(m, history, arena, out, &fit, error);
+    }
+    *out = (struct nof1_next){.done = history->rounds >= 1};
+    return NOF1_OK;
+}
+
+static bool model_in_domain(const struct nof1_model *model, const double *theta, size_t parameters)
+{
+    const struct mixed_model *m = mixed_of(model);
+    if (m->form == MIXED_CLASS || m->form == MIXED_CYCLES) {
+        return parameters == 0;
+    }
+    if (parameters != 2 * m->columns + m->terms) {
+        return false;
+    }
+    for (size_t i = 0; i < parameters; i++) {
+        bool intercept = i % m->columns == 0; /* may be as far from the centre as an outcome */
+        double limit = i >= 2 * m->columns ? m->root_limit
+                       : intercept         ? m->beta_limit + m->reach
+                                           : m->beta_limit;
+        if (!(fabs(theta[i]) <= limit)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static nof1_rc_value model_report(const struct nof1_model *model,
+                                  const struct nof1_history *history, struct nof1_arena *arena,
+                                  json_t **out, struct nof1_error *error)
+{
+    const struct mixed_model *m = mixed_of(model);
+    struct mixed_fit fit = {0};
+    if (m->form == MIXED_SCORE) {
+        struct nof1_next next = {0};
+        TRY(mixed_score_advance(m, history, arena, &next, &fit, error));
+        ENSURE(next.done, NOF1_E_BUG);
+    } else {
+        ENSURE(history->rounds >= 1, NOF1_E_BUG);
+        TRY(mixed_class_fit(m, history, arena, &fit, error));
+    }
+    return mixed_report_json(out, arena, m, history, &fit);
+}
+
+static const struct nof1_option options[] = {
+    {"fixed", NOF1_OPT_NAMES,
+     "treatment, period, factor(period), time, cycle, factor(cycle), previous_treatment, stratum, "
+     "charter covariates, treatment:COVARIATE",
+     "[treatment]", 0, 0, "Fixed effects besides the intercept, which is implied."},
+    {"random", NOF1_OPT_MAP, "{trial: [intercept]} or {trial: [intercept, treatment]}",
+     "{trial: [intercept, treatment]}", 0, 0,
+     "Random effects of a trial, with unrestricted covariance."},
+    {"residual", NOF1_OPT_CHOICE, "iid", "iid", 0, 0,
+     "Residuals are independent with one variance."},
+    {"method", NOF1_OPT_CHOICE, "REML|ML", "REML", 0, 0,
+     "Restricted or full maximum likelihood."},
+    {"df", NOF1_OPT_CHOICE, "kenward_roger|z", "kenward_roger", 0, 0,
+     "Small-sample inference by Kenward and Roger (REML only), or the normal distribution."},
+    {"level", NOF1_OPT_NUMBER, "between 0 and 1", "0.95", 0, 1, "Level of confidence intervals."},
+    {"incomplete", NOF1_OPT_CHOICE, "auto|class|score|pool|cycles|exclude", "auto", 0, 0,
+     "What to release when data are incomplete: class (one round, needs every trial in a charter "
+     "class), score (the model as written, by rounds), pool (period differences on a public weight "
+     "basis), cycles (differences of complete cycles), exclude (drop trials outside the classes); "
+     "auto chooses class, else score within the budget, else pool."},
+    {NULL, NOF1_OPT_FLAG, NULL, NULL, 0, 0, NULL}};
+
+const struct nof1_analysis nof1_mixed_model = {
+    .id = "mixed_model",
+    .version = 1,
+    .summary = "one-stage mixed model: random intercept and treatment effect per trial",
+    .option = options,
+    .prepare = model_prepare,
+    .group_of = model_group_of,
+    .layout = model_layout,
+    .contribute = model_contribute,
+    .advance = model_advance,
+    .in_domain = model_in_domain,
+    .weight = NULL,
+    .report = model_report};

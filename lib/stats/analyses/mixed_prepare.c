@@ -1,0 +1,239 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later
+ *
+ * From plan, charter and census to the model and the form in which it is released. The form is
+ * chosen from public counts only: complete data take classes; else score rounds when they fit the
+ * release ratio; else the pooled period differences (docs/statistics.md).
+ */
+#include <base/document.h>
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "mixed.h"
+
+#define SCORE_ROUNDS 5   /* rounds that a score fit must be able to take */
+#define SCORE_LIMIT 40   /* rounds after which a score fit gives up */
+
+uint64_t mixed_census(const struct nof1_study *study, const char *format, const char *name)
+{
+    const struct nof1_census *census = study->census;
+    const struct nof1_plan *plan = study->plan;
+    char text[256];
+    uint64_t sum = 0;
+    const char *colon = strstr(format, name == NULL ? "/" : ":");
+    int prefix = (int)(colon - format) + 1 - 2; /* without the leading %s */
+    snprintf(text, sizeof text, "%s%.*s%s", plan->outcome_name, prefix, format + 2,
+             name == NULL ? format + 2 + prefix : name);
+    for (size_t e = 0; census != NULL && e < census->elements; e++) {
+        if (strcmp(census->element[e], text) != 0) {
+            continue;
+        }
+        for (size_t b = 0; b < plan->blocks; b++) {
+            if (plan->block[b] < census->blocks) {
+                sum += census->count[plan->block[b] * census->elements + e];
+            }
+        }
+    }
+    return sum;
+}
+
+static const char *option_text(const struct nof1_node *options, const char *key)
+{
+    const struct nof1_node *node = options == NULL ? NULL : nof1_node_get(options, key);
+    return node == NULL ? "" : node->text;
+}
+
+static nof1_rc one_of(const char *text, const char *const *choice, size_t choices, size_t *index,
+                      const char *key, struct nof1_error *error)
+{
+    for (*index = 0; *index < choices; (*index)++) {
+        if (strcmp(text, choice[*index]) == 0) {
+            return NOF1_OK;
+        }
+    }
+    return nof1_fail(error, NOF1_E_PLAN, "%s: '%s' is not a choice; see nof1 catalog mixed_model",
+                     key, text);
+}
+
+static nof1_rc read_random(struct mixed_model *m, const struct nof1_node *random,
+                           struct nof1_error *error)
+{
+    const struct nof1_node *trial = random == NULL ? NULL : nof1_node_get(random, "trial");
+    if (trial == NULL || random->items != 1 || trial->kind != NOF1_LIST || trial->items == 0) {
+        return nof1_fail(error, NOF1_E_PLAN,
+                         "random: write {trial: [intercept]} or {trial: [intercept, treatment]}");
+    }
+    bool intercept = false, treatment = false;
+    for (size_t i = 0; i < trial->items; i++) {
+        intercept = intercept || strcmp(trial->item[i].text, "intercept") == 0;
+        treatment = treatment || strcmp(trial->item[i].text, "treatment") == 0;
+    }
+    if (!intercept || trial->items != 1 + (size_t)treatment) {
+        return nof1_fail(error, NOF1_E_PLAN,
+                         "random: write {trial: [intercept]} or {trial: [intercept, treatment]}");
+    }
+    m->effects = treatment ? 2 : 1;
+    m->terms = nof1_gaussian_terms(m->effects);
+    return NOF1_OK;
+}
+
+static nof1_rc read_options(struct mixed_model *m, const struct nof1_node *options,
+                            struct nof1_error *error)
+{
+    static const char *const method[] = {"ML", "REML"};
+    static const char *const df[] = {"z", "kenward_roger"};
+    static const char *const residual[] = {"iid"};
+    size_t index;
+    TRY(one_of(option_text(options, "residual"), residual, 1, &index, "residual", error));
+    TRY(one_of(option_text(options, "method"), method, 2, &index, "method", error));
+    m->reml = index == 1;
+    TRY(one_of(option_text(options, "df"), df, 2, &index, "df", error));
+    m->kenward_roger = index == 1;
+    if (m->kenward_roger && !m->reml) {
+        return nof1_fail(error, NOF1_E_PLAN,
+                         "df: kenward_roger needs method: REML; with ML write df: z");
+    }
+    TRY(nof1_node_double(&m->level, options, "level", error));
+    if (!(m->level > 0 && m->level < 1)) {
+        return nof1_fail(error, NOF1_E_PLAN, "level: a number between 0 and 1");
+    }
+    return read_random(m, nof1_node_get(options, "random"), error);
+}
+
+/* Planning values: starting point, units, boxes. */
+static void read_charter(struct mixed_model *m)
+{
+    const struct nof1_charter *charter = m->base.study->charter;
+    const struct nof1_outcome *o = &charter->outcome[m->base.study->plan->outcome];
+    double range = o->upper - o->lower;
+    m->scale = o->sd_within > 0 ? o->sd_within : range > 0 ? range / 32 : 1;
+    double between = o->sd_between > 0 ? o->sd_between : m->scale;
+    m->start[0] = fmin(10, fmax(0.3, between / m->scale));
+    if (m->effects == 2) {
+        m->start[2] = 0.7;
+    }
+    m->beta_limit = (charter->beta_box > 0 ? charter->beta_box : 100) * (range > 0 ? range : 1);
+    m->reach = fmax(fabs(o->upper - o->centre), fabs(o->lower - o->centre));
+    m->root_limit = sqrt(charter->variance_ratio_box > 0 ? charter->variance_ratio_box : 1e8);
+    m->base.fixed_parameters = 0;
+    for (size_t c = 0; c < m->columns; c++) {
+        enum mixed_kind kind = m->column[c].kind;
+        m->treatment_wanted = m->treatment_wanted || kind == MIXED_TREATMENT;
+        m->base.fixed_parameters += kind == MIXED_INTERCEPT || kind == MIXED_TREATMENT ||
+                                    kind == MIXED_NUMERIC || kind == MIXED_FACTOR_LEVEL;
+    }
+}
+
+static nof1_rc write_formula(struct mixed_model *m, struct nof1_arena *arena,
+                             const struct nof1_node *fixed)
+{
+    const struct nof1_study *study = m->base.study;
+    const char *text = nof1_arena_printf(arena, "%s ~ 1", study->plan->outcome_name);
+    for (size_t i = 0; fixed != NULL && i < fixed->items && text != NULL; i++) {
+        text = nof1_arena_printf(arena, "%s + %s", text, fixed->item[i].text);
+    }
+    ENSURE(text != NULL, NOF1_E_NO_MEMORY);
+    m->formula = nof1_arena_printf(arena, "%s + (1%s | trial)", text,
+                                   m->effects == 2 ? " + treatment" : "");
+    ENSURE(m->formula != NULL, NOF1_E_NO_MEMORY);
+    return NOF1_OK;
+}
+
+/* Rounds that the release ratio pays for: rounds * scalars <= ratio * 2 * patients. */
+static uint32_t affordable_rounds(const struct mixed_model *m)
+{
+    const struct nof1_study *study = m->base.study;
+    const struct nof1_limits *limits = &study->charter->limits;
+    uint32_t most = limits->max_rounds_query > 0 && limits->max_rounds_query < SCORE_LIMIT
+                        ? limits->max_rounds_query
+                        : SCORE_LIMIT;
+    if (limits->open || study->census == NULL) {
+        return most;
+    }
+    double patients = (double)mixed_census(study, "%s/patients", NULL);
+    double scalars = (double)(m->columns + m->terms + 1);
+    double rounds = floor(limits->max_release_ratio * 2 * patients / scalars);
+    return rounds < (double)most ? (uint32_t)fmax(0, rounds) : most;
+}
+
+static const char *const all_groups[] = {"all"};
+
+static void prepare_score(struct mixed_model *m, uint32_t rounds)
+{
+    size_t p = m->columns, pairs = p * (p + 1) / 2, jk = m->terms * (m->terms + 1) / 2;
+    m->form = MIXED_SCORE;
+    m->base.form = "score";
+    m->base.groups = 1;
+    m->base.group = all_groups;
+    m->base.group_is_class = false;
+    m->base.max_rounds = rounds;
+    m->base.max_elements = 3 + m->terms + jk + pairs * (1 + m->terms + jk) + p + m->terms + 1;
+}
+
+static void measure_scratch(struct mixed_model *m)
+{
+    struct nof1_gaussian_shape shape = {m->columns + 1, m->effects};
+    size_t width = shape.columns;
+    m->base.scratch = (nof1_gaussian_sums_size(&shape) + 5 * width * width + 4 * width +
+                       m->features + 2 * width * m->effects) *
+                          sizeof(double) + 16;
+    m->base.scratch_row = mixed_row_doubles(m) * sizeof(double) + NOF1_SERIES_SCRATCH_ROW;
+}
+
+static nof1_rc choose_form(struct mixed_model *m, struct nof1_arena *arena, const char *wish,
+                           struct nof1_error *error)
+{
+    static const char *const form[] = {"auto", "class", "exclude", "score"};
+    size_t index;
+    bool possible = false, automatic = strcmp(wish, "auto") == 0;
+    TRY(one_of(wish, form, sizeof form / sizeof *form, &index, "incomplete", error));
+    m->rule = wish;
+    if (index <= 2) {
+        TRY(mixed_class_prepare(m, arena, &possible));
+    }
+    if (possible) {
+        m->form = MIXED_CLASS;
+        m->base.form = "class";
+        return NOF1_OK;
+    }
+    if (!automatic && index != 3) {
+        return nof1_fail(error, NOF1_E_PLAN,
+                         "incomplete: %s needs every trial in a charter class with "
+                         "min_class_patients; write auto, score or pool",
+                         wish);
+    }
+    uint32_t rounds = affordable_rounds(m);
+    if (rounds >= SCORE_ROUNDS) {
+        prepare_score(m, rounds);
+        return NOF1_OK;
+    }
+    return nof1_fail(error, NOF1_E_PLAN,
+                     "incomplete: score needs %d rounds of %zu numbers; the release ratio does "
+                     "not allow them for so few patients",
+                     SCORE_ROUNDS, m->columns + m->terms + 1);
+}
+
+nof1_rc_value mixed_prepare(struct nof1_model **out, struct nof1_arena *arena,
+                            const struct nof1_study *study, struct nof1_error *error)
+{
+    const struct nof1_node *options = study->plan->options;
+    struct mixed_model *m = nof1_arena_alloc(arena, 1, sizeof *m);
+    ENSURE(m != NULL, NOF1_E_NO_MEMORY);
+    m->base.study = study;
+    if (options == NULL) {
+        return nof1_fail(error, NOF1_E_PLAN, "the plan has no options");
+    }
+    const struct nof1_node *fixed = nof1_node_get(options, "fixed");
+    TRY(read_options(m, options, error));
+    TRY(mixed_columns(m, arena, fixed, error));
+    read_charter(m);
+    if (m->effects == 2 && !m->treatment_wanted) {
+        return nof1_fail(error, NOF1_E_PLAN,
+                         "random: a random treatment effect needs treatment in fixed");
+    }
+    TRY(write_formula(m, arena, fixed));
+    TRY(choose_form(m, arena, option_text(options, "incomplete"), error));
+    measure_scratch(m);
+    *out = &m->base;
+    return NOF1_OK;
+}

@@ -1,0 +1,207 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later
+ *
+ * The fitted mixed model as JSON, with broom's names and lme4's constants (docs/interfaces.md).
+ * Never writes a number that is not finite: it is null and a warning says why.
+ */
+#include <base/json.h>
+#include <math.h>
+#include <stats/distributions.h>
+#include <stdio.h>
+
+#include "mixed.h"
+
+struct writer {
+    struct nof1_arena *arena;
+    const struct mixed_model *model;
+    const struct nof1_history *history;
+    const struct mixed_fit *fit;
+    json_t *warnings;
+    bool failed;
+};
+
+static void put(struct writer *w, json_t *object, const char *key, json_t *value)
+{
+    w->failed = w->failed || value == NULL || json_object_set_new(object, key, value) != 0;
+}
+
+static void put_number(struct writer *w, json_t *object, const char *key, double value)
+{
+    put(w, object, key, nof1_json_number(value));
+}
+
+static void append(struct writer *w, json_t *array, json_t *value)
+{
+    w->failed = w->failed || value == NULL || json_array_append_new(array, value) != 0;
+}
+
+static void warn(struct writer *w, const char *code, const char *text)
+{
+    json_t *warning = json_object();
+    put(w, warning, "code", json_string(code));
+    put(w, warning, "text", json_string(text));
+    append(w, w->warnings, warning);
+}
+
+static json_t *estimate_row(struct writer *w, const char *term, double estimate, double variance,
+                            double df)
+{
+    json_t *row = json_object();
+    double error = variance >= 0 ? sqrt(variance) : NAN;
+    double reach = nof1_t_quantile((1 - w->model->level) / 2, df) * error;
+    put(w, row, "term", json_string(term));
+    put_number(w, row, "estimate", estimate);
+    put_number(w, row, "std.error", error);
+    put_number(w, row, "statistic", estimate / error);
+    put_number(w, row, "df", df); /* null: the normal distribution */
+    put_number(w, row, "p.value", nof1_t_two_sided(estimate / error, df));
+    put_number(w, row, "conf.low", estimate - reach);
+    put_number(w, row, "conf.high", estimate + reach);
+    return row;
+}
+
+static nof1_rc write_estimates(struct writer *w, json_t *out)
+{
+    const struct mixed_fit *fit = w->fit;
+    size_t p = fit->used;
+    double *covariance = nof1_arena_alloc(w->arena, p * p + p + 1, sizeof *covariance);
+    ENSURE(covariance != NULL, NOF1_E_NO_MEMORY);
+    double *df = covariance + p * p;
+    if (w->model->kenward_roger) {
+        TRY(nof1_gaussian_kenward_roger(covariance, df, w->arena, &fit->sums, &fit->point));
+    } else {
+        for (size_t i = 0; i < p * p; i++) {
+            covariance[i] = fit->point.c_inverse[i] * fit->point.sigma2;
+        }
+    }
+    double scale = fit->sigma2 / fit->point.sigma2; /* of the step that was not released */
+    const struct nof1_study *study = w->model->base.study;
+    double centre = study->charter->outcome[study->plan->outcome].centre;
+    json_t *rows = json_array();
+    for (size_t i = 0; i < p; i++) {
+        const struct mixed_column *column = &w->model->column[fit->use[i]];
+        double estimate = fit->beta[i] + (column->kind == MIXED_INTERCEPT ? centre : 0);
+        append(w, rows,
+               estimate_row(w, column->name, estimate,
+                            covariance[i * p + i] * scale,
+                            w->model->kenward_roger ? df[i] : INFINITY));
+    }
+    put(w, out, "estimates", rows);
+    return NOF1_OK;
+}
+
+static void add_component(struct writer *w, json_t *rows, const char *group, const char *term1,
+                          const char *term2, double estimate, double correlation)
+{
+    json_t *row = json_object();
+    put(w, row, "group", json_string(group));
+    put(w, row, "term1", term1 == NULL ? json_null() : json_string(term1));
+    put(w, row, "term2", term2 == NULL ? json_null() : json_string(term2));
+    put_number(w, row, "estimate", estimate);
+    if (term2 == NULL) {
+        put_number(w, row, "sd", sqrt(fmax(0, estimate)));
+    } else {
+        put_number(w, row, "cor", correlation);
+    }
+    append(w, rows, row);
+}
+
+static void write_components(struct writer *w, json_t *out)
+{
+    const struct mixed_fit *fit = w->fit;
+    const double *g = fit->gamma;
+    json_t *rows = json_array();
+    bool pooled = w->model->form == MIXED_CYCLES || w->model->form == MIXED_POOL;
+    add_component(w, rows, "trial", pooled ? "treatment" : "(Intercept)", NULL, fit->sigma2 * g[0],
+                  0);
+    if (fit->shape.effects == 2) {
+        double product = sqrt(g[0]) * sqrt(g[2]);
+        double correlation = product > 0 ? fmax(-1, fmin(1, g[1] / product)) : NAN;
+        add_component(w, rows, "trial", "treatment", NULL, fit->sigma2 * g[2], 0);
+        add_component(w, rows, "trial", "(Intercept)", "treatment", fit->sigma2 * g[1],
+                      correlation);
+        if (!isfinite(correlation)) {
+            warn(w, "correlation", "a variance is zero: the correlation does not exist");
+        }
+    }
+    add_component(w, rows, "Residual", NULL, NULL, fit->sigma2, 0);
+    put(w, out, "variance_components", rows);
+}
+
+static void write_fit(struct writer *w, json_t *out)
+{
+    const struct mixed_fit *fit = w->fit;
+    const struct nof1_counts *counts = &w->history->counts;
+    double parameters = (double)(fit->used + w->model->terms + 1);
+    double f = fit->f;
+    json_t *o = json_object();
+    put(w, o, "nobs", json_integer((json_int_t)llround(fit->point.rows)));
+    put(w, o, "trials", json_integer((json_int_t)counts->trials));
+    put(w, o, "sites", json_integer((json_int_t)counts->sites));
+    put_number(w, o, "logLik", -f / 2);
+    put_number(w, o, "deviance", w->model->reml ? fit->deviance : f);
+    put(w, o, "REMLcrit", w->model->reml ? nof1_json_number(f) : json_null());
+    put_number(w, o, "AIC", f + 2 * parameters);
+    put_number(w, o, "BIC", f + log(fit->point.rows) * parameters);
+    put(w, o, "rounds", json_integer((json_int_t)w->history->rounds));
+    put(w, o, "converged", json_boolean(fit->converged));
+    put(w, o, "boundary", json_boolean(fit->boundary > 0));
+    put_number(w, o, "gradient", sqrt(fit->decrement));
+    put(w, o, "boundary_derivative",
+        fit->boundary > 0 ? nof1_json_number(fit->derivative) : json_null());
+    put(w, o, "exact", json_boolean(fit->approximation == 0 && fit->converged));
+    put_number(w, o, "approximation_se", fit->approximation);
+    put(w, out, "fit", o);
+    if (!fit->converged) {
+        warn(w, "not_converged",
+             "the rounds ended before the optimum was reached: the estimates are not final");
+    }
+    if (fit->boundary > 0) {
+        warn(w, "boundary",
+             "the estimated covariance of the random effects is singular (a variance of zero or a "
+             "correlation of one)");
+    }
+}
+
+static void write_estimand(struct writer *w, json_t *out)
+{
+    const struct nof1_study *study = w->model->base.study;
+    const struct nof1_charter *charter = study->charter;
+    char text[512];
+    json_t *o = json_object();
+    snprintf(text, sizeof text, "mean difference in %s, treatment %s minus %s",
+             study->plan->outcome_name, charter->treatment[study->plan->active],
+             charter->treatment[study->plan->reference]);
+    put(w, o, "sentence", json_string(text));
+    put(w, o, "population",
+        json_string(w->model->effects == 2 || w->model->form == MIXED_CYCLES ||
+                            w->model->form == MIXED_POOL
+                        ? "patients of whom the series is a sample; effects vary between patients"
+                        : "the patients of the series; one effect common to all"));
+    put(w, o, "weights", json_string("information of each trial under the fitted model"));
+    put(w, out, "estimand", o);
+}
+
+nof1_rc_value mixed_report_json(json_t **out, struct nof1_arena *arena,
+                                const struct mixed_model *model, const struct nof1_history *history,
+                                const struct mixed_fit *fit)
+{
+    struct writer w = {arena, model, history, fit, json_array(), false};
+    json_t *o = json_object();
+    ENSURE(o != NULL && w.warnings != NULL, NOF1_E_NO_MEMORY);
+    put(&w, o, "analysis", json_string("mixed_model"));
+    put(&w, o, "form", json_string(model->base.form));
+    put(&w, o, "model", json_string(model->formula));
+    put(&w, o, "method", json_string(model->reml ? "REML" : "ML"));
+    put(&w, o, "df_method", json_string(model->kenward_roger ? "kenward_roger" : "z"));
+    nof1_rc_value rc = write_estimates(&w, o);
+    write_components(&w, o);
+    write_fit(&w, o);
+    write_estimand(&w, o);
+    put(&w, o, "warnings", w.warnings);
+    if (rc != NOF1_OK || w.failed) {
+        json_decref(o);
+        return rc != NOF1_OK ? rc : NOF1_E_NO_MEMORY;
+    }
+    *out = o;
+    return NOF1_OK;
+}

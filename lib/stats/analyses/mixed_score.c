@@ -1,0 +1,470 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later
+ *
+ * The score form: the model as written, any missingness. Parameters of a round: beta (in two parts,
+ * so that 40 significant bits each give all of a double) and S, Gamma = S^2. Released: the p + m
+ * outcome sums X'H^-1 r, r'H^-1 V_j H^-1 r, r'H^-1 r, and the design sums from which criterion,
+ * expected information and Kenward-Roger follow. sigma^2 is no parameter: its optimum is known.
+ * The last step is taken at the coordinator and never released.
+ */
+#include <math.h>
+#include <string.h>
+
+#include "mixed.h"
+
+static size_t pairs_of(size_t n)
+{
+    return n * (n + 1) / 2;
+}
+
+/* Offsets into the elements of a round. */
+struct map {
+    size_t trace, trace2, cross, first, second, score, square, residual, elements;
+};
+
+static struct map map_of(const struct mixed_model *m)
+{
+    size_t p = pairs_of(m->columns), terms = m->terms;
+    struct map map;
+    map.trace = 3;
+    map.trace2 = map.trace + terms;
+    map.cross = map.trace2 + pairs_of(terms);
+    map.first = map.cross + p;
+    map.second = map.first + terms * p;
+    map.score = map.second + pairs_of(terms) * p;
+    map.square = map.score + m->columns;
+    map.residual = map.square + terms;
+    map.elements = map.residual + 1;
+    return map;
+}
+
+static const char *const term_name[NOF1_TERMS_MAX] = {"11", "21", "22"};
+
+/* ---- layout -------------------------------------------------------------------------------- */
+
+#define ROWS_MAX 4096.0 /* rows of one trial that the bounds allow for */
+
+struct element_list {
+    const struct mixed_model *model;
+    struct nof1_arena *arena;
+    struct nof1_element *element;
+    size_t count;
+    bool failed;
+};
+
+static double power_below(double x)
+{
+    int exponent;
+    (void)frexp(x, &exponent);
+    return ldexp(1, exponent - 1);
+}
+
+static void add(struct element_list *list, const char *name, enum nof1_role role, double bound,
+                double unit, bool sparse)
+{
+    list->failed = list->failed || name == NULL;
+    list->element[list->count++] = (struct nof1_element){
+        .name = name,
+        .role = role,
+        .group = -1,
+        .block = 0,
+        .block_size = 2,
+        .sparse = sparse,
+        .bound = fmin(0x1p96, bound),
+        .quantum = role == NOF1_OUTCOME ? ldexp(power_below(unit), -60) : 0};
+}
+
+static void add_matrix(struct element_list *list, const char *what, double power)
+{
+    const struct mixed_model *m = list->model;
+    for (size_t i = 0; i < m->columns; i++) {
+        for (size_t j = 0; j <= i; j++) {
+            double bound = mixed_column_bound(m, &m->column[i]) *
+                           mixed_column_bound(m, &m->column[j]) * pow(ROWS_MAX, power);
+            add(list,
+                nof1_arena_printf(list->arena, "%s %s*%s", what, m->column[i].name,
+                                  m->column[j].name),
+                NOF1_DESIGN, bound, 1, mixed_sparse(&m->column[i]) || mixed_sparse(&m->column[j]));
+        }
+    }
+}
+
+static void add_design(struct element_list *list)
+{
+    const struct mixed_model *m = list->model;
+    add(list, "rows", NOF1_DESIGN, ROWS_MAX, 1, false);
+    add(list, "rows within", NOF1_DESIGN, ROWS_MAX, 1, false);
+    add(list, "log det H", NOF1_DESIGN, ROWS_MAX, 1, false);
+    for (size_t j = 0; j < m->terms; j++) {
+        add(list, nof1_arena_printf(list->arena, "trace %s", term_name[j]), NOF1_DESIGN,
+            2 * ROWS_MAX, 1, false);
+    }
+    for (size_t j = 0; j < m->terms; j++) {
+        for (size_t k = 0; k <= j; k++) {
+            add(list, nof1_arena_printf(list->arena, "trace %s*%s", term_name[j], term_name[k]),
+                NOF1_DESIGN, 4 * ROWS_MAX * ROWS_MAX, 1, false);
+        }
+    }
+    add_matrix(list, "H", 1);
+    for (size_t j = 0; j < m->terms; j++) {
+        add_matrix(list, nof1_arena_printf(list->arena, "H %s", term_name[j]), 2);
+    }
+    for (size_t j = 0; j < m->terms; j++) {
+        for (size_t k = 0; k <= j; k++) {
+            add_matrix(list,
+                       nof1_arena_printf(list->arena, "H %s*%s", term_name[j], term_name[k]), 3);
+        }
+    }
+}
+
+static void add_outcome(struct element_list *list)
+{
+    const struct mixed_model *m = list->model;
+    double reach = 2 * m->reach;
+    for (size_t i = 0; i < m->columns; i++) {
+        reach += m->beta_limit * mixed_column_bound(m, &m->column[i]);
+    }
+    for (size_t i = 0; i < m->columns; i++) {
+        double x = mixed_column_bound(m, &m->column[i]);
+        add(list, nof1_arena_printf(list->arena, "score %s", m->column[i].name), NOF1_OUTCOME,
+            ROWS_MAX * x * reach, m->scale * fmin(1, x), mixed_sparse(&m->column[i]));
+    }
+    for (size_t j = 0; j < m->terms; j++) {
+        add(list, nof1_arena_printf(list->arena, "square %s", term_name[j]), NOF1_OUTCOME,
+            4 * ROWS_MAX * ROWS_MAX * reach * reach, m->scale * m->scale, false);
+    }
+    add(list, "square residual", NOF1_OUTCOME, ROWS_MAX * reach * reach, m->scale * m->scale,
+        false);
+}
+
+static nof1_rc_value score_layout(const struct mixed_model *m, uint32_t round,
+                                  struct nof1_arena *arena, struct nof1_layout *out)
+{
+    (void)round;
+    struct map map = map_of(m);
+    struct element_list list = {m, arena, NULL, 0, false};
+    list.element = nof1_arena_alloc(arena, map.elements, sizeof *list.element);
+    ENSURE(list.element != NULL, NOF1_E_NO_MEMORY);
+    add_design(&list);
+    add_outcome(&list);
+    ENSURE(!list.failed, NOF1_E_NO_MEMORY);
+    ENSURE(list.count == map.elements, NOF1_E_BUG);
+    *out = (struct nof1_layout){list.count, list.element};
+    return NOF1_OK;
+}
+
+/* ---- one trial ----------------------------------------------------------------------------- */
+
+static int score_group_of(const struct mixed_model *m, const struct nof1_trial *trial,
+                          void *scratch)
+{
+    struct nof1_series series;
+    double *column;
+    mixed_rows(&series, &column, m, trial, scratch);
+    bool both = series.n[0] > 0 && series.n[1] > 0;
+    return series.rows > 0 && (both || m->base.study->charter->any_arm) ? 0 : NOF1_LEFT_OUT;
+}
+
+static void write_matrix(double *out, const double *from, size_t columns, size_t p)
+{
+    for (size_t i = 0; i < p; i++) {
+        for (size_t j = 0; j <= i; j++) {
+            *out++ = from[i * columns + j];
+        }
+    }
+}
+
+static void write_sums(double *out, const struct mixed_model *m,
+                       const struct nof1_gaussian_sums *sums)
+{
+    size_t p = m->columns, width = p + 1, terms = m->terms;
+    struct map map = map_of(m);
+    out[0] = sums->rows;
+    out[1] = sums->within;
+    out[2] = sums->log_det;
+    write_matrix(out + map.cross, sums->cross, width, p);
+    for (size_t j = 0, jk = 0; j < terms; j++) {
+        out[map.trace + j] = sums->trace[j];
+        out[map.square + j] = sums->first[j][p * width + p];
+        write_matrix(out + map.first + j * pairs_of(p), sums->first[j], width, p);
+        for (size_t k = 0; k <= j; k++, jk++) {
+            out[map.trace2 + jk] = sums->trace2[j * NOF1_TERMS_MAX + k];
+            write_matrix(out + map.second + jk * pairs_of(p), sums->second[j * NOF1_TERMS_MAX + k],
+                         width, p);
+        }
+    }
+    for (size_t i = 0; i < p; i++) {
+        out[map.score + i] = sums->cross[i * width + p];
+    }
+    out[map.residual] = sums->cross[p * width + p];
+}
+
+/* y becomes y - X beta, the large part of beta first. */
+static void subtract_fixed(double *column, size_t rows, size_t p, const double *theta)
+{
+    double *y = &column[p * rows];
+    for (size_t part = 0; part < 2; part++) {
+        for (size_t c = 0; c < p; c++) {
+            double b = theta[part * p + c];
+            for (size_t i = 0; b != 0 && i < rows; i++) {
+                y[i] -= b * column[c * rows + i];
+            }
+        }
+    }
+}
+
+static void between_of(double *between, const double *a, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        for (size_t j = 0; j < n; j++) {
+            between[i * n + j] = a[i] * a[j];
+        }
+    }
+}
+
+static void residual_of(double *residual, const double *column, size_t rows, size_t columns)
+{
+    for (size_t c = 0; c < columns; c++) {
+        for (size_t d = 0; d <= c; d++) {
+            double sum = 0;
+            for (size_t i = 0; i < rows; i++) {
+                sum += column[c * rows + i] * column[d * rows + i];
+            }
+            residual[c * columns + d] = residual[d * columns + c] = sum;
+        }
+    }
+}
+
+static nof1_rc_value score_contribute(const struct mixed_model *m, uint32_t round,
+                                      const double *theta, const struct nof1_trial *trial,
+                                      void *scratch, double *out)
+{
+    (void)round;
+    struct nof1_gaussian_shape shape = {m->columns + 1, m->effects};
+    size_t width = shape.columns, size = nof1_gaussian_sums_size(&shape);
+    double *memory = scratch, *between = memory + size;
+    double *a = between + 4 * width * width, *residual = a + 2 * width, *column;
+    double gamma[NOF1_TERMS_MAX];
+    struct nof1_series series;
+    struct nof1_gaussian_sums sums;
+    nof1_gaussian_sums_place(&sums, &shape, memory);
+    mixed_rows(&series, &column, m, trial, residual + width * width);
+    subtract_fixed(column, series.rows, m->columns, theta);
+    nof1_gaussian_square(gamma, theta + 2 * m->columns, m->effects);
+    struct nof1_gaussian_group group =
+        nof1_gaussian_project(&shape, series.rows, series.arm, column, a);
+    between_of(between, a, width * group.rank);
+    residual_of(residual, column, series.rows, width);
+    group.between = between;
+    nof1_gaussian_add(&sums, &shape, gamma, &group, residual);
+    write_sums(out, m, &sums);
+    for (size_t e = 0; e < map_of(m).elements; e++) {
+        ENSURE(isfinite(out[e]), NOF1_E2403);
+    }
+    return NOF1_OK;
+}
+
+const struct mixed_slots mixed_score_slots = {score_group_of, score_layout, score_contribute};
+
+/* ---- the coordinator's side ---------------------------------------------------------------- */
+
+static void read_matrix(double *to, const double *from, size_t columns, size_t p)
+{
+    for (size_t i = 0; i < p; i++) {
+        for (size_t j = 0; j <= i; j++) {
+            to[i * columns + j] = to[j * columns + i] = *from++;
+        }
+    }
+}
+
+static nof1_rc read_sums(struct nof1_gaussian_sums *sums, struct nof1_gaussian_shape *shape,
+                         const struct mixed_model *m, const double *total, struct nof1_arena *arena)
+{
+    *shape = (struct nof1_gaussian_shape){m->columns + 1, m->effects};
+    double *memory = nof1_arena_alloc(arena, nof1_gaussian_sums_size(shape), sizeof *memory);
+    ENSURE(memory != NULL, NOF1_E_NO_MEMORY);
+    nof1_gaussian_sums_place(sums, shape, memory);
+    size_t p = m->columns, width = p + 1;
+    struct map map = map_of(m);
+    sums->rows = total[0];
+    sums->within = total[1];
+    sums->log_det = total[2];
+    read_matrix(sums->cross, total + map.cross, width, p);
+    for (size_t j = 0, jk = 0; j < m->terms; j++) {
+        sums->trace[j] = total[map.trace + j];
+        sums->first[j][p * width + p] = total[map.square + j];
+        read_matrix(sums->first[j], total + map.first + j * pairs_of(p), width, p);
+        for (size_t k = 0; k <= j; k++, jk++) {
+            double trace = total[map.trace2 + jk];
+            sums->trace2[j * NOF1_TERMS_MAX + k] = sums->trace2[k * NOF1_TERMS_MAX + j] = trace;
+            read_matrix(sums->second[j * NOF1_TERMS_MAX + k],
+                        total + map.second + jk * pairs_of(p), width, p);
+        }
+    }
+    for (size_t i = 0; i < p; i++) {
+        sums->cross[i * width + p] = sums->cross[p * width + i] = total[map.score + i];
+    }
+    sums->cross[p * width + p] = total[map.residual];
+    return NOF1_OK;
+}
+
+/* One round as an evaluation of f(beta, S) over the used columns. */
+struct visited {
+    struct mixed_fit fit; /* sums, point */
+    double *x;            /* [used + terms] */
+};
+
+static void assemble(struct nof1_evaluation *e, double *memory, const struct visited *v,
+                     const struct mixed_model *m)
+{
+    size_t p = v->fit.used, n = p + m->terms;
+    const struct nof1_gaussian_point *point = &v->fit.point;
+    double *gradient = memory, *hessian = memory + n;
+    double inner_gradient[NOF1_TERMS_MAX], inner[NOF1_TERMS_MAX * NOF1_TERMS_MAX];
+    nof1_gaussian_chain(inner_gradient, inner, v->x + p, m->effects, point->slope,
+                        point->expected);
+    for (size_t i = 0; i < p; i++) {
+        gradient[i] = -2 * point->score[i] / point->sigma2;
+        for (size_t j = 0; j < p; j++) {
+            hessian[i * n + j] = 2 * point->c[i * p + j] / point->sigma2;
+        }
+    }
+    for (size_t i = 0; i < m->terms; i++) {
+        gradient[p + i] = inner_gradient[i];
+        for (size_t j = 0; j < m->terms; j++) {
+            hessian[(p + i) * n + p + j] = inner[i * m->terms + j];
+        }
+    }
+    *e = (struct nof1_evaluation){v->x, point->f, gradient, hessian};
+}
+
+static nof1_rc visit(struct visited *v, struct nof1_evaluation *e, const struct mixed_model *m,
+                     const struct nof1_history *history, size_t round, struct nof1_arena *arena,
+                     struct nof1_error *error)
+{
+    const struct nof1_round_total *total = &history->round[round];
+    struct nof1_gaussian_sums sums;
+    struct nof1_gaussian_shape shape;
+    TRY(read_sums(&sums, &shape, m, total->total, arena));
+    TRY(mixed_reduce(&v->fit, m, arena, &sums, &shape, (double)history->counts.trials, error));
+    size_t p = v->fit.used, n = p + m->terms;
+    v->x = nof1_arena_alloc(arena, n + n + n * n, sizeof *v->x);
+    ENSURE(v->x != NULL, NOF1_E_NO_MEMORY);
+    for (size_t i = 0; i < p; i++) {
+        size_t column = v->fit.use[i];
+        v->x[i] = total->parameter[column] + total->parameter[m->columns + column];
+    }
+    memcpy(v->x + p, total->parameter + 2 * m->columns, m->terms * sizeof *v->x);
+    double gamma[NOF1_TERMS_MAX];
+    nof1_gaussian_square(gamma, v->x + p, m->effects);
+    if (nof1_gaussian_point(&v->fit.point, arena, &v->fit.sums, &v->fit.shape, gamma, m->reml,
+                            false) != NOF1_OK) {
+        return nof1_fail(error, NOF1_E_MODEL,
+                         "no residual variation is left: all outcomes are equal, or an exact "
+                         "function of the fixed terms");
+    }
+    assemble(e, v->x + n, v, m);
+    return NOF1_OK;
+}
+
+/* Fill beta and root of the fit: the last evaluation plus the last step. */
+static nof1_rc conclude(struct mixed_fit *fit, const struct mixed_model *m,
+                        const struct visited *best, const struct nof1_ask *ask,
+                        struct nof1_arena *arena)
+{
+    *fit = best->fit;
+    size_t p = fit->used;
+    fit->beta = nof1_arena_alloc(arena, p, sizeof *fit->beta);
+    ENSURE(fit->beta != NULL, NOF1_E_NO_MEMORY);
+    fit->decrement = ask->decrement;
+    fit->converged = ask->decrement < 1e-13;
+    double take = fit->converged ? ask->fraction : 0;
+    double change = 0, gamma[NOF1_TERMS_MAX];
+    for (size_t i = 0; i < p; i++) {
+        fit->beta[i] = best->x[i] + take * ask->step[i];
+        change -= 2 * take * ask->step[i] * fit->point.score[i];
+    }
+    for (size_t j = 0; j < m->terms; j++) {
+        fit->root[j] = best->x[p + j] + take * ask->step[p + j];
+    }
+    nof1_gaussian_square(gamma, fit->root, m->effects);
+    for (size_t j = 0; j < m->terms; j++) {
+        change -= fit->point.square[j] * (gamma[j] - fit->point.gamma[j]);
+    }
+    fit->sigma2 = (fit->point.q + change) / fit->point.n;
+    fit->f = fit->point.f - (fit->converged ? ask->decrement / 2 : 0);
+    mixed_finish(fit);
+    return NOF1_OK;
+}
+
+static nof1_rc propose(struct nof1_next *next, const struct mixed_model *m,
+                       const struct visited *best, const double *x, struct nof1_arena *arena)
+{
+    double *theta = nof1_arena_alloc(arena, 2 * m->columns + m->terms, sizeof *theta);
+    ENSURE(theta != NULL, NOF1_E_NO_MEMORY);
+    for (size_t i = 0; i < best->fit.used; i++) {
+        size_t column = best->fit.use[i];
+        int exponent;
+        double fraction = frexp(x[i], &exponent);
+        theta[column] = ldexp(rint(ldexp(fraction, 30)), exponent - 30);
+        theta[m->columns + column] = x[i] - theta[column];
+    }
+    memcpy(theta + 2 * m->columns, x + best->fit.used, m->terms * sizeof *theta);
+    next->parameter = theta;
+    next->parameters = 2 * m->columns + m->terms;
+    return NOF1_OK;
+}
+
+static nof1_rc first_round(struct nof1_next *next, const struct mixed_model *m,
+                           struct nof1_arena *arena)
+{
+    double *theta = nof1_arena_alloc(arena, 2 * m->columns + m->terms, sizeof *theta);
+    ENSURE(theta != NULL, NOF1_E_NO_MEMORY);
+    memcpy(theta + 2 * m->columns, m->start, m->terms * sizeof *theta);
+    next->parameter = theta;
+    next->parameters = 2 * m->columns + m->terms;
+    return NOF1_OK;
+}
+
+nof1_rc_value mixed_score_advance(const struct mixed_model *m, const struct nof1_history *history,
+                                  struct nof1_arena *arena, struct nof1_next *next,
+                                  struct mixed_fit *fit, struct nof1_error *error)
+{
+    size_t rounds = history->rounds;
+    next->done = false;
+    if (rounds == 0) {
+        return first_round(next, m, arena);
+    }
+    struct visited *visited = nof1_arena_alloc(arena, rounds, sizeof *visited);
+    struct nof1_evaluation *evaluation = nof1_arena_alloc(arena, rounds, sizeof *evaluation);
+    ENSURE(visited != NULL && evaluation != NULL, NOF1_E_NO_MEMORY);
+    for (size_t r = 0; r < rounds; r++) {
+        TRY(visit(&visited[r], &evaluation[r], m, history, r, arena, error));
+    }
+    size_t p = visited[0].fit.used, n = p + m->terms;
+    double *x = nof1_arena_alloc(arena, n, sizeof *x);
+    ENSURE(x != NULL, NOF1_E_NO_MEMORY);
+    if (rounds == 1) { /* the exact least-squares beta for the starting S */
+        for (size_t i = 0; i < p; i++) {
+            x[i] = visited[0].x[i] + visited[0].fit.point.beta[i];
+        }
+        memcpy(x + p, visited[0].x + p, m->terms * sizeof *x);
+        return propose(next, m, &visited[0], x, arena);
+    }
+    struct nof1_ask ask;
+    TRY(nof1_ask(&ask, arena, evaluation, rounds, n, 2, p, 1));
+    const struct visited *best = &visited[ask.best];
+    bool stalled = false; /* rounding of the parameters allows no further descent */
+    if (rounds > 2 && ask.decrement < 1e-13) {
+        struct nof1_ask before;
+        TRY(nof1_ask(&before, arena, evaluation, rounds - 1, n, 2, p, 1));
+        stalled = ask.decrement > 0.25 * before.decrement;
+    }
+    next->done = ask.decrement < 1e-18 || stalled || rounds >= m->base.max_rounds;
+    if (next->done) {
+        return conclude(fit, m, best, &ask, arena);
+    }
+    for (size_t i = 0; i < n; i++) {
+        x[i] = best->x[i] + ask.fraction * ask.step[i];
+    }
+    return propose(next, m, best, x, arena);
+}

@@ -1,0 +1,71 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later
+ *
+ * From the sums of the Gaussian mixed model to its criterion, derivatives and inference. sigma^2 is
+ * profiled out: for given Gamma and beta its optimum is known exactly. -2 log-likelihood with the
+ * constants of lme4:
+ *   ML    log|H| + N (1 + log(2 pi Q / N)),                    Q = r'H^-1 r
+ *   REML  log|H| + log|X'H^-1 X| + (N-p) (1 + log(2 pi Q / (N-p)))
+ * Small-sample inference: Kenward & Roger, Biometrics 53 (1997) 983-997, with the expected
+ * information, as pbkrtest computes it.
+ */
+#ifndef NOF1_STATS_GAUSSIAN_FIT_H
+#define NOF1_STATS_GAUSSIAN_FIT_H
+
+#include <stats/gaussian.h>
+
+/* A point of the criterion. Arrays live in the arena given. */
+struct nof1_gaussian_point {
+    size_t p, effects, terms;
+    bool reml;
+    double rows;             /* N */
+    double n;                /* N - p for REML, N for ML */
+    double gamma[NOF1_TERMS_MAX];
+    double *c;               /* [p*p] X'H^-1 X */
+    double *c_inverse;       /* [p*p] */
+    double log_det, log_det_c;
+    double *beta;            /* [p] C^-1 X'H^-1 response: beta-hat, or its distance when the response is r */
+    double *score;           /* [p] X'H^-1 r; zeros when the response is y (r at beta-hat) */
+    double q;                /* r'H^-1 r */
+    double sigma2;           /* q / n */
+    double f;                /* -2 log-likelihood, profiled over sigma^2 */
+    double slope[NOF1_TERMS_MAX];    /* df/dGamma_j */
+    double trace[NOF1_TERMS_MAX];    /* its expected part: tr(H^-1 V_j) - [REML] tr(C^-1 P_j) */
+    double square[NOF1_TERMS_MAX];   /* r'H^-1 V_j H^-1 r */
+    double expected[NOF1_TERMS_MAX * NOF1_TERMS_MAX]; /* E d2f/dGamma2, sigma^2 profiled */
+    double observed[NOF1_TERMS_MAX * NOF1_TERMS_MAX]; /* d2f/dGamma2 exactly; response y only */
+};
+
+/* Copy the sums of some columns (ascending, the response last). out is placed in the arena.
+ * Errors: NOF1_E_NO_MEMORY. */
+nof1_rc nof1_gaussian_select(struct nof1_gaussian_sums *out, struct nof1_gaussian_shape *out_shape,
+                             const struct nof1_gaussian_sums *sums,
+                             const struct nof1_gaussian_shape *shape, const size_t *column,
+                             size_t columns, struct nof1_arena *arena);
+
+/* `whole`: the response is y and all cross products are present; beta is profiled out and `observed`
+ * is filled. Otherwise the response is r = y - X beta and only X'H^-1 r, r'H^-1 r, r'H^-1 V_j H^-1 r
+ * are read of it. Errors: NOF1_E_MODEL when X'H^-1 X is singular, N <= p or Q is not positive. */
+nof1_rc nof1_gaussian_point(struct nof1_gaussian_point *out, struct nof1_arena *arena,
+                            const struct nof1_gaussian_sums *sums,
+                            const struct nof1_gaussian_shape *shape, const double *gamma, bool reml,
+                            bool whole);
+
+/* Gamma = S^2 for the symmetric S with lower triangle root[terms]; S covers the boundary (singular
+ * Gamma) smoothly. */
+void nof1_gaussian_square(double *gamma, const double *root, size_t effects);
+/* Gradient and Hessian in S from those in Gamma (chain rule; terms <= 3, h of stride terms). */
+void nof1_gaussian_chain(double *gradient, double *hessian, const double *root, size_t effects,
+                         const double *slope, const double *curvature);
+/* The nearest singular S when the smallest |eigenvalue| is below tolerance * max(1, largest): that
+ * eigenvalue becomes 0. Returns the number of eigenvalues set to 0; root is updated. The criterion's
+ * one-sided derivative by the variance in that direction goes to *derivative (minimum over them). */
+size_t nof1_gaussian_snap(double *root, size_t effects, double tolerance, const double *slope,
+                          double *derivative);
+
+/* Adjusted covariance of beta-hat [p*p] and the degrees of freedom of each coefficient [p]. `sums`
+ * must be those of the point. Errors: NOF1_E_NO_MEMORY. */
+nof1_rc nof1_gaussian_kenward_roger(double *covariance, double *df, struct nof1_arena *arena,
+                                    const struct nof1_gaussian_sums *sums,
+                                    const struct nof1_gaussian_point *point);
+
+#endif
