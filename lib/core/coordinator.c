@@ -310,12 +310,12 @@ int64_t nof1_run_limit(const struct run *run)
     return plan->not_after > 0 ? earlier(limit, 1000 * plan->not_after) : limit;
 }
 
-static int64_t wake_at(const struct run *run)
+static int64_t wake_at(const struct run *run, int64_t now)
 {
     int64_t at = nof1_run_limit(run);
     switch (run->state) {
     case RUN_GATHERING:
-        return run->not_before > 0 ? earlier(at, run->not_before) : at;
+        return run->not_before > now ? earlier(at, run->not_before) : at;
     case RUN_OPENING:
         return earlier(at, run->attempt->offer_again);
     case RUN_ROUNDS:
@@ -363,10 +363,9 @@ static nof1_rc ask_timer(struct nof1_coordinator *coordinator, struct run *run)
     if (run_final(run)) {
         return NOF1_OK;
     }
-    int64_t at = wake_at(run);
-    bool pending = run->asked > coordinator->now && run->asked <= at;
-    if (pending || (run->state == RUN_GATHERING && at <= coordinator->now)) {
-        return NOF1_OK;
+    int64_t at = wake_at(run, coordinator->now);
+    if (run->asked > coordinator->now && run->asked <= at) {
+        return NOF1_OK; /* the earlier one rings first and looks again */
     }
     run->asked = at;
     return nof1_actions_add(coordinator->actions,

@@ -50,8 +50,8 @@ static void print_sites(struct nof1_buffer *text, const struct sim *sim)
 {
     PRINT("sites:\n");
     for (size_t s = 0; s < sim->options.sites; s++) {
-        PRINT("  site%03zu: {patient_cap: 1000, edge: \"spiffe://sim/site%03zu\", vault_key: \"", s,
-              s);
+        PRINT("  site%03zu: {patient_cap: %zu, edge: \"spiffe://sim/site%03zu\", vault_key: \"",
+              s, sim->options.patients, s);
         print_key(text, sim->key[s]);
         PRINT("\"}\n");
     }
