@@ -1,0 +1,122 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later
+ *
+ * `nof1 lab new` and `nof1 lab run`: command lines and their defaults.
+ */
+#include <tools/commands.h>
+
+#include <stdio.h>
+#include <string.h>
+
+#include <base/json.h>
+#include <tools/lab.h>
+#include <tools/lab_new.h>
+#include <tools/options.h>
+
+static nof1_rc run_new(int argc, char **argv, struct nof1_error *error)
+{
+    const char *sites = "8";
+    const char *trials = "60";
+    const char *seed = "1";
+    struct nof1_lab_new options = {.design = "ABABAB"};
+    const struct nof1_option_row rows[] = {
+        {"sites", "N", &sites, NULL, "number of sites, 1 to 999 (8)"},
+        {"trials", "N", &trials, NULL, "number of trials in all (60)"},
+        {"seed", "N", &seed, NULL, "another number, other data (1)"},
+        {"design", "TEXT", &options.design, NULL,
+         "treatments of the periods; each cycle is shuffled (ABABAB)"},
+        {"out", "DIR", &options.folder, NULL, "folder to make"},
+        {NULL, NULL, NULL, NULL, NULL}};
+    const struct nof1_usage usage = {
+        "nof1 lab new --out DIR [--sites N] [--trials N] [--seed N] [--design TEXT]",
+        "Write a synthetic consortium: DIR/sites/*.csv, map.yaml, plan.yaml, plan-slope.yaml,\n"
+        "charter.yaml. The same options give the same bytes on every machine.\n",
+        rows};
+    bool help = false;
+    uint64_t number = 0;
+    TRY(nof1_options_read(&usage, 0, NULL, argc, argv, &help, error));
+    if (help) {
+        return NOF1_OK;
+    }
+    if (options.folder == NULL) {
+        return nof1_fail(error, NOF1_E_USAGE, "--out DIR is missing; usage: %s", usage.synopsis);
+    }
+    TRY(nof1_option_number(&number, "sites", sites, 1, 999, error));
+    options.sites = (uint32_t)number;
+    TRY(nof1_option_number(&number, "trials", trials, 1, 1000000, error));
+    options.trials = (uint32_t)number;
+    TRY(nof1_option_number(&options.seed, "seed", seed, 0, INT64_MAX, error));
+    TRY(nof1_lab_new(&options, error));
+    printf("%s: %u sites, %u trials\n"
+           "next: nof1 lab run --sites %s/sites --plan %s/plan.yaml --map %s/map.yaml "
+           "--charter %s/charter.yaml\n",
+           options.folder, (unsigned)options.sites, (unsigned)options.trials, options.folder,
+           options.folder, options.folder, options.folder);
+    return NOF1_OK;
+}
+
+int nof1_command_lab_new(int argc, char **argv)
+{
+    struct nof1_error error = {.rc = NOF1_OK};
+    nof1_rc_value rc = run_new(argc, argv, &error);
+    return rc == NOF1_OK ? 0 : nof1_command_failed("nof1 lab new", rc, &error);
+}
+
+static nof1_rc read_run(struct nof1_lab_options *options, int argc, char **argv, bool *help,
+                        struct nof1_error *error)
+{
+    const struct nof1_option_row rows[] = {
+        {"sites", "DIR", &options->sites, NULL, "folder with one CSV file a site"},
+        {"plan", "FILE", &options->plan, NULL, "the plan"},
+        {"map", "FILE", &options->map, NULL, "which column is what (default names)"},
+        {"charter", "FILE", &options->charter, NULL, "the charter (derived from the CSV files)"},
+        {"policy", "NAME", &options->policy, NULL, "standard, ultra-rare or open (the charter's)"},
+        {"out", "DIR", &options->out, NULL, "write kept.csv, result.json and charter.json there"},
+        {"json", NULL, NULL, &options->json, "print one JSON object"},
+        {"in-process", NULL, NULL, &options->in_process, "in-memory links, one process"},
+        {"quiet", NULL, NULL, &options->quiet, "no progress on stderr"},
+        {NULL, NULL, NULL, NULL, NULL}};
+    const struct nof1_usage usage = {
+        "nof1 lab run --sites DIR --plan FILE [--map FILE] [--charter FILE] [--policy NAME] "
+        "[--out DIR] [--json] [--in-process]",
+        "Run a whole consortium on this machine: a throw-away certificate authority, a coordinator\n"
+        "and a vault and an edge for each CSV file, over loopback with mutual TLS; with\n"
+        "--in-process the same sessions over in-memory links. Everything made is removed again.\n"
+        "Policy open switches disclosure control off: for data that you may see.\n",
+        rows};
+    TRY(nof1_options_read(&usage, 0, NULL, argc, argv, help, error));
+    if (!*help && (options->sites == NULL || options->plan == NULL)) {
+        return nof1_fail(error, NOF1_E_USAGE, "--sites and --plan are needed; usage: %s",
+                         usage.synopsis);
+    }
+    return NOF1_OK;
+}
+
+static nof1_rc run_lab(json_t **result, struct nof1_lab *lab,
+                       const struct nof1_lab_options *options, struct nof1_error *error)
+{
+    TRY(nof1_lab_read(lab, options, error));
+    TRY(nof1_lab_agree(lab, error));
+    TRY(nof1_lab_local(result, lab, error));
+    return options->out == NULL ? NOF1_OK : nof1_lab_write(lab, *result, error);
+}
+
+int nof1_command_lab_run(int argc, char **argv)
+{
+    struct nof1_lab_options options = {0};
+    struct nof1_error error = {.rc = NOF1_OK};
+    struct nof1_lab lab = {0};
+    NOF1_CLEANUP(nof1_json_freep) json_t *result = NULL;
+    bool help = false;
+    nof1_rc_value rc = read_run(&options, argc, argv, &help, &error);
+    if (help) {
+        return 0;
+    }
+    if (rc == NOF1_OK) {
+        rc = run_lab(&result, &lab, &options, &error);
+        nof1_lab_free(&lab);
+    }
+    if (rc != NOF1_OK) {
+        return nof1_command_failed("nof1 lab run", rc, &error);
+    }
+    return nof1_command_result(result, options.json, NULL);
+}

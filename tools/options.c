@@ -1,0 +1,102 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later
+ *
+ * Reading command lines: see options.h.
+ */
+#include <tools/options.h>
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const struct nof1_option_row *find(const struct nof1_option_row *row, const char *name,
+                                          size_t length)
+{
+    for (; row->name != NULL; ++row) {
+        if (strlen(row->name) == length && strncmp(row->name, name, length) == 0) {
+            return row;
+        }
+    }
+    return NULL;
+}
+
+static void print_help(const struct nof1_usage *usage)
+{
+    printf("usage: %s\n\n%s", usage->synopsis, usage->text);
+    if (usage->option->name != NULL) {
+        printf("\noptions:\n");
+    }
+    for (const struct nof1_option_row *row = usage->option; row->name != NULL; ++row) {
+        char left[64];
+        snprintf(left, sizeof left, "--%s%s%s", row->name, row->value == NULL ? "" : " ",
+                 row->value == NULL ? "" : row->value);
+        printf("  %-24s %s\n", left, row->help);
+    }
+}
+
+static nof1_rc read_option(const struct nof1_usage *usage, int argc, char **argv, int *at,
+                           struct nof1_error *error)
+{
+    const char *name = argv[*at] + 2;
+    const char *equals = strchr(name, '=');
+    size_t length = equals == NULL ? strlen(name) : (size_t)(equals - name);
+    const struct nof1_option_row *row = find(usage->option, name, length);
+    if (row == NULL) {
+        return nof1_fail(error, NOF1_E_USAGE, "unknown option --%.*s; usage: %s", (int)length, name,
+                         usage->synopsis);
+    }
+    if (row->value == NULL) {
+        if (equals != NULL) {
+            return nof1_fail(error, NOF1_E_USAGE, "--%s takes no value", row->name);
+        }
+        *row->flag = true;
+        return NOF1_OK;
+    }
+    if (equals == NULL && *at + 1 >= argc) {
+        return nof1_fail(error, NOF1_E_USAGE, "--%s needs a value: %s", row->name, row->value);
+    }
+    *row->text = equals == NULL ? argv[++*at] : equals + 1;
+    return NOF1_OK;
+}
+
+nof1_rc_value nof1_options_read(const struct nof1_usage *usage, size_t words, const char **word,
+                                int argc, char **argv, bool *help, struct nof1_error *error)
+{
+    size_t given = 0;
+    bool only_words = false;
+    *help = false;
+    for (int at = 1; at < argc; ++at) {
+        if (!only_words && (strcmp(argv[at], "--help") == 0 || strcmp(argv[at], "-h") == 0)) {
+            print_help(usage);
+            *help = true;
+            return NOF1_OK;
+        }
+        if (!only_words && strcmp(argv[at], "--") == 0) {
+            only_words = true;
+        } else if (!only_words && strncmp(argv[at], "--", 2) == 0) {
+            TRY(read_option(usage, argc, argv, &at, error));
+        } else if (given < words) {
+            word[given++] = argv[at];
+        } else {
+            return nof1_fail(error, NOF1_E_USAGE, "'%.80s' was not expected; usage: %s", argv[at],
+                             usage->synopsis);
+        }
+    }
+    if (given < words) {
+        return nof1_fail(error, NOF1_E_USAGE, "usage: %s", usage->synopsis);
+    }
+    return NOF1_OK;
+}
+
+nof1_rc_value nof1_option_number(uint64_t *out, const char *name, const char *text, uint64_t least,
+                                 uint64_t most, struct nof1_error *error)
+{
+    char *end = NULL;
+    bool digit = text[0] >= '0' && text[0] <= '9';
+    unsigned long long value = digit ? strtoull(text, &end, 10) : 0;
+    if (!digit || *end != '\0' || strlen(text) > 19 || value < least || value > most) {
+        return nof1_fail(error, NOF1_E_USAGE, "--%s: a whole number from %llu to %llu expected",
+                         name, (unsigned long long)least, (unsigned long long)most);
+    }
+    *out = value;
+    return NOF1_OK;
+}
