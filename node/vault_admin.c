@@ -1,0 +1,99 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later
+ *
+ * The admin's side of the vault: one JSON object in, one out (vault.h). Only this user and root reach
+ * the socket.
+ */
+#include "vault_parts.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include <base/log.h>
+
+static bool read_hash(uint8_t out[32], const char *text)
+{
+    if (text == NULL || strlen(text) != 64 || strspn(text, "0123456789abcdef") != 64) {
+        return false;
+    }
+    for (size_t i = 0; i < 32; i++) {
+        char pair[3] = {text[2 * i], text[2 * i + 1], '\0'};
+        out[i] = (uint8_t)strtoul(pair, NULL, 16);
+    }
+    return true;
+}
+
+static nof1_rc write_json(struct nof1_buffer *reply, json_t *value)
+{
+    char *text = value == NULL ? NULL : json_dumps(value, JSON_COMPACT | JSON_ENSURE_ASCII);
+    json_decref(value);
+    ENSURE(text != NULL, NOF1_E_NO_MEMORY);
+    nof1_rc_value rc = nof1_buffer_append(reply, text, strlen(text));
+    free(text);
+    return rc;
+}
+
+static nof1_rc complain(struct nof1_buffer *reply, nof1_rc_value rc, const char *message)
+{
+    return write_json(reply, json_pack("{s:b, s:s, s:s}", "ok", 0, "code", nof1_rc_code(rc),
+                                       "message", message));
+}
+
+static nof1_rc agree(struct nof1_buffer *reply)
+{
+    return write_json(reply, json_pack("{s:b}", "ok", 1));
+}
+
+static nof1_rc status(struct nof1_vault *vault, struct nof1_buffer *reply)
+{
+    json_t *site = nof1_site_status(vault->site);
+    ENSURE(site != NULL, NOF1_E_NO_MEMORY);
+    return write_json(reply, json_pack("{s:b, s:b, s:i, s:o}", "ok", 1, "edge",
+                                       vault->edge != NULL ? 1 : 0, "epoch", (int)vault->epoch.id,
+                                       "status", site));
+}
+
+static nof1_rc decide(struct nof1_vault *vault, const json_t *request, bool approve,
+                      struct nof1_buffer *reply)
+{
+    uint8_t hash[32];
+    if (!read_hash(hash, json_string_value(json_object_get(request, "query")))) {
+        return complain(reply, NOF1_E_USAGE, "query must be the plan's hash, 64 hex digits");
+    }
+    TRY(nof1_vault_step(vault, (struct nof1_event){.kind = NOF1_EVENT_APPROVE,
+                                                   .bytes = nof1_slice_of(hash, sizeof hash),
+                                                   .flag = approve}));
+    return agree(reply);
+}
+
+nof1_rc nof1_vault_admin(struct nof1_vault *vault, struct nof1_slice line,
+                         struct nof1_buffer *reply)
+{
+    json_t *request = json_loadb((const char *)line.data, line.length, JSON_REJECT_DUPLICATES, NULL);
+    const char *command = json_string_value(json_object_get(request, "command"));
+    nof1_rc_value rc = NOF1_OK;
+    if (command == NULL) {
+        rc = complain(reply, NOF1_E_DECODE, "not a JSON object with a command");
+        json_decref(request);
+        return rc;
+    }
+    nof1_log(NOF1_LOG_NOTICE, "admin.command", NOF1_LOG_FIELDS(nof1_log_text("command", command)));
+    if (strcmp(command, "status") == 0) {
+        rc = status(vault, reply);
+    } else if (strcmp(command, "pause") == 0 || strcmp(command, "resume") == 0) {
+        rc = nof1_vault_step(vault, (struct nof1_event){.kind = NOF1_EVENT_PAUSE,
+                                                        .flag = command[0] == 'p'});
+        rc = rc == NOF1_OK ? agree(reply) : rc;
+    } else if (strcmp(command, "approve") == 0 || strcmp(command, "refuse") == 0) {
+        rc = decide(vault, request, command[0] == 'a', reply);
+    } else if (strcmp(command, "reload") == 0) {
+        vault->reload = true;
+        rc = agree(reply);
+    } else if (strcmp(command, "shutdown") == 0) {
+        vault->stop = true;
+        rc = agree(reply);
+    } else {
+        rc = complain(reply, NOF1_E_USAGE, "no such command");
+    }
+    json_decref(request);
+    return rc;
+}

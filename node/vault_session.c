@@ -1,0 +1,164 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later
+ *
+ * The session inside the vault: what it is made from, and how an event goes through it. The secret
+ * is made once and never shown: whatever is random inside an analysis repeats only with it.
+ */
+#include "vault_parts.h"
+
+#include <openssl/crypto.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <base/log.h>
+#include <core/policy.h>
+#include <node/store.h>
+#include <sys/entropy.h>
+#include <sys/files.h>
+
+#define DOCUMENT_LIMIT ((size_t)8 << 20)
+
+static nof1_rc read_file(struct nof1_slice *out, struct nof1_arena *arena, const char *path,
+                         struct nof1_error *error)
+{
+    struct nof1_buffer bytes = {0};
+    nof1_rc_value rc = nof1_file_read(&bytes, path, DOCUMENT_LIMIT, error);
+    if (rc == NOF1_OK) {
+        *out = nof1_arena_copy(arena, nof1_buffer_slice(&bytes));
+        rc = out->data == NULL && bytes.length > 0 ? NOF1_E_NO_MEMORY : NOF1_OK;
+    }
+    nof1_buffer_free(&bytes);
+    return rc;
+}
+
+static nof1_rc read_charter(struct nof1_vault *vault, struct nof1_error *error)
+{
+    struct nof1_site_config *site = &vault->site_config;
+    const char *path = vault->config->charter;
+    struct nof1_error why = {0};
+    TRY(read_file(&site->charter_bytes, vault->arena, path, error));
+    nof1_rc_value rc = nof1_charter_read(&site->charter, vault->arena, site->charter_bytes, &why);
+    if (rc != NOF1_OK) {
+        return nof1_fail(error, NOF1_E_CONFIG, "%s: %s", path, why.message);
+    }
+    if (site->charter->lab && !vault->config->lab) {
+        return nof1_fail(error, NOF1_E_CONFIG,
+                         "%s: a lab charter; this program answers none", path);
+    }
+    return NOF1_OK;
+}
+
+/* The site may only refuse more than the charter; without a file it refuses what the charter does. */
+static nof1_rc read_policy(struct nof1_vault *vault, struct nof1_error *error)
+{
+    struct nof1_site_config *site = &vault->site_config;
+    struct nof1_slice bytes;
+    const struct nof1_node *node = NULL;
+    site->policy = site->charter->limits;
+    if (vault->config->policy == NULL) {
+        return NOF1_OK;
+    }
+    struct nof1_limits own;
+    TRY(read_file(&bytes, vault->arena, vault->config->policy, error));
+    TRY(nof1_yaml_read(&node, vault->arena, vault->config->policy, bytes, error));
+    TRY(nof1_policy_read(&own, node, error));
+    nof1_policy_stricter(&site->policy, &site->charter->limits, &own);
+    return NOF1_OK;
+}
+
+static nof1_rc read_key(struct nof1_vault *vault, struct nof1_error *error)
+{
+    struct nof1_buffer pem = {0};
+    TRY(nof1_file_private(vault->config->key, error));
+    nof1_rc_value rc = nof1_file_read(&pem, vault->config->key, 65536, error);
+    if (rc == NOF1_OK) {
+        rc = nof1_key_read_pem(&vault->key, nof1_buffer_slice(&pem), error);
+        OPENSSL_cleanse(pem.data, pem.length);
+    }
+    nof1_buffer_free(&pem);
+    vault->site_config.key = vault->key;
+    return rc;
+}
+
+static nof1_rc read_secret(struct nof1_vault *vault, struct nof1_error *error)
+{
+    char path[512];
+    struct nof1_buffer bytes = {0};
+    struct nof1_error missing = {0};
+    snprintf(path, sizeof path, "%s/%s", vault->config->folder, NOF1_SITE_SECRET);
+    if (nof1_file_read(&bytes, path, sizeof vault->secret, &missing) != NOF1_OK) {
+        uint32_t epoch = 0;
+        TRY(nof1_random_fill(vault->secret, sizeof vault->secret));
+        TRY(nof1_file_write(path, nof1_slice_of(vault->secret, sizeof vault->secret), 0600, error));
+        TRY(nof1_epoch_current(&epoch, vault->store));
+        if (epoch > 0) {
+            nof1_log(NOF1_LOG_WARNING, "vault.new_secret",
+                     NOF1_LOG_FIELDS(nof1_log_integer("epoch", epoch)));
+        }
+    } else {
+        bool whole = bytes.length == sizeof vault->secret;
+        if (whole) {
+            memcpy(vault->secret, bytes.data, sizeof vault->secret);
+        }
+        OPENSSL_cleanse(bytes.data, bytes.length);
+        nof1_buffer_free(&bytes);
+        if (!whole) {
+            return nof1_fail(error, NOF1_E_CONFIG, "%s: must be 32 bytes: restore it from a backup",
+                             path);
+        }
+    }
+    TRY(nof1_file_private(path, error));
+    vault->site_config.secret = nof1_slice_of(vault->secret, sizeof vault->secret);
+    return NOF1_OK;
+}
+
+nof1_rc nof1_vault_load(struct nof1_vault *vault, struct nof1_error *error)
+{
+    struct nof1_site_config *site = &vault->site_config;
+    memset(site, 0, sizeof *site);
+    vault->arena = nof1_arena_new();
+    ENSURE(vault->arena != NULL, NOF1_E_NO_MEMORY);
+    TRY(read_charter(vault, error));
+    TRY(read_policy(vault, error));
+    TRY(read_key(vault, error));
+    TRY(read_secret(vault, error));
+    TRY(nof1_epoch_load(&vault->epoch, vault->arena, vault->store, site->charter, error));
+    site->id = vault->config->site;
+    site->epoch = vault->epoch.id == 0 ? NULL : &vault->epoch;
+    site->manual_approval = vault->config->manual_approval;
+    site->lab = vault->config->lab;
+    site->entropy = nof1_random_entropy();
+    site->store = nof1_store_reader(vault->store);
+    TRY(nof1_site_new(&vault->site, site, error));
+    nof1_log(NOF1_LOG_INFO, "vault.ready",
+             NOF1_LOG_FIELDS(nof1_log_text("site", site->id),
+                             nof1_log_text("study", site->charter->study),
+                             nof1_log_hex("charter", site->charter->hash, 32),
+                             nof1_log_integer("epoch", vault->epoch.id)));
+    return NOF1_OK;
+}
+
+void nof1_vault_unload(struct nof1_vault *vault)
+{
+    nof1_site_free(vault->site);
+    nof1_key_free(vault->key);
+    nof1_arena_free(vault->arena);
+    OPENSSL_cleanse(vault->secret, sizeof vault->secret);
+    memset(&vault->epoch, 0, sizeof vault->epoch);
+    vault->site = NULL;
+    vault->key = NULL;
+    vault->arena = NULL;
+}
+
+nof1_rc nof1_vault_step(struct nof1_vault *vault, struct nof1_event event)
+{
+    struct nof1_actions actions;
+    event.now = nof1_clock_now(&vault->clock);
+    event.peer = event.peer == NULL ? "" : event.peer;
+    TRY(nof1_actions_init(&actions));
+    nof1_rc_value rc = nof1_site_step(vault->site, &event, &actions);
+    if (rc == NOF1_OK) {
+        rc = nof1_driver_perform(&vault->driver, &actions, event.now);
+    }
+    nof1_actions_free(&actions);
+    return rc;
+}
