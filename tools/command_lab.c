@@ -10,7 +10,7 @@
 #include <base/json.h>
 #include <tools/lab.h>
 #include <tools/lab_new.h>
-#include <tools/options.h>
+#include <tools/arguments.h>
 
 static nof1_rc run_new(int argc, char **argv, struct nof1_error *error)
 {
@@ -18,7 +18,7 @@ static nof1_rc run_new(int argc, char **argv, struct nof1_error *error)
     const char *trials = "60";
     const char *seed = "1";
     struct nof1_lab_new options = {.design = "ABABAB"};
-    const struct nof1_option_row rows[] = {
+    const struct nof1_argument rows[] = {
         {"sites", "N", &sites, NULL, "number of sites, 1 to 999 (8)"},
         {"trials", "N", &trials, NULL, "number of trials in all (60)"},
         {"seed", "N", &seed, NULL, "another number, other data (1)"},
@@ -26,25 +26,25 @@ static nof1_rc run_new(int argc, char **argv, struct nof1_error *error)
          "treatments of the periods; each cycle is shuffled (ABABAB)"},
         {"out", "DIR", &options.folder, NULL, "folder to make"},
         {NULL, NULL, NULL, NULL, NULL}};
-    const struct nof1_usage usage = {
+    const struct nof1_usage_text usage = {
         "nof1 lab new --out DIR [--sites N] [--trials N] [--seed N] [--design TEXT]",
         "Write a synthetic consortium: DIR/sites/*.csv, map.yaml, plan.yaml, plan-slope.yaml,\n"
         "charter.yaml. The same options give the same bytes on every machine.\n",
         rows};
     bool help = false;
     uint64_t number = 0;
-    TRY(nof1_options_read(&usage, 0, NULL, argc, argv, &help, error));
+    TRY(nof1_arguments_read(&usage, 0, NULL, argc, argv, &help, error));
     if (help) {
         return NOF1_OK;
     }
     if (options.folder == NULL) {
         return nof1_fail(error, NOF1_E_USAGE, "--out DIR is missing; usage: %s", usage.synopsis);
     }
-    TRY(nof1_option_number(&number, "sites", sites, 1, 999, error));
+    TRY(nof1_argument_number(&number, "sites", sites, 1, 999, error));
     options.sites = (uint32_t)number;
-    TRY(nof1_option_number(&number, "trials", trials, 1, 1000000, error));
+    TRY(nof1_argument_number(&number, "trials", trials, 1, 1000000, error));
     options.trials = (uint32_t)number;
-    TRY(nof1_option_number(&options.seed, "seed", seed, 0, INT64_MAX, error));
+    TRY(nof1_argument_number(&options.seed, "seed", seed, 0, INT64_MAX, error));
     TRY(nof1_lab_new(&options, error));
     printf("%s: %u sites, %u trials\n"
            "next: nof1 lab run --sites %s/sites --plan %s/plan.yaml --map %s/map.yaml "
@@ -64,7 +64,7 @@ int nof1_command_lab_new(int argc, char **argv)
 static nof1_rc read_run(struct nof1_lab_options *options, int argc, char **argv, bool *help,
                         struct nof1_error *error)
 {
-    const struct nof1_option_row rows[] = {
+    const struct nof1_argument rows[] = {
         {"sites", "DIR", &options->sites, NULL, "folder with one CSV file a site"},
         {"plan", "FILE", &options->plan, NULL, "the plan"},
         {"map", "FILE", &options->map, NULL, "which column is what (default names)"},
@@ -75,7 +75,7 @@ static nof1_rc read_run(struct nof1_lab_options *options, int argc, char **argv,
         {"in-process", NULL, NULL, &options->in_process, "in-memory links, one process"},
         {"quiet", NULL, NULL, &options->quiet, "no progress on stderr"},
         {NULL, NULL, NULL, NULL, NULL}};
-    const struct nof1_usage usage = {
+    const struct nof1_usage_text usage = {
         "nof1 lab run --sites DIR --plan FILE [--map FILE] [--charter FILE] [--policy NAME] "
         "[--out DIR] [--json] [--in-process]",
         "Run a whole consortium on this machine: a throw-away certificate authority, a coordinator\n"
@@ -83,7 +83,7 @@ static nof1_rc read_run(struct nof1_lab_options *options, int argc, char **argv,
         "--in-process the same sessions over in-memory links. Everything made is removed again.\n"
         "Policy open switches disclosure control off: for data that you may see.\n",
         rows};
-    TRY(nof1_options_read(&usage, 0, NULL, argc, argv, help, error));
+    TRY(nof1_arguments_read(&usage, 0, NULL, argc, argv, help, error));
     if (!*help && (options->sites == NULL || options->plan == NULL)) {
         return nof1_fail(error, NOF1_E_USAGE, "--sites and --plan are needed; usage: %s",
                          usage.synopsis);

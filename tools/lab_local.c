@@ -235,6 +235,23 @@ static nof1_rc submit(struct local *local, struct nof1_error *error)
     return refused.rc;
 }
 
+/* In the lab everybody may know why: each site's own reason, which production keeps at the site. */
+static void say_reasons(const struct local *local)
+{
+    for (size_t s = 0; s < local->lab->sites; ++s) {
+        NOF1_CLEANUP(nof1_json_freep) json_t *status = nof1_site_status(local->node[s].session);
+        const json_t *queries = json_object_get(status, "queries");
+        for (size_t q = 0; q < json_array_size(queries); ++q) {
+            const json_t *query = json_array_get(queries, q);
+            const char *code = json_string_value(json_object_get(query, "code"));
+            if (code != NULL && strcmp(code, nof1_rc_code(NOF1_OK)) != 0) {
+                nof1_lab_say(local->lab, "%s: %s %s", local->lab->site[s].id, code,
+                             nof1_rc_sentence(nof1_rc_from_code(code)));
+            }
+        }
+    }
+}
+
 static void stop(struct local *local)
 {
     while (local->first != NULL) {
@@ -267,6 +284,9 @@ static nof1_rc run(json_t **result, struct local *local, struct nof1_error *erro
     }
     *result = nof1_coordinator_result(local->coordinator, local->query);
     ENSURE(*result != NULL, NOF1_E_BUG);
+    if (json_object_get(*result, "refusal") != NULL) {
+        say_reasons(local);
+    }
     return NOF1_OK;
 }
 

@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
- * Reading command lines: see options.h.
+ * Reading command lines: see arguments.h.
  */
-#include <tools/options.h>
+#include <tools/arguments.h>
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-static const struct nof1_option_row *find(const struct nof1_option_row *row, const char *name,
+static const struct nof1_argument *find(const struct nof1_argument *row, const char *name,
                                           size_t length)
 {
     for (; row->name != NULL; ++row) {
@@ -19,13 +19,13 @@ static const struct nof1_option_row *find(const struct nof1_option_row *row, con
     return NULL;
 }
 
-static void print_help(const struct nof1_usage *usage)
+static void print_help(const struct nof1_usage_text *usage)
 {
     printf("usage: %s\n\n%s", usage->synopsis, usage->text);
     if (usage->option->name != NULL) {
         printf("\noptions:\n");
     }
-    for (const struct nof1_option_row *row = usage->option; row->name != NULL; ++row) {
+    for (const struct nof1_argument *row = usage->option; row->name != NULL; ++row) {
         char left[64];
         snprintf(left, sizeof left, "--%s%s%s", row->name, row->value == NULL ? "" : " ",
                  row->value == NULL ? "" : row->value);
@@ -33,13 +33,13 @@ static void print_help(const struct nof1_usage *usage)
     }
 }
 
-static nof1_rc read_option(const struct nof1_usage *usage, int argc, char **argv, int *at,
+static nof1_rc read_option(const struct nof1_usage_text *usage, int argc, char **argv, int *at,
                            struct nof1_error *error)
 {
     const char *name = argv[*at] + 2;
     const char *equals = strchr(name, '=');
     size_t length = equals == NULL ? strlen(name) : (size_t)(equals - name);
-    const struct nof1_option_row *row = find(usage->option, name, length);
+    const struct nof1_argument *row = find(usage->option, name, length);
     if (row == NULL) {
         return nof1_fail(error, NOF1_E_USAGE, "unknown option --%.*s; usage: %s", (int)length, name,
                          usage->synopsis);
@@ -58,7 +58,7 @@ static nof1_rc read_option(const struct nof1_usage *usage, int argc, char **argv
     return NOF1_OK;
 }
 
-nof1_rc_value nof1_options_read(const struct nof1_usage *usage, size_t words, const char **word,
+nof1_rc_value nof1_arguments_read(const struct nof1_usage_text *usage, size_t words, const char **word,
                                 int argc, char **argv, bool *help, struct nof1_error *error)
 {
     size_t given = 0;
@@ -87,7 +87,7 @@ nof1_rc_value nof1_options_read(const struct nof1_usage *usage, size_t words, co
     return NOF1_OK;
 }
 
-nof1_rc_value nof1_option_number(uint64_t *out, const char *name, const char *text, uint64_t least,
+nof1_rc_value nof1_argument_number(uint64_t *out, const char *name, const char *text, uint64_t least,
                                  uint64_t most, struct nof1_error *error)
 {
     char *end = NULL;
