@@ -124,15 +124,15 @@ void sim_send(struct sim *sim, size_t from, size_t to, struct nof1_slice bytes)
     char text[128];
     struct nof1_arena *arena = nof1_arena_new();
     SIM_MUST(arena != NULL && to <= sim->options.sites);
-    if (sim->faults.rewrite != NULL) {
-        bytes = sim->faults.rewrite(sim->faults.context, sim, from, to, bytes, arena);
-    }
     bool look = !sim->options.quiet || from < sim->options.sites || sim->faults.frame != NULL;
     if (look && nof1_frame_read(&frame, arena, bytes, NULL) == NOF1_OK) {
         sim_watch(sim, from, frame);
         sim_describe(text, sizeof text, frame);
         sim_note(sim, "%s > %s %s%s", sim_name(sim, from), sim_name(sim, to), text,
                  link->up ? "" : " (no stream)");
+    }
+    if (sim->faults.rewrite != NULL) {
+        bytes = sim->faults.rewrite(sim->faults.context, sim, from, to, bytes, arena);
     }
     sim->frames += 1;
     enum sim_fate fate = link->up && frame != NULL ? fate_of(sim, from, to, frame) : SIM_DELIVER;

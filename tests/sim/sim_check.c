@@ -85,8 +85,7 @@ static void watch_charge(struct sim *sim, size_t from, const Nof1__V1__Frame *fr
 
 void sim_watch(struct sim *sim, size_t from, const Nof1__V1__Frame *frame)
 {
-    if (from < sim->options.sites && frame->body_case == NOF1__V1__FRAME__BODY_MASKED &&
-        sim->faults.rewrite == NULL) {
+    if (from < sim->options.sites && frame->body_case == NOF1__V1__FRAME__BODY_MASKED) {
         watch_masked(sim, from, frame);
         watch_charge(sim, from, frame);
     }
