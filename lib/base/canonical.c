@@ -316,7 +316,8 @@ nof1_rc nof1_canonical_read(const struct nof1_node **out, struct nof1_arena *are
     json_t *value = json_loadb(bytes.length == 0 ? "" : (const char *)bytes.data, bytes.length,
                                JSON_REJECT_DUPLICATES, &why);
     if (value == NULL) {
-        if (json_error_code(&why) == json_error_out_of_memory) {
+        /* jansson 2.14 mostly says nothing at all when memory runs out */
+        if (json_error_code(&why) == json_error_out_of_memory || why.text[0] == '\0') {
             return NOF1_E_NO_MEMORY;
         }
         return nof1_fail(error, NOF1_E_DECODE, "not JSON: byte %d: %s", why.position, why.text);
