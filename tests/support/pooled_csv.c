@@ -531,6 +531,14 @@ static void census_trial(struct loader *l, struct census_builder *c, struct nof1
     bool new_patient = s->patient[i] == i;
     census_add(c, "trials", 1);
     census_add(c, "patients", new_patient);
+    for (size_t v = 0; v < s->charter.covariates; v++) {
+        bool absent = true;
+        for (size_t r = 0; r < s->trial[i].rows; r++) {
+            absent = absent && isnan(s->trial[i].covariate[v][r]);
+        }
+        snprintf(name, sizeof name, "missing:%s", s->charter.covariate[v].name);
+        census_add(c, name, new_patient && absent);
+    }
     if (s->charter.outcome[0].kind != NOF1_EFFECT && !in_analysis_set(s, n)) {
         return;
     }

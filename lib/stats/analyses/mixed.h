@@ -28,7 +28,8 @@ enum mixed_kind {
     MIXED_CYCLE_LEVEL,
     MIXED_PREVIOUS,
     MIXED_NUMERIC,
-    MIXED_FACTOR_LEVEL
+    MIXED_FACTOR_LEVEL,
+    MIXED_ABSENT /* 1 where the covariate is missing and its centre was taken */
 };
 
 struct mixed_column {
@@ -89,7 +90,9 @@ struct mixed_model {
     size_t residuals;             /* columns with a part outside Z */
     const size_t *residual;
     /* pool */
-    size_t basis;                 /* R */
+    size_t basis;                 /* R: public weights of the first round; 0: score rounds only */
+    size_t patterns;              /* distinct (periods of arm 0, periods of arm 1) of the census */
+    const struct mixed_cell *pattern;
 };
 
 /* ---- mixed_design.c: the columns of X ---- */
@@ -102,6 +105,9 @@ size_t mixed_row_doubles(const struct mixed_model *model);
  * scratch: rows * (series + mixed_row_doubles) bytes. */
 void mixed_rows(struct nof1_series *series, double **column, const struct mixed_model *model,
                 const struct nof1_trial *trial, void *scratch);
+/* The value of a covariate's column in a row of the trial; NAN when missing. */
+double mixed_covariate(const struct nof1_charter *charter, const struct nof1_trial *trial,
+                       const struct mixed_column *column, size_t row);
 /* Is the column the same in all rows of a trial? */
 bool mixed_trial_level(const struct mixed_model *model, const struct mixed_column *column);
 bool mixed_sparse(const struct mixed_column *column);
@@ -111,11 +117,16 @@ double mixed_column_bound(const struct mixed_model *model, const struct mixed_co
 /* ---- mixed_prepare.c ---- */
 nof1_rc_value mixed_prepare(struct nof1_model **out, struct nof1_arena *arena,
                             const struct nof1_study *study, struct nof1_error *error);
-uint64_t mixed_census(const struct nof1_study *study, const char *format, const char *name);
+/* Census count of "OUTCOME/WHAT"; 0 when the census does not have it. */
+uint64_t mixed_census(const struct nof1_study *study, const char *what);
 
 /* ---- forms: each fills the same slots ---- */
 nof1_rc mixed_class_prepare(struct mixed_model *model, struct nof1_arena *arena, bool *possible);
-nof1_rc mixed_cycles_prepare(struct mixed_model *model, struct nof1_arena *arena, bool *possible);
+/* The pooled forms replace the columns by the treatment alone: trials and cycles are absorbed. */
+nof1_rc mixed_cycles_prepare(struct mixed_model *model, struct nof1_arena *arena,
+                             struct nof1_error *error);
+nof1_rc mixed_pool_prepare(struct mixed_model *model, struct nof1_arena *arena,
+                           struct nof1_error *error);
 struct mixed_slots {
     int (*group_of)(const struct mixed_model *, const struct nof1_trial *, void *scratch);
     nof1_rc_value (*layout)(const struct mixed_model *, uint32_t round, struct nof1_arena *,
@@ -143,6 +154,8 @@ struct mixed_fit {
     size_t boundary;                    /* number of directions without variance */
     double derivative;                  /* one-sided derivative of f there */
     double approximation;               /* bound of the error of beta in se; 0: exact */
+    double absorbed;                    /* fixed effects of trials or cycles that were absorbed */
+    double constant;                    /* what they add to the criterion */
 };
 /* What the model cannot be fitted to: columns, degrees of freedom. Reduces sums to the used columns.
  * Errors: NOF1_E_MODEL, NOF1_E2601, NOF1_E2308. */
@@ -151,6 +164,29 @@ nof1_rc mixed_reduce(struct mixed_fit *fit, const struct mixed_model *model,
                      const struct nof1_gaussian_shape *shape, double trials,
                      struct nof1_error *error);
 
+/* ---- what pool takes from score: rounds at (beta, S) and their evaluation ---- */
+struct mixed_visit {
+    struct mixed_fit fit; /* sums, point */
+    double *x;            /* [used + terms]: beta, S */
+};
+nof1_rc mixed_score_layout(const struct mixed_model *model, struct nof1_arena *arena,
+                           struct nof1_layout *out);
+size_t mixed_score_elements(const struct mixed_model *model);
+void mixed_score_write(double *out, const struct mixed_model *model,
+                       const struct nof1_gaussian_sums *sums);
+nof1_rc mixed_score_visit(struct mixed_visit *visit, struct nof1_evaluation *evaluation,
+                          const struct mixed_model *model, const struct nof1_round_total *total,
+                          double trials, struct nof1_arena *arena, struct nof1_error *error);
+nof1_rc mixed_score_propose(struct nof1_next *next, const struct mixed_model *model,
+                            const size_t *use, size_t used, const double *x,
+                            struct nof1_arena *arena);
+nof1_rc mixed_score_conclude(struct mixed_fit *fit, const struct mixed_model *model,
+                             const struct mixed_visit *best, const struct nof1_ask *ask,
+                             struct nof1_arena *arena);
+
+nof1_rc mixed_pool_advance(const struct mixed_model *model, const struct nof1_history *history,
+                           struct nof1_arena *arena, struct nof1_next *next,
+                           struct mixed_fit *fit, struct nof1_error *error);
 nof1_rc mixed_score_advance(const struct mixed_model *model, const struct nof1_history *history,
                             struct nof1_arena *arena, struct nof1_next *next,
                             struct mixed_fit *fit, struct nof1_error *error);

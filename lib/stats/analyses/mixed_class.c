@@ -94,12 +94,23 @@ static void describe_column(struct class_builder *b, size_t column)
     }
 }
 
+/* May a row of a complete class lack a value of some column? */
 static bool rows_may_drop(const struct mixed_model *m)
 {
+    const struct nof1_study *study = m->base.study;
     for (size_t c = 0; c < m->columns; c++) {
-        enum mixed_kind kind = m->column[c].kind;
-        if (kind == MIXED_NUMERIC || kind == MIXED_FACTOR_LEVEL || kind == MIXED_TIME ||
-            kind == MIXED_CYCLE || kind == MIXED_CYCLE_LEVEL) {
+        const struct mixed_column *own = &m->column[c];
+        if (own->kind == MIXED_TIME || own->kind == MIXED_CYCLE ||
+            own->kind == MIXED_CYCLE_LEVEL) {
+            return true;
+        }
+        if (own->kind != MIXED_NUMERIC && own->kind != MIXED_FACTOR_LEVEL) {
+            continue;
+        }
+        char name[256];
+        snprintf(name, sizeof name, "missing:%s",
+                 study->charter->covariate[own->covariate].name);
+        if (!mixed_trial_level(m, own) || nof1_census_count(study, name) > 0) {
             return true;
         }
     }
@@ -111,10 +122,12 @@ static bool find_cells(struct mixed_model *m, struct mixed_cell *cell, bool excl
 {
     const struct nof1_study *study = m->base.study;
     const struct nof1_charter *charter = study->charter;
-    uint64_t covered = 0, trials = mixed_census(study, "%s/trials", NULL);
+    uint64_t covered = 0, trials = mixed_census(study, "trials");
     for (size_t c = 0; c < charter->classes; c++) {
         const struct nof1_class *plan = &charter->class_[c];
-        uint64_t here = mixed_census(study, "%s/class:%s", plan->name);
+        char name[256];
+        snprintf(name, sizeof name, "class:%s", plan->name);
+        uint64_t here = mixed_census(study, name);
         size_t reference = plan->n[study->plan->reference], active = plan->n[study->plan->active];
         bool enough = charter->limits.open || here >= charter->limits.min_class_patients;
         if (here == 0) {
@@ -260,7 +273,7 @@ static double coordinate_of(const struct nof1_gaussian_group *g, const double *a
     return a[c * g->rank + k] / (k == 0 ? g->root[0] : g->root[3]);
 }
 
-static nof1_rc features_of(double *feature, const struct mixed_model *m, const double *column,
+static nof1_rc features_of(double *feature, const struct mixed_model *m,
                            const struct nof1_series *series, const double *a,
                            const struct nof1_gaussian_group *group, const struct nof1_trial *trial)
 {
@@ -272,14 +285,11 @@ static nof1_rc features_of(double *feature, const struct mixed_model *m, const d
         }
         const struct nof1_charter *charter = m->base.study->charter;
         const struct mixed_column *c = &m->column[own->column];
-        double value = trial->covariate[c->covariate][series->row[0]];
-        if (isnan(value)) { /* only with the charter's rule "centre": mixed_rows kept the rows */
-            const struct nof1_covariate *covariate = &charter->covariate[c->covariate];
-            value = covariate->kind == NOF1_NUMERIC ? covariate->centre : 0;
+        feature[f] = mixed_covariate(charter, trial, c, series->row[0]);
+        for (size_t i = 1; i < series->rows; i++) { /* the charter says: constant in a trial */
+            ENSURE(feature[f] == mixed_covariate(charter, trial, c, series->row[i]), NOF1_E2403);
         }
-        feature[f] = c->kind == MIXED_FACTOR_LEVEL ? value == (double)c->level : value;
     }
-    (void)column;
     return NOF1_OK;
 }
 
@@ -348,7 +358,7 @@ static nof1_rc_value class_contribute(const struct mixed_model *m, uint32_t roun
     mixed_rows(&series, &column, m, trial, feature + m->features);
     struct nof1_gaussian_group group =
         nof1_gaussian_project(&shape, series.rows, series.arm, column, a);
-    TRY(features_of(feature, m, column, &series, a, &group, trial));
+    TRY(features_of(feature, m, &series, a, &group, trial));
     for (size_t k = 0; k < m->effects; k++) {
         b[k] = coordinate_of(&group, a, m->columns, k);
     }

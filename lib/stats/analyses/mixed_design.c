@@ -65,10 +65,27 @@ static nof1_rc add_levels(struct column_list *list, enum mixed_kind kind, int32_
     return NOF1_OK;
 }
 
+/* The charter's rule "centre" comes with an indicator of the patients it was applied to. */
+static nof1_rc add_indicator(struct column_list *list, size_t index)
+{
+    const struct nof1_study *study = list->model->base.study;
+    const char *name = study->charter->covariate[index].name;
+    char text[256];
+    snprintf(text, sizeof text, "missing:%s", name);
+    if (study->charter->missing != NOF1_MISSING_CENTRE || nof1_census_count(study, text) == 0) {
+        return NOF1_OK;
+    }
+    snprintf(text, sizeof text, "missing(%s)", name);
+    return add_column(list, (struct mixed_column){MIXED_ABSENT, index, 0, false, NULL}, text);
+}
+
 static nof1_rc add_covariate(struct column_list *list, size_t index, const char *label,
                              bool by_treatment)
 {
     const struct nof1_covariate *c = &list->model->base.study->charter->covariate[index];
+    if (!by_treatment) {
+        TRY(add_indicator(list, index));
+    }
     if (c->kind == NOF1_NUMERIC) {
         return add_column(list, (struct mixed_column){MIXED_NUMERIC, index, 0, by_treatment, NULL},
                           label);
@@ -163,14 +180,16 @@ nof1_rc_value mixed_columns(struct mixed_model *model, struct nof1_arena *arena,
 
 bool mixed_trial_level(const struct mixed_model *model, const struct mixed_column *column)
 {
-    return (column->kind == MIXED_NUMERIC || column->kind == MIXED_FACTOR_LEVEL) &&
+    return (column->kind == MIXED_NUMERIC || column->kind == MIXED_FACTOR_LEVEL ||
+            column->kind == MIXED_ABSENT) &&
            !model->base.study->charter->covariate[column->covariate].varies_within;
 }
 
 bool mixed_sparse(const struct mixed_column *column)
 {
     return column->kind == MIXED_PERIOD_LEVEL || column->kind == MIXED_CYCLE_LEVEL ||
-           column->kind == MIXED_FACTOR_LEVEL || column->kind == MIXED_PREVIOUS;
+           column->kind == MIXED_FACTOR_LEVEL || column->kind == MIXED_PREVIOUS ||
+           column->kind == MIXED_ABSENT;
 }
 
 double mixed_column_bound(const struct mixed_model *model, const struct mixed_column *column)
@@ -211,11 +230,14 @@ static double previous_arm(const struct nof1_trial *trial, const struct nof1_pla
     return value;
 }
 
-static double covariate_of(const struct nof1_charter *charter, const struct nof1_trial *trial,
-                           const struct mixed_column *column, size_t row)
+double mixed_covariate(const struct nof1_charter *charter, const struct nof1_trial *trial,
+                       const struct mixed_column *column, size_t row)
 {
     const struct nof1_covariate *c = &charter->covariate[column->covariate];
     double value = trial->covariate[column->covariate][row];
+    if (column->kind == MIXED_ABSENT) {
+        return isnan(value);
+    }
     if (isnan(value) && charter->missing == NOF1_MISSING_CENTRE) {
         value = c->kind == NOF1_NUMERIC ? c->centre : 0;
     }
@@ -250,7 +272,7 @@ static double value_of(const struct mixed_model *model, const struct nof1_trial 
     case MIXED_PREVIOUS:
         return isnan(period) ? NAN : previous_arm(trial, study->plan, s->row[i]);
     default:
-        return covariate_of(study->charter, trial, column, s->row[i]);
+        return mixed_covariate(study->charter, trial, column, s->row[i]);
     }
 }
 

@@ -13,7 +13,10 @@
 static const struct mixed_slots *slots_of(const struct mixed_model *m)
 {
     static const struct mixed_slots *const slots[] = {
-        [MIXED_SCORE] = &mixed_score_slots, [MIXED_CLASS] = &mixed_class_slots};
+        [MIXED_SCORE] = &mixed_score_slots,
+        [MIXED_CLASS] = &mixed_class_slots,
+        [MIXED_CYCLES] = &mixed_cycles_slots,
+        [MIXED_POOL] = &mixed_pool_slots};
     return slots[m->form];
 }
 
@@ -51,8 +54,12 @@ static nof1_rc_value model_advance(const struct nof1_model *model,
 {
     const struct mixed_model *m = mixed_of(model);
     struct mixed_fit fit = {0};
+    *out = (struct nof1_next){0};
     if (m->form == MIXED_SCORE) {
         return mixed_score_advance(m, history, arena, out, &fit, error);
+    }
+    if (m->form == MIXED_POOL) {
+        return mixed_pool_advance(m, history, arena, out, &fit, error);
     }
     *out = (struct nof1_next){.done = history->rounds >= 1};
     return NOF1_OK;
@@ -63,6 +70,9 @@ static bool model_in_domain(const struct nof1_model *model, const double *theta,
     const struct mixed_model *m = mixed_of(model);
     if (m->form == MIXED_CLASS || m->form == MIXED_CYCLES) {
         return parameters == 0;
+    }
+    if (parameters == 0) { /* the basis round of the pooled form */
+        return m->form == MIXED_POOL;
     }
     if (parameters != 2 * m->columns + m->terms) {
         return false;
@@ -79,19 +89,54 @@ static bool model_in_domain(const struct nof1_model *model, const double *theta,
     return true;
 }
 
+/* Information of the trial on the treatment effect: 1 / (Gamma of the effect + u). */
+static double model_weight(const struct nof1_model *model, const double *theta,
+                           const struct nof1_trial *trial, void *scratch)
+{
+    const struct mixed_model *m = mixed_of(model);
+    struct nof1_period_difference d = {0};
+    struct nof1_series series;
+    double gamma[NOF1_TERMS_MAX] = {0};
+    double *column;
+    if (m->form == MIXED_CLASS || m->form == MIXED_CYCLES || theta == NULL) {
+        return 1; /* no round of these forms has parameters */
+    }
+    nof1_gaussian_square(gamma, theta + 2 * m->columns, m->effects);
+    if (m->form == MIXED_POOL) {
+        nof1_series_of(&series, m->base.study, trial, scratch);
+        nof1_period_difference(&d, &series);
+    } else {
+        mixed_rows(&series, &column, m, trial, scratch);
+        d.k[0] = series.n[0];
+        d.k[1] = series.n[1];
+    }
+    if (!m->treatment_wanted) {
+        return (double)series.rows;
+    }
+    if (d.k[0] == 0 || d.k[1] == 0) {
+        return 0;
+    }
+    double variance = m->form == MIXED_POOL ? gamma[0] : m->effects == 2 ? gamma[2] : 0;
+    return 1 / (variance + 1 / (double)d.k[0] + 1 / (double)d.k[1]);
+}
+
 static nof1_rc_value model_report(const struct nof1_model *model,
                                   const struct nof1_history *history, struct nof1_arena *arena,
                                   json_t **out, struct nof1_error *error)
 {
     const struct mixed_model *m = mixed_of(model);
     struct mixed_fit fit = {0};
+    struct nof1_next next = {.done = history->rounds >= 1};
     if (m->form == MIXED_SCORE) {
-        struct nof1_next next = {0};
         TRY(mixed_score_advance(m, history, arena, &next, &fit, error));
-        ENSURE(next.done, NOF1_E_BUG);
-    } else {
-        ENSURE(history->rounds >= 1, NOF1_E_BUG);
+    } else if (m->form == MIXED_POOL) {
+        TRY(mixed_pool_advance(m, history, arena, &next, &fit, error));
+    }
+    ENSURE(next.done, NOF1_E_BUG);
+    if (m->form == MIXED_CLASS) {
         TRY(mixed_class_fit(m, history, arena, &fit, error));
+    } else if (m->form == MIXED_CYCLES) {
+        TRY(mixed_cycles_fit(m, history, arena, &fit, error));
     }
     return mixed_report_json(out, arena, m, history, &fit);
 }
@@ -129,5 +174,5 @@ const struct nof1_analysis nof1_mixed_model = {
     .contribute = model_contribute,
     .advance = model_advance,
     .in_domain = model_in_domain,
-    .weight = NULL,
+    .weight = model_weight,
     .report = model_report};

@@ -14,27 +14,11 @@
 #define SCORE_ROUNDS 5   /* rounds that a score fit must be able to take */
 #define SCORE_LIMIT 40   /* rounds after which a score fit gives up */
 
-uint64_t mixed_census(const struct nof1_study *study, const char *format, const char *name)
+uint64_t mixed_census(const struct nof1_study *study, const char *what)
 {
-    const struct nof1_census *census = study->census;
-    const struct nof1_plan *plan = study->plan;
     char text[256];
-    uint64_t sum = 0;
-    const char *colon = strstr(format, name == NULL ? "/" : ":");
-    int prefix = (int)(colon - format) + 1 - 2; /* without the leading %s */
-    snprintf(text, sizeof text, "%s%.*s%s", plan->outcome_name, prefix, format + 2,
-             name == NULL ? format + 2 + prefix : name);
-    for (size_t e = 0; census != NULL && e < census->elements; e++) {
-        if (strcmp(census->element[e], text) != 0) {
-            continue;
-        }
-        for (size_t b = 0; b < plan->blocks; b++) {
-            if (plan->block[b] < census->blocks) {
-                sum += census->count[plan->block[b] * census->elements + e];
-            }
-        }
-    }
-    return sum;
+    int length = snprintf(text, sizeof text, "%s/%s", study->plan->outcome_name, what);
+    return length > 0 && (size_t)length < sizeof text ? nof1_census_count(study, text) : 0;
 }
 
 static const char *option_text(const struct nof1_node *options, const char *key)
@@ -120,7 +104,8 @@ static void read_charter(struct mixed_model *m)
         enum mixed_kind kind = m->column[c].kind;
         m->treatment_wanted = m->treatment_wanted || kind == MIXED_TREATMENT;
         m->base.fixed_parameters += kind == MIXED_INTERCEPT || kind == MIXED_TREATMENT ||
-                                    kind == MIXED_NUMERIC || kind == MIXED_FACTOR_LEVEL;
+                                    kind == MIXED_NUMERIC || kind == MIXED_FACTOR_LEVEL ||
+                                    kind == MIXED_ABSENT;
     }
 }
 
@@ -150,7 +135,7 @@ static uint32_t affordable_rounds(const struct mixed_model *m)
     if (limits->open || study->census == NULL) {
         return most;
     }
-    double patients = (double)mixed_census(study, "%s/patients", NULL);
+    double patients = (double)mixed_census(study, "patients");
     double scalars = (double)(m->columns + m->terms + 1);
     double rounds = floor(limits->max_release_ratio * 2 * patients / scalars);
     return rounds < (double)most ? (uint32_t)fmax(0, rounds) : most;
@@ -180,15 +165,51 @@ static void measure_scratch(struct mixed_model *m)
     m->base.scratch_row = mixed_row_doubles(m) * sizeof(double) + NOF1_SERIES_SCRATCH_ROW;
 }
 
-static nof1_rc choose_form(struct mixed_model *m, struct nof1_arena *arena, const char *wish,
+/* The pooled forms know one model: the treatment, and its variance between trials. */
+static nof1_rc pooled_model(const struct mixed_model *m, const char *wish,
+                            struct nof1_error *error)
+{
+    bool plain = m->columns == 2 && m->column[1].kind == MIXED_TREATMENT;
+    if (!plain || m->effects != 2 || !m->reml) {
+        return nof1_fail(error, NOF1_E_PLAN,
+                         "incomplete: %s fits fixed: [treatment], random: {trial: [intercept, "
+                         "treatment]}, method: REML only",
+                         wish);
+    }
+    return NOF1_OK;
+}
+
+enum wish { WISH_AUTO, WISH_CLASS, WISH_EXCLUDE, WISH_SCORE, WISH_POOL, WISH_CYCLES, WISHES };
+
+/* Neither class nor, within the budget, score is possible. */
+static nof1_rc choose_pool(struct mixed_model *m, struct nof1_arena *arena, const char *wish,
                            struct nof1_error *error)
 {
-    static const char *const form[] = {"auto", "class", "exclude", "score"};
-    size_t index;
-    bool possible = false, automatic = strcmp(wish, "auto") == 0;
-    TRY(one_of(wish, form, sizeof form / sizeof *form, &index, "incomplete", error));
-    m->rule = wish;
-    if (index <= 2) {
+    if (strcmp(wish, "auto") == 0 && pooled_model(m, wish, NULL) != NOF1_OK) {
+        return nof1_fail(error, NOF1_E_PLAN,
+                         "incomplete: auto found no form: the data are not complete, score needs "
+                         "%d rounds of %zu numbers, which the release ratio does not allow for so "
+                         "few patients, and pool fits fixed: [treatment], random: {trial: "
+                         "[intercept, treatment]}, method: REML only",
+                         SCORE_ROUNDS, m->columns + m->terms + 1);
+    }
+    TRY(pooled_model(m, wish, error));
+    return mixed_pool_prepare(m, arena, error);
+}
+
+static nof1_rc choose_form(struct mixed_model *m, struct nof1_arena *arena, const char *rule,
+                           struct nof1_error *error)
+{
+    static const char *const form[] = {"auto", "class", "exclude", "score", "pool", "cycles"};
+    size_t wish;
+    bool possible = false;
+    TRY(one_of(rule, form, WISHES, &wish, "incomplete", error));
+    m->rule = rule;
+    if (wish == WISH_CYCLES) {
+        TRY(pooled_model(m, rule, error));
+        return mixed_cycles_prepare(m, arena, error);
+    }
+    if (wish <= WISH_EXCLUDE) {
         TRY(mixed_class_prepare(m, arena, &possible));
     }
     if (possible) {
@@ -196,21 +217,24 @@ static nof1_rc choose_form(struct mixed_model *m, struct nof1_arena *arena, cons
         m->base.form = "class";
         return NOF1_OK;
     }
-    if (!automatic && index != 3) {
+    if (wish == WISH_CLASS || wish == WISH_EXCLUDE) {
         return nof1_fail(error, NOF1_E_PLAN,
-                         "incomplete: %s needs every trial in a charter class with "
-                         "min_class_patients; write auto, score or pool",
-                         wish);
+                         "incomplete: %s needs trials in charter classes with min_class_patients, "
+                         "with every column observed; write auto, score or pool",
+                         rule);
     }
     uint32_t rounds = affordable_rounds(m);
-    if (rounds >= SCORE_ROUNDS) {
-        prepare_score(m, rounds);
-        return NOF1_OK;
+    if (wish == WISH_POOL || (wish == WISH_AUTO && rounds < SCORE_ROUNDS)) {
+        return choose_pool(m, arena, rule, error);
     }
-    return nof1_fail(error, NOF1_E_PLAN,
-                     "incomplete: score needs %d rounds of %zu numbers; the release ratio does "
-                     "not allow them for so few patients",
-                     SCORE_ROUNDS, m->columns + m->terms + 1);
+    if (rounds < SCORE_ROUNDS) {
+        return nof1_fail(error, NOF1_E_PLAN,
+                         "incomplete: score needs %d rounds of %zu numbers; the release ratio "
+                         "does not allow them for so few patients; write pool",
+                         SCORE_ROUNDS, m->columns + m->terms + 1);
+    }
+    prepare_score(m, rounds);
+    return NOF1_OK;
 }
 
 nof1_rc_value mixed_prepare(struct nof1_model **out, struct nof1_arena *arena,

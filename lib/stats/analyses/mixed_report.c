@@ -131,17 +131,18 @@ static void write_fit(struct writer *w, json_t *out)
 {
     const struct mixed_fit *fit = w->fit;
     const struct nof1_counts *counts = &w->history->counts;
-    double parameters = (double)(fit->used + w->model->terms + 1);
-    double f = fit->f;
+    double parameters = (double)(fit->used + w->model->terms + 1) + fit->absorbed;
+    double f = fit->f + fit->constant, rows = fit->point.rows + fit->absorbed;
     json_t *o = json_object();
-    put(w, o, "nobs", json_integer((json_int_t)llround(fit->point.rows)));
+    put(w, o, "nobs", json_integer((json_int_t)llround(rows)));
     put(w, o, "trials", json_integer((json_int_t)counts->trials));
     put(w, o, "sites", json_integer((json_int_t)counts->sites));
     put_number(w, o, "logLik", -f / 2);
-    put_number(w, o, "deviance", w->model->reml ? fit->deviance : f);
+    put_number(w, o, "deviance",
+               fit->absorbed > 0 ? NAN : w->model->reml ? fit->deviance : f);
     put(w, o, "REMLcrit", w->model->reml ? nof1_json_number(f) : json_null());
     put_number(w, o, "AIC", f + 2 * parameters);
-    put_number(w, o, "BIC", f + log(fit->point.rows) * parameters);
+    put_number(w, o, "BIC", f + log(rows) * parameters);
     put(w, o, "rounds", json_integer((json_int_t)w->history->rounds));
     put(w, o, "converged", json_boolean(fit->converged));
     put(w, o, "boundary", json_boolean(fit->boundary > 0));
@@ -151,14 +152,20 @@ static void write_fit(struct writer *w, json_t *out)
     put(w, o, "exact", json_boolean(fit->approximation == 0 && fit->converged));
     put_number(w, o, "approximation_se", fit->approximation);
     put(w, out, "fit", o);
-    if (!fit->converged) {
-        warn(w, "not_converged",
-             "the rounds ended before the optimum was reached: the estimates are not final");
-    }
     if (fit->boundary > 0) {
         warn(w, "boundary",
              "the estimated covariance of the random effects is singular (a variance of zero or a "
              "correlation of one)");
+    }
+    if (fit->approximation > 0) {
+        warn(w, "approximate",
+             "the rounds ended before the optimum was reached: the effect may differ from it by "
+             "about approximation_se standard errors");
+    }
+    if (fit->absorbed > 0) {
+        warn(w, "absorbed",
+             "trials (and cycles) are fixed effects here: the maximum-likelihood deviance is not "
+             "given");
     }
 }
 

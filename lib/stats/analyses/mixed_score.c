@@ -67,7 +67,7 @@ static void add(struct element_list *list, const char *name, enum nof1_role role
         .role = role,
         .group = -1,
         .block = 0,
-        .block_size = 2,
+        .block_size = list->model->form == MIXED_POOL ? 1 : 2,
         .sparse = sparse,
         .bound = fmin(0x1p96, bound),
         .quantum = role == NOF1_OUTCOME ? ldexp(power_below(unit), -60) : 0};
@@ -136,10 +136,14 @@ static void add_outcome(struct element_list *list)
         false);
 }
 
-static nof1_rc_value score_layout(const struct mixed_model *m, uint32_t round,
-                                  struct nof1_arena *arena, struct nof1_layout *out)
+size_t mixed_score_elements(const struct mixed_model *m)
 {
-    (void)round;
+    return map_of(m).elements;
+}
+
+nof1_rc_value mixed_score_layout(const struct mixed_model *m, struct nof1_arena *arena,
+                                 struct nof1_layout *out)
+{
     struct map map = map_of(m);
     struct element_list list = {m, arena, NULL, 0, false};
     list.element = nof1_arena_alloc(arena, map.elements, sizeof *list.element);
@@ -150,6 +154,13 @@ static nof1_rc_value score_layout(const struct mixed_model *m, uint32_t round,
     ENSURE(list.count == map.elements, NOF1_E_BUG);
     *out = (struct nof1_layout){list.count, list.element};
     return NOF1_OK;
+}
+
+static nof1_rc_value score_layout(const struct mixed_model *m, uint32_t round,
+                                  struct nof1_arena *arena, struct nof1_layout *out)
+{
+    (void)round; /* every round is alike */
+    return mixed_score_layout(m, arena, out);
 }
 
 /* ---- one trial ----------------------------------------------------------------------------- */
@@ -173,7 +184,7 @@ static void write_matrix(double *out, const double *from, size_t columns, size_t
     }
 }
 
-static void write_sums(double *out, const struct mixed_model *m,
+void mixed_score_write(double *out, const struct mixed_model *m,
                        const struct nof1_gaussian_sums *sums)
 {
     size_t p = m->columns, width = p + 1, terms = m->terms;
@@ -256,7 +267,7 @@ static nof1_rc_value score_contribute(const struct mixed_model *m, uint32_t roun
     residual_of(residual, column, series.rows, width);
     group.between = between;
     nof1_gaussian_add(&sums, &shape, gamma, &group, residual);
-    write_sums(out, m, &sums);
+    mixed_score_write(out, m, &sums);
     for (size_t e = 0; e < map_of(m).elements; e++) {
         ENSURE(isfinite(out[e]), NOF1_E2403);
     }
@@ -307,13 +318,8 @@ static nof1_rc read_sums(struct nof1_gaussian_sums *sums, struct nof1_gaussian_s
     return NOF1_OK;
 }
 
-/* One round as an evaluation of f(beta, S) over the used columns. */
-struct visited {
-    struct mixed_fit fit; /* sums, point */
-    double *x;            /* [used + terms] */
-};
-
-static void assemble(struct nof1_evaluation *e, double *memory, const struct visited *v,
+/* f(beta, S) over the used columns. */
+static void assemble(struct nof1_evaluation *e, double *memory, const struct mixed_visit *v,
                      const struct mixed_model *m)
 {
     size_t p = v->fit.used, n = p + m->terms;
@@ -337,15 +343,14 @@ static void assemble(struct nof1_evaluation *e, double *memory, const struct vis
     *e = (struct nof1_evaluation){v->x, point->f, gradient, hessian};
 }
 
-static nof1_rc visit(struct visited *v, struct nof1_evaluation *e, const struct mixed_model *m,
-                     const struct nof1_history *history, size_t round, struct nof1_arena *arena,
-                     struct nof1_error *error)
+nof1_rc_value mixed_score_visit(struct mixed_visit *v, struct nof1_evaluation *e,
+                                const struct mixed_model *m, const struct nof1_round_total *total,
+                                double trials, struct nof1_arena *arena, struct nof1_error *error)
 {
-    const struct nof1_round_total *total = &history->round[round];
     struct nof1_gaussian_sums sums;
     struct nof1_gaussian_shape shape;
     TRY(read_sums(&sums, &shape, m, total->total, arena));
-    TRY(mixed_reduce(&v->fit, m, arena, &sums, &shape, (double)history->counts.trials, error));
+    TRY(mixed_reduce(&v->fit, m, arena, &sums, &shape, trials, error));
     size_t p = v->fit.used, n = p + m->terms;
     v->x = nof1_arena_alloc(arena, n + n + n * n, sizeof *v->x);
     ENSURE(v->x != NULL, NOF1_E_NO_MEMORY);
@@ -367,9 +372,9 @@ static nof1_rc visit(struct visited *v, struct nof1_evaluation *e, const struct 
 }
 
 /* Fill beta and root of the fit: the last evaluation plus the last step. */
-static nof1_rc conclude(struct mixed_fit *fit, const struct mixed_model *m,
-                        const struct visited *best, const struct nof1_ask *ask,
-                        struct nof1_arena *arena)
+nof1_rc_value mixed_score_conclude(struct mixed_fit *fit, const struct mixed_model *m,
+                                   const struct mixed_visit *best, const struct nof1_ask *ask,
+                                   struct nof1_arena *arena)
 {
     *fit = best->fit;
     size_t p = fit->used;
@@ -377,7 +382,9 @@ static nof1_rc conclude(struct mixed_fit *fit, const struct mixed_model *m,
     ENSURE(fit->beta != NULL, NOF1_E_NO_MEMORY);
     fit->decrement = ask->decrement;
     fit->converged = ask->decrement < 1e-13;
-    double take = fit->converged ? ask->fraction : 0;
+    /* A small step not verified by a round is still worth taking: it errs by a part of itself. */
+    double take = ask->decrement < 0.01 ? ask->fraction : 0;
+    fit->approximation = fit->converged ? 0 : sqrt(ask->decrement);
     double change = 0, gamma[NOF1_TERMS_MAX];
     for (size_t i = 0; i < p; i++) {
         fit->beta[i] = best->x[i] + take * ask->step[i];
@@ -391,24 +398,25 @@ static nof1_rc conclude(struct mixed_fit *fit, const struct mixed_model *m,
         change -= fit->point.square[j] * (gamma[j] - fit->point.gamma[j]);
     }
     fit->sigma2 = (fit->point.q + change) / fit->point.n;
-    fit->f = fit->point.f - (fit->converged ? ask->decrement / 2 : 0);
+    fit->f = fit->point.f - (take > 0 ? ask->decrement / 2 : 0);
     mixed_finish(fit);
     return NOF1_OK;
 }
 
-static nof1_rc propose(struct nof1_next *next, const struct mixed_model *m,
-                       const struct visited *best, const double *x, struct nof1_arena *arena)
+nof1_rc_value mixed_score_propose(struct nof1_next *next, const struct mixed_model *m,
+                                  const size_t *use, size_t used, const double *x,
+                                  struct nof1_arena *arena)
 {
     double *theta = nof1_arena_alloc(arena, 2 * m->columns + m->terms, sizeof *theta);
     ENSURE(theta != NULL, NOF1_E_NO_MEMORY);
-    for (size_t i = 0; i < best->fit.used; i++) {
-        size_t column = best->fit.use[i];
+    for (size_t i = 0; i < used; i++) {
+        size_t column = use[i];
         int exponent;
         double fraction = frexp(x[i], &exponent);
         theta[column] = ldexp(rint(ldexp(fraction, 30)), exponent - 30);
         theta[m->columns + column] = x[i] - theta[column];
     }
-    memcpy(theta + 2 * m->columns, x + best->fit.used, m->terms * sizeof *theta);
+    memcpy(theta + 2 * m->columns, x + used, m->terms * sizeof *theta);
     next->parameter = theta;
     next->parameters = 2 * m->columns + m->terms;
     return NOF1_OK;
@@ -434,11 +442,12 @@ nof1_rc_value mixed_score_advance(const struct mixed_model *m, const struct nof1
     if (rounds == 0) {
         return first_round(next, m, arena);
     }
-    struct visited *visited = nof1_arena_alloc(arena, rounds, sizeof *visited);
+    struct mixed_visit *visited = nof1_arena_alloc(arena, rounds, sizeof *visited);
     struct nof1_evaluation *evaluation = nof1_arena_alloc(arena, rounds, sizeof *evaluation);
     ENSURE(visited != NULL && evaluation != NULL, NOF1_E_NO_MEMORY);
     for (size_t r = 0; r < rounds; r++) {
-        TRY(visit(&visited[r], &evaluation[r], m, history, r, arena, error));
+        TRY(mixed_score_visit(&visited[r], &evaluation[r], m, &history->round[r],
+                              (double)history->counts.trials, arena, error));
     }
     size_t p = visited[0].fit.used, n = p + m->terms;
     double *x = nof1_arena_alloc(arena, n, sizeof *x);
@@ -448,11 +457,11 @@ nof1_rc_value mixed_score_advance(const struct mixed_model *m, const struct nof1
             x[i] = visited[0].x[i] + visited[0].fit.point.beta[i];
         }
         memcpy(x + p, visited[0].x + p, m->terms * sizeof *x);
-        return propose(next, m, &visited[0], x, arena);
+        return mixed_score_propose(next, m, visited[0].fit.use, p, x, arena);
     }
     struct nof1_ask ask;
     TRY(nof1_ask(&ask, arena, evaluation, rounds, n, 2, p, 1));
-    const struct visited *best = &visited[ask.best];
+    const struct mixed_visit *best = &visited[ask.best];
     bool stalled = false; /* rounding of the parameters allows no further descent */
     if (rounds > 2 && ask.decrement < 1e-13) {
         struct nof1_ask before;
@@ -461,10 +470,10 @@ nof1_rc_value mixed_score_advance(const struct mixed_model *m, const struct nof1
     }
     next->done = ask.decrement < 1e-18 || stalled || rounds >= m->base.max_rounds;
     if (next->done) {
-        return conclude(fit, m, best, &ask, arena);
+        return mixed_score_conclude(fit, m, best, &ask, arena);
     }
     for (size_t i = 0; i < n; i++) {
         x[i] = best->x[i] + ask.fraction * ask.step[i];
     }
-    return propose(next, m, best, x, arena);
+    return mixed_score_propose(next, m, best->fit.use, p, x, arena);
 }

@@ -167,3 +167,25 @@ write_case("sleepstudy", ds, slope, opt(charter = "centre: 300"), form = "class"
 write_case("sleepstudy_time", ds, y ~ time + (1 | trial), opt("[time]", "[intercept]", incomplete = "score", charter = "centre: 300"), form = "score")
 sl <- data.frame(trial = sleep$ID, period = ifelse(sleep$group == 1, 1, 2), treatment = as.integer(sleep$group) - 1L, y = sleep$extra)
 write_case("student", sl, level, opt(random = "[intercept]", charter = "centre: 1.5"), form = "class")
+
+# pooled forms: trials (and cycles) as fixed effects, on period means
+for (kind in c("missing", "unbalanced", "two", "cycles")) {
+  d <- switch(kind, missing = d3, unbalanced = d5, two = d2, cycles = d3)
+  a <- aggregate(y ~ trial + cycle + period + treatment, d[!is.na(d$y), ], mean)
+  both <- tapply(a$treatment, a$trial, function(t) length(unique(t)) == 2)
+  a <- a[both[as.character(a$trial)], ]
+  name <- paste0("pool_", kind); write.csv(d, paste0(name, ".csv"), row.names = FALSE, quote = FALSE, na = "")
+  if (kind == "cycles") { full <- ave(a$treatment, a$trial, a$cycle, FUN = function(t) length(unique(t))) == 2; a <- a[full, ]
+    a$unit <- factor(paste(a$trial, a$cycle)) } else a$unit <- factor(a$trial)
+  a$trial <- factor(a$trial)
+  fit <- suppressWarnings(lmer(y ~ 0 + unit + treatment + (0 + treatment | trial), a, control = tight()))
+  X <- getME(fit, "X"); Z <- list(M = as.matrix(getME(fit, "Z")), q = 1, k = ngrps(fit)[[1]])
+  e <- polish(getME(fit, "theta"), a$y, X, Z, TRUE, 1); t <- ncol(X)
+  L <- rep(0, t); L[t] <- 1
+  out <- list(name = name, options = opt(incomplete = if (kind == "cycles") "cycles" else "pool"), reml = TRUE, boundary = FALSE,
+    terms = "treatment", estimate = number(e$beta[t]), std.error = number(sqrt(e$vcov[t, t])), var = e$l^2 * e$sigma2,
+    sigma2 = e$sigma2, criterion = e$f, nobs = nrow(a), trials = nlevels(a$trial), form = if (kind == "cycles") "cycles" else "pool",
+    kr.std.error = number(sqrt(as.matrix(vcovAdj(fit))[t, t])), kr.df = number(get_Lb_ddf(fit, L)))
+  writeLines(toJSON(out, digits = I(17), auto_unbox = TRUE, null = "null", pretty = TRUE), paste0(name, ".json"))
+  cat(sprintf("%-16s f %.10f lmer %+.1e  decrement %.1e  theta %s\n", name, e$f, REMLcrit(fit) - e$f, e$decrement, signif(e$l, 4)))
+}
