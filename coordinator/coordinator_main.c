@@ -1,0 +1,245 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later
+ *
+ * nof1-coordinator(8): adds the masked sums of the sites up and releases totals. Commands: init,
+ * charter sign, serve, status, revoke.
+ */
+#include <gsl/gsl_errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <base/document.h>
+#include <coordinator/coordinator.h>
+#include <sys/daemon.h>
+#include <sys/files.h>
+
+#define PROGRAM "nof1-coordinator"
+#define ROUND_TIMEOUT 30000
+
+static const char usage[] =
+    "usage: nof1-coordinator COMMAND [options]\n\n"
+    "  init --dir DIR                make the folder and the key that signs charters\n"
+    "  charter sign --dir DIR --charter FILE.yaml --out FILE\n"
+    "                                write the canonical charter and its signature\n"
+    "  serve --config FILE | --dir DIR --listen HOST:PORT --ca FILE --cert FILE --key FILE\n"
+    "        --charter FILE [--crl DIR] [--port-file FILE]\n"
+    "                                run the coordinator\n"
+    "  status --dir DIR              what a running coordinator does, as JSON\n"
+    "  revoke --dir DIR --name SPIFFE-ID\n"
+    "                                let an identity in no more; cuts its stream\n\n"
+    "COMMAND --help explains the options of a command. More: man nof1-coordinator\n";
+
+static int report(nof1_rc_value rc, struct nof1_error *error)
+{
+    if (rc == NOF1_OK) {
+        return 0;
+    }
+    if (error->rc == NOF1_OK) {
+        (void)nof1_fail(error, rc, "%s", nof1_rc_sentence(rc));
+    }
+    return nof1_report_error(PROGRAM, error);
+}
+
+static int run_init(int argc, char **argv, int first)
+{
+    const char *folder = NULL;
+    const struct nof1_option options[] = {
+        {"dir", "DIR", "the coordinator's folder", &folder, NULL, true}};
+    int code = nof1_options_read(argc, argv, first, PROGRAM, "nof1-coordinator init --dir DIR", 1,
+                                 options);
+    if (code >= 0) {
+        return code;
+    }
+    struct nof1_buffer spki = {0};
+    struct nof1_error error = {0};
+    nof1_rc_value rc = nof1_coordinator_init(&spki, folder, &error);
+    if (rc == NOF1_OK) {
+        printf("%.*s\n", (int)spki.length, (const char *)spki.data);
+        fprintf(stderr,
+                "%s is ready. Put the key above into the charter under coordinator: {key: ...}.\n"
+                "Next: nof1-coordinator charter sign --dir %s --charter FILE.yaml --out FILE\n",
+                folder, folder);
+    }
+    nof1_buffer_free(&spki);
+    return report(rc, &error);
+}
+
+static int run_sign(int argc, char **argv, int first)
+{
+    const char *folder = NULL;
+    const char *charter = NULL;
+    const char *out = NULL;
+    const struct nof1_option options[] = {
+        {"dir", "DIR", "the coordinator's folder, with its key", &folder, NULL, true},
+        {"charter", "FILE", "the charter as people wrote it (YAML)", &charter, NULL, true},
+        {"out", "FILE", "where the canonical charter goes; FILE.sig is its signature", &out, NULL,
+         true}};
+    int code = nof1_options_read(
+        argc, argv, first, PROGRAM,
+        "nof1-coordinator charter sign --dir DIR --charter FILE.yaml --out FILE", 3, options);
+    if (code >= 0) {
+        return code;
+    }
+    uint8_t hash[32];
+    struct nof1_error error = {0};
+    nof1_rc_value rc = nof1_coordinator_sign(hash, folder, charter, out, &error);
+    for (size_t i = 0; rc == NOF1_OK && i < sizeof hash; i++) {
+        printf("%02x%s", hash[i], i + 1 == sizeof hash ? "\n" : "");
+    }
+    return report(rc, &error);
+}
+
+static int run_status(int argc, char **argv, int first)
+{
+    const char *folder = NULL;
+    const struct nof1_option options[] = {
+        {"dir", "DIR", "the coordinator's folder", &folder, NULL, true}};
+    int code = nof1_options_read(argc, argv, first, PROGRAM, "nof1-coordinator status --dir DIR", 1,
+                                 options);
+    if (code >= 0) {
+        return code;
+    }
+    struct nof1_buffer reply = {0};
+    struct nof1_error error = {0};
+    nof1_rc_value rc = nof1_coordinator_ask(&reply, folder, "status", &error);
+    if (rc == NOF1_OK) {
+        printf("%.*s\n", (int)reply.length, (const char *)reply.data);
+    }
+    nof1_buffer_free(&reply);
+    return report(rc, &error);
+}
+
+static int run_revoke(int argc, char **argv, int first)
+{
+    const char *folder = NULL;
+    const char *name = NULL;
+    const struct nof1_option options[] = {
+        {"dir", "DIR", "the coordinator's folder", &folder, NULL, true},
+        {"name", "SPIFFE-ID", "spiffe://STUDY/ROLE/ID", &name, NULL, true}};
+    int code = nof1_options_read(argc, argv, first, PROGRAM,
+                                 "nof1-coordinator revoke --dir DIR --name SPIFFE-ID", 2, options);
+    if (code >= 0) {
+        return code;
+    }
+    struct nof1_error error = {0};
+    return report(nof1_coordinator_revoke(folder, name, &error), &error);
+}
+
+/* ---- serve ----------------------------------------------------------------------------------- */
+
+struct serve_option {
+    const char *name;
+    const char **value;
+    bool required;
+};
+
+/* Fill what the command line left open from the configuration file. */
+static nof1_rc read_config(struct nof1_arena *arena, const char *path,
+                           const struct serve_option *option, size_t count,
+                           struct nof1_error *error)
+{
+    const char *known[16] = {NULL};
+    const struct nof1_node *node = NULL;
+    struct nof1_buffer bytes = {0};
+    nof1_rc_value rc = nof1_file_read(&bytes, path, (size_t)1 << 20, error);
+    rc = rc == NOF1_OK ? nof1_yaml_read(&node, arena, path, nof1_buffer_slice(&bytes), error) : rc;
+    nof1_buffer_free(&bytes);
+    TRY(rc);
+    for (size_t i = 0; i < count; i++) {
+        known[i] = option[i].name;
+    }
+    TRY(nof1_node_only(node, known, error));
+    for (size_t i = 0; i < count; i++) {
+        if (*option[i].value == NULL && nof1_node_get(node, option[i].name) != NULL) {
+            TRY(nof1_node_text(option[i].value, node, option[i].name, error));
+        }
+    }
+    return NOF1_OK;
+}
+
+static nof1_rc complete(struct nof1_arena *arena, const char *config,
+                        const struct serve_option *option, size_t count, struct nof1_error *error)
+{
+    if (config != NULL) {
+        nof1_rc_value rc = read_config(arena, config, option, count, error);
+        if (rc != NOF1_OK) {
+            error->rc = rc == NOF1_E_INPUT ? NOF1_E_CONFIG : rc;
+            return error->rc;
+        }
+    }
+    for (size_t i = 0; i < count; i++) {
+        if (option[i].required && *option[i].value == NULL) {
+            return nof1_fail(error, NOF1_E_CONFIG, "%s is missing: give --%s, or %s in --config",
+                             option[i].name, option[i].name, option[i].name);
+        }
+    }
+    return NOF1_OK;
+}
+
+static int run_serve(int argc, char **argv, int first)
+{
+    struct nof1_coordinator_settings settings = {.round_timeout = ROUND_TIMEOUT};
+    const char *config = NULL;
+    const struct nof1_option options[] = {
+        {"config", "FILE", "YAML with the keys below, without the dashes", &config, NULL, false},
+        {"dir", "DIR", "the coordinator's folder", &settings.folder, NULL, false},
+        {"listen", "HOST:PORT", "where sites connect; port 0: any", &settings.listen, NULL, false},
+        {"ca", "FILE", "the consortium's CA (PEM)", &settings.files.ca, NULL, false},
+        {"cert", "FILE", "the coordinator's certificate (PEM)", &settings.files.cert, NULL, false},
+        {"key", "FILE", "its private key (PEM, mode 0600)", &settings.files.key, NULL, false},
+        {"charter", "FILE", "the canonical charter; its signature is FILE.sig", &settings.charter,
+         NULL, false},
+        {"crl", "DIR", "folder of revocation lists (PEM)", &settings.files.crl_folder, NULL, false},
+        {"port-file", "FILE", "write the chosen port there", &settings.port_file, NULL, false},
+    };
+    const struct serve_option serve[] = {
+        {"dir", &settings.folder, true},        {"listen", &settings.listen, true},
+        {"ca", &settings.files.ca, true},       {"cert", &settings.files.cert, true},
+        {"key", &settings.files.key, true},     {"charter", &settings.charter, true},
+        {"crl", &settings.files.crl_folder, false}, {"port-file", &settings.port_file, false},
+    };
+    int code = nof1_options_read(argc, argv, first, PROGRAM,
+                                 "nof1-coordinator serve --config FILE | --dir DIR --listen ...",
+                                 sizeof options / sizeof options[0], options);
+    if (code >= 0) {
+        return code;
+    }
+    struct nof1_error error = {0};
+    NOF1_CLEANUP(nof1_arena_freep) struct nof1_arena *arena = nof1_arena_new();
+    nof1_rc_value rc = arena == NULL ? NOF1_E_NO_MEMORY
+                                     : complete(arena, config, serve,
+                                                sizeof serve / sizeof serve[0], &error);
+    rc = rc == NOF1_OK ? nof1_coordinator_serve(&settings, &error) : rc;
+    return report(rc, &error);
+}
+
+int main(int argc, char **argv)
+{
+    gsl_set_error_handler_off();
+    const char *command = argc > 1 ? argv[1] : "";
+    if (strcmp(command, "--help") == 0) {
+        fputs(usage, stdout);
+        return 0;
+    }
+    if (strcmp(command, "--version") == 0) {
+        printf("%s %s\n", PROGRAM, NOF1_VERSION);
+        return 0;
+    }
+    if (strcmp(command, "init") == 0) {
+        return run_init(argc, argv, 2);
+    }
+    if (strcmp(command, "charter") == 0 && argc > 2 && strcmp(argv[2], "sign") == 0) {
+        return run_sign(argc, argv, 3);
+    }
+    if (strcmp(command, "serve") == 0) {
+        return run_serve(argc, argv, 2);
+    }
+    if (strcmp(command, "status") == 0) {
+        return run_status(argc, argv, 2);
+    }
+    if (strcmp(command, "revoke") == 0) {
+        return run_revoke(argc, argv, 2);
+    }
+    fputs(usage, stderr);
+    return 2;
+}
