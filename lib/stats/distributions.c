@@ -46,7 +46,7 @@ double nof1_t_upper(double x, double df)
     }
     /* P(T > x) = I_{df/(df+x^2)}(df/2, 1/2) / 2: the beta tail keeps every digit of small p. */
     double tail;
-    if (x * x < df) {
+    if (x * x < 1.0) {
         tail = 0.5 * gsl_cdf_beta_Q(x * x / (df + x * x), 0.5, 0.5 * df);
     } else {
         tail = 0.5 * gsl_cdf_beta_P(1.0 / (1.0 + (x / df) * x), 0.5 * df, 0.5);

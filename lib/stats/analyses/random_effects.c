@@ -212,38 +212,24 @@ static nof1_rc make_products(struct re_model *model, struct nof1_arena *arena)
 
 /* ---- which data ---- */
 
-static bool census_has(const struct nof1_study *study, const char *element)
-{
-    for (size_t e = 0; study->census != NULL && e < study->census->elements; e++) {
-        if (strcmp(study->census->element[e], element) == 0) {
-            return true;
-        }
-    }
-    return false;
-}
-
-static uint64_t census_of(const struct nof1_study *study, const char *format, size_t a, size_t b)
+static uint64_t census_of(const struct nof1_study *study, const char *kind, size_t a, size_t b)
 {
     char name[256];
     const char *outcome = study->plan->outcome_name;
-    if (strcmp(format, "pattern") == 0) {
+    if (strcmp(kind, "pattern") == 0) {
         snprintf(name, sizeof name, "%s/pattern:%zu:%zu", outcome, a, b);
-    } else if (strcmp(format, "cycles") == 0) {
-        snprintf(name, sizeof name, "%s/cycles:%zu", outcome, a);
     } else {
-        snprintf(name, sizeof name, "%s/%s", outcome, format);
+        snprintf(name, sizeof name, "%s/cycles:%zu", outcome, a);
     }
     return nof1_census_count(study, name);
 }
 
-/* Every trial of the outcome has complete cycles only. Without the element `incomplete` this is
- * read from the patterns: as many trials with K complete cycles as with K periods of each arm. */
+/* Every trial of the outcome has complete cycles only: as many trials with K complete cycles as with
+ * K periods of each arm, for every K. */
 static bool census_complete(const struct nof1_study *study)
 {
-    char name[256];
-    snprintf(name, sizeof name, "%s/incomplete", study->plan->outcome_name);
-    if (census_has(study, name)) {
-        return nof1_census_count(study, name) == 0;
+    if (!re_census_usable(study)) {
+        return false;
     }
     uint32_t most = study->charter->max_periods;
     for (size_t a = 1; a <= most; a++) {
@@ -254,7 +240,7 @@ static bool census_complete(const struct nof1_study *study)
             }
         }
     }
-    return study->census != NULL && census_of(study, "cycles", 0, 0) == 0;
+    return census_of(study, "cycles", 0, 0) == 0;
 }
 
 static nof1_rc read_form(struct re_model *model, const struct nof1_study *study,

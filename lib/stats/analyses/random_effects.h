@@ -21,7 +21,7 @@ enum re_release { RE_CLASS, RE_BASIS, RE_OWN };
 struct re_class {
     uint64_t numerator, denominator; /* u in lowest terms */
     double u;
-    uint64_t trials;                 /* by the census, over the plan's blocks; 0 without a census */
+    uint64_t trials;                 /* by the census, over the plan's blocks; 0 when it is unknown */
     const char *name;
 };
 
@@ -80,6 +80,9 @@ void re_trial_of(struct re_trial *out, const struct re_model *model, const struc
                  void *scratch);
 
 /* random_effects_release.c: which sums leave. */
+/* The census counts patterns of the charter's first two treatments, so it says something about a
+ * plan only when there are no others. */
+bool re_census_usable(const struct nof1_study *study);
 nof1_rc re_prepare_release(struct re_model *model, struct nof1_arena *arena,
                            struct nof1_error *error);
 /* Outcome numbers of a correction round about d (linear) and about d^2 (quadratic). */

@@ -19,9 +19,10 @@ static double basis_function(const struct re_model *model, size_t r, double u)
     return 1.0 / (model->lambda[r] + u);
 }
 
-/* Least squares over the census' classes, in relative error, by modified Gram-Schmidt; f[c] > 0 are
- * the values to fit. Writes the coefficients and the largest relative error. */
-static double project(double *coefficient, const struct re_model *model, const double *f)
+/* Least squares over the census' classes, in relative error; f[c] > 0 are the values to fit. Writes
+ * the coefficients, and what the fit lacks: miss[c] = f[c] - fitted. */
+static void project(double *coefficient, double *miss, const struct re_model *model,
+                    const double *f)
 {
     size_t n = model->weights;
     double gram[RE_BASIS_MOST][RE_BASIS_MOST + 1] = {{0}};
@@ -53,24 +54,21 @@ static double project(double *coefficient, const struct re_model *model, const d
         }
         coefficient[r] = sum / gram[r][r];
     }
-    double error = 0.0;
     for (size_t c = 0; c < model->classes; c++) {
-        double fitted = 0.0;
+        miss[c] = f[c];
         for (size_t r = 0; r < n; r++) {
-            fitted += coefficient[r] * basis_function(model, r, model->class_[c].u);
+            miss[c] -= coefficient[r] * basis_function(model, r, model->class_[c].u);
         }
-        error = fmax(error, fabs(fitted / f[c] - 1.0));
     }
-    return error;
 }
 
 /* The projected sums for weights f over classes. */
-static double projected_power(struct nof1_two_stage_power *out, const struct re_basis *basis,
-                              const double *f)
+static void projected_power(struct nof1_two_stage_power *out, double *miss,
+                            const struct re_basis *basis, const double *f)
 {
     const struct re_model *model = basis->model;
     double coefficient[RE_BASIS_MOST];
-    double error = project(coefficient, model, f);
+    project(coefficient, miss, model, f);
     memset(out, 0, sizeof *out);
     for (size_t r = 0; r < model->weights; r++) {
         out->xx[0] += coefficient[r] * basis->weight[r];
@@ -83,7 +81,6 @@ static double projected_power(struct nof1_two_stage_power *out, const struct re_
             out->xx[0] += (double)model->class_[c].trials * f[c];
         }
     }
-    return error;
 }
 
 #define CLASSES_MOST 1024
@@ -96,17 +93,36 @@ static void weights_of(double *f, const struct re_model *model, double lambda, i
     }
 }
 
-static nof1_rc project_all(struct nof1_two_stage_power w[4], struct re_basis *basis, double lambda)
+/* Powers 1 to 3 at lambda; miss[a - 1] for a = 1, 2. */
+struct miss {
+    double of[2][CLASSES_MOST];
+};
+
+static void project_all(struct nof1_two_stage_power w[4], struct miss *miss,
+                        const struct re_basis *basis, double lambda)
 {
-    ENSURE(basis->model->classes <= CLASSES_MOST, NOF1_E_MODEL);
     double f[CLASSES_MOST];
-    basis->error = 0.0;
+    double unused[CLASSES_MOST];
     for (int a = 1; a <= 3; a++) {
         weights_of(f, basis->model, lambda, a);
-        double error = projected_power(&w[a], basis, f);
-        basis->error = a < 3 ? fmax(basis->error, error) : basis->error;
+        projected_power(&w[a], a < 3 ? miss->of[a - 1] : unused, basis, f);
     }
-    return NOF1_OK;
+}
+
+/* Largest relative error of w and w^2 at lambda; a correction takes away what was missing there. */
+static double largest_error(const struct re_model *model, const struct miss *here,
+                            const struct miss *there, double lambda)
+{
+    double error = 0.0;
+    double f[CLASSES_MOST];
+    for (int a = 1; a <= 2; a++) {
+        weights_of(f, model, lambda, a);
+        for (size_t c = 0; c < model->classes; c++) {
+            double corrected = there == NULL ? 0.0 : there->of[a - 1][c];
+            error = fmax(error, fabs(here->of[a - 1][c] - corrected) / f[c]);
+        }
+    }
+    return error;
 }
 
 /* The exact sums of a correction round in the basis' units; NAN where the round has none. */
@@ -169,11 +185,18 @@ static nof1_rc_value basis_weighted(void *self, double tau2, struct nof1_two_sta
     double log_shift = 0.0;
     struct nof1_two_stage_power exact[4];
     struct nof1_two_stage_power there[4];
+    struct miss miss_here;
+    struct miss miss_there;
+    ENSURE(basis->model->classes <= CLASSES_MOST, NOF1_E_MODEL);
     if (round != NULL) {
         correction_read(exact, &log_shift, basis, round);
-        TRY(project_all(there, basis, round->parameter[0]));
+        project_all(there, &miss_there, basis, round->parameter[0]);
     }
-    TRY(project_all(out->w, basis, tau2));
+    project_all(out->w, &miss_here, basis, tau2);
+    /* The unweighted sums of HE and SJ are projected too, and no round corrects those. */
+    bool corrected = round != NULL && basis->model->fit.method != NOF1_TS_HE &&
+                     basis->model->fit.method != NOF1_TS_SJ;
+    basis->error = largest_error(basis->model, &miss_here, corrected ? &miss_there : NULL, tau2);
     for (size_t a = 1; a <= 3 && round != NULL; a++) {
         shift_by(&out->w[a].xx[0], exact[a].xx[0], there[a].xx[0]);
         shift_by(&out->w[a].xy[0], exact[a].xy[0], there[a].xy[0]);
@@ -194,15 +217,16 @@ static nof1_rc_value basis_unweighted(void *self, struct nof1_two_stage_sums *ou
     memset(out, 0, sizeof *out);
     ENSURE(basis->model->classes <= CLASSES_MOST, NOF1_E_MODEL);
     double f[CLASSES_MOST];
+    double miss[CLASSES_MOST];
     weights_of(f, basis->model, 0.0, 0);
-    (void)projected_power(&out->w[0], basis, f);
+    projected_power(&out->w[0], miss, basis, f);
     out->w[0].xx[0] = basis->trials;
     struct nof1_two_stage_power power;
     weights_of(f, basis->model, 0.0, -1);
-    (void)projected_power(&power, basis, f);
+    projected_power(&power, miss, basis, f);
     out->v1[0] = power.xx[0];
     weights_of(f, basis->model, 0.0, -2);
-    (void)projected_power(&power, basis, f);
+    projected_power(&power, miss, basis, f);
     out->v2[0] = power.xx[0];
     return NOF1_OK;
 }

@@ -12,8 +12,16 @@
 
 #define MOST_CORRECTIONS 8u
 
+bool re_census_usable(const struct nof1_study *study)
+{
+    return study->census != NULL && study->charter->treatments == 2;
+}
+
 static uint64_t census(const struct re_model *model, size_t a, size_t b)
 {
+    if (!re_census_usable(model->base.study)) {
+        return 0;
+    }
     char name[256];
     const char *outcome = model->base.study->plan->outcome_name;
     if (model->cycles) {
@@ -71,7 +79,7 @@ static nof1_rc make_classes(struct re_model *model, struct nof1_arena *arena)
     for (size_t a = 1; a <= model->most; a++) {
         for (size_t b = 1; b <= second; b++) {
             uint64_t trials = census(model, a, b);
-            if (trials == 0 && model->base.study->census != NULL) {
+            if (trials == 0 && re_census_usable(model->base.study)) {
                 continue;
             }
             int c = model->cycles ? class_for(model, arena, 1, a)
@@ -145,30 +153,67 @@ static size_t least(size_t a, size_t b)
     return a < b ? a : b;
 }
 
-/* R and the number of correction rounds. Outside the lab two rules hold: the ratio, and fewer sums
- * of d (of d^2) than classes, because as many sums as classes would be solved for each class, and a
- * class here may be one patient. */
+/* How many classes are surely not empty: of a subset of strata, or of a charter with more than two
+ * treatments, the census says nothing. */
+static size_t known_classes(const struct re_model *model)
+{
+    const struct nof1_study *study = model->base.study;
+    bool known = re_census_usable(study) && study->plan->strata == 0 && !model->complete_only;
+    return known ? model->classes : 1;
+}
+
+/* What the sums can tell at most: of each class sum d and sum d^2, which are one number when the
+ * class is one trial. */
+static size_t knowable(const struct re_model *model)
+{
+    size_t numbers = 0;
+    for (size_t c = 0; c < model->classes; c++) {
+        numbers += model->class_[c].trials == 1 ? 1 : 2;
+    }
+    return known_classes(model) == model->classes ? numbers : 2;
+}
+
+/* Correction rounds that `weights` leave room for. Two rules: the release ratio; and fewer sums than
+ * would solve for the classes, because a class here may be one patient: fewer sums of d, and of d^2,
+ * than classes, and together at most two thirds of what can be known. */
+static size_t corrections_for(const struct re_model *model, size_t weights)
+{
+    size_t linear, quadratic;
+    re_correction_size(model, &linear, &quadratic);
+    double each = (double)(linear + quadratic);
+    double spent = 2.0 * (double)weights;
+    double ratio = model->base.study->charter->limits.max_release_ratio * (double)patients(model);
+    double room = fmin(ratio, 2.0 / 3.0 * (double)knowable(model)) - spent;
+    size_t rounds = room >= each ? (size_t)floor(room / each) : 0;
+    size_t spare = known_classes(model) > weights ? known_classes(model) - 1 - weights : 0;
+    return least(rounds, least(spare / linear, spare / quadratic));
+}
+
+/* R and the number of correction rounds. A round gains about as much as two more weights. */
 static void size_basis(struct re_model *model, size_t *corrections)
 {
     const struct nof1_charter *charter = model->base.study->charter;
-    size_t linear, quadratic;
-    re_correction_size(model, &linear, &quadratic);
     size_t most = charter->limits.max_rounds_query > 1 ? charter->limits.max_rounds_query - 1 : 0;
-    *corrections = least(MOST_CORRECTIONS, most);
+    most = least(MOST_CORRECTIONS, most);
     model->weights = least(RE_BASIS_MOST, charter->lambdas);
+    *corrections = most;
     if (charter->limits.open) {
         return;
     }
-    double allowed = charter->limits.max_release_ratio * (double)patients(model);
-    if (allowed < 6.0) {
-        model->weights = least(model->weights, 2);
+    double ratio = charter->limits.max_release_ratio * (double)patients(model);
+    double room = fmin(ratio, 2.0 / 3.0 * (double)knowable(model));
+    size_t widest = least(model->weights, known_classes(model) - 1);
+    size_t best = 0;
+    model->weights = 1;
+    *corrections = 0;
+    for (size_t weights = 2; weights <= widest; weights++) {
+        size_t rounds = least(most, corrections_for(model, weights));
+        if (2.0 * (double)weights <= room && weights + 2 * rounds >= best) {
+            best = weights + 2 * rounds;
+            model->weights = weights;
+            *corrections = rounds;
+        }
     }
-    size_t solvable = model->classes - 1;
-    model->weights = model->weights < solvable ? model->weights : solvable;
-    double left = floor((allowed - 2.0 * (double)model->weights) / (double)(linear + quadratic));
-    *corrections = left > 0.0 ? least(*corrections, (size_t)left) : 0;
-    *corrections = least(*corrections, (solvable - model->weights) / linear);
-    *corrections = least(*corrections, (solvable - model->weights) / quadratic);
 }
 
 static nof1_rc use_basis(struct re_model *model, struct nof1_error *error)
@@ -194,7 +239,7 @@ static nof1_rc use_basis(struct re_model *model, struct nof1_error *error)
     model->base.groups = 1;
     model->base.group = all;
     model->base.max_rounds = 1 + (uint32_t)corrections;
-    model->census_exact = model->base.study->plan->strata == 0 && !model->complete_only;
+    model->census_exact = known_classes(model) == model->classes;
     return NOF1_OK;
 }
 
@@ -234,7 +279,9 @@ nof1_rc re_prepare_release(struct re_model *model, struct nof1_arena *arena,
             return nof1_fail(error, NOF1_E2601, "each trial has one difference only: no variance "
                                                 "within trials; use summary_test");
         }
-        bool small = study->census != NULL && !study->charter->limits.open && !classes_large(model);
+        /* Where the census cannot tell, round 0 will (E2206). */
+        bool small = re_census_usable(study) && !study->charter->limits.open &&
+                     !classes_large(model);
         if ((small || model->forced_rounds) && model->classes > 1) {
             TRY(use_basis(model, error));
         } else {

@@ -185,8 +185,10 @@ static json_t *warnings(const struct re_model *model, const struct nof1_history 
                                          ? "the rounds ended before the interval of tau^2 was found"
                                          : "the rounds ended before tau^2 was found");
     warn(list, !result->exact && model->release == RE_BASIS,
-         "sums by a weight basis: see fit.approximation_se; Q, I^2 and the interval of tau^2 share "
-         "the approximation");
+         "sums by a weight basis: the estimate is approximate, see fit.approximation_se");
+    warn(list, model->release == RE_BASIS,
+         "Q, I^2, the log likelihood and the interval of tau^2 come from the weight basis and are "
+         "approximate");
     if (history->counts.left_out > 0) {
         char text[160];
         snprintf(text, sizeof text, "%llu trials left out: %s",

@@ -219,9 +219,11 @@ static nof1_rc fit_basis(struct re_result *out, double *lambda, const struct re_
     TRY(oracle.weighted(&basis, *lambda, &sums));
     double close = close_enough(model, *lambda);
     bool unweighted = model->fit.method == NOF1_TS_HE || model->fit.method == NOF1_TS_SJ;
-    out->exact = basis.error < 1e-12 ||
+    out->exact = (history->rounds == 1 && basis.error < 1e-12) ||
                  (!unweighted && corrected_at(history, *lambda, 10.0 * close) &&
                   (!needs_zero(model) || corrected_at(history, 0.0, 0.0)));
+    /* |sum (w - w~) e| <= error sum w |e| <= error sqrt(sum w) sqrt(sum w e^2), and the last sum is k
+     * on average: so much of a standard error. */
     out->approximation = out->exact ? 0.0 : basis.error * sqrt(basis.trials);
     rescale(&out->fit, basis.sigma);
     out->fit.beta[0] += basis.shift;

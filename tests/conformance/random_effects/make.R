@@ -191,6 +191,10 @@ add("one trial", "one.csv", "incomplete: cycles", s, all_methods(s$y, s$v))
 d <- simulate(2, c(4, 6), 3, 1, 22); save_csv(d, "two.csv"); s <- by_cycles(d)
 add("two trials", "two.csv", "incomplete: cycles", s, all_methods(s$y, s$v))
 
+# Many patterns, several of one trial: the weight basis and its correction rounds.
+d <- simulate(64, c(4, 5), 2, 2.5, 13, loss = 0.3); save_csv(d, "patterns.csv"); s <- by_periods(seen(d))
+add("patterns", "patterns.csv", "incomplete: pool", s, all_methods(s$y, s$v))
+
 # Offset and units: the same data as complete.csv, so the same t values.
 d <- simulate(36, c(2, 3, 4), 1.5, 2, 11)
 for (f in list(c("offset.csv", 1, 1e8), c("micro.csv", 1e-6, 0), c("mega.csv", 1e6, 0))) {
