@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
- * Owned, growable bytes: capacity doubles, so that n appends cost O(n) copies. After a failed append
- * the buffer still holds what it held before.
+ * Owned, growable bytes: capacity doubles, so that n appends cost O(n) copies. After a failed
+ * append the buffer still holds what it held before.
  */
 #include <nof1/slice.h>
 

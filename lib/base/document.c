@@ -52,8 +52,8 @@ static nof1_rc get_scalar(const struct nof1_node **out, const struct nof1_node *
         return nof1_fail_at(error, NOF1_E_INPUT, parent->file, parent->line, parent->column,
                             in_map ? "%s%skey %s is missing: expected %s"
                                    : "%s%sexpected a map with the key %s: %s",
-                            parent->key == NULL ? "" : parent->key,
-                            parent->key == NULL ? "" : ": ", key, what);
+                            parent->key == NULL ? "" : parent->key, parent->key == NULL ? "" : ": ",
+                            key, what);
     }
     if (node->kind != NOF1_SCALAR) {
         return expected(node, what, error);
@@ -78,7 +78,8 @@ nof1_rc nof1_scalar_double(double *out, const struct nof1_node *scalar, struct n
 {
     bool read = false;
     if (scalar->kind == NOF1_SCALAR) {
-        /* Canonical JSON has no floats: a quoted scalar is hex digits, an integer stands for itself. */
+        /* Canonical JSON has no floats: a quoted scalar is hex digits, an integer stands for
+         * itself. */
         bool hex = scalar->hex_doubles && scalar->quoted;
         read = hex ? nof1_double_unhex(out, scalar->text)
                    : !scalar->quoted && nof1_double_read(out, scalar->text);

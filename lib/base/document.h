@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
- * Documents that people write (YAML, read with libyaml) and that programs sign (restricted canonical
- * JSON) as one immutable tree with positions, so that one parser serves both and every error names
- * file, line and column.
+ * Documents that people write (YAML, read with libyaml) and that programs sign (restricted
+ * canonical JSON) as one immutable tree with positions, so that one parser serves both and every
+ * error names file, line and column.
  *
- * Canonical JSON: RFC 8785 ordering, ASCII only, sorted keys, no insignificant space, integers below
- * 2^53, no floats (doubles are strings of 16 hex digits: IEEE 754 binary64, big-endian). The reader
- * refuses every byte string that is not the canonical form of its own value.
+ * Canonical JSON: RFC 8785 ordering, ASCII only, sorted keys, no insignificant space, integers
+ * below 2^53, no floats (doubles are strings of 16 hex digits: IEEE 754 binary64, big-endian). The
+ * reader refuses every byte string that is not the canonical form of its own value.
  */
 #ifndef NOF1_BASE_DOCUMENT_H
 #define NOF1_BASE_DOCUMENT_H
@@ -14,23 +14,23 @@
 #include <jansson.h>
 #include <nof1/slice.h>
 
-#define NOF1_DOCUMENT_DEPTH 16u           /* containers inside each other, the outermost included */
+#define NOF1_DOCUMENT_DEPTH 16u /* containers inside each other, the outermost included */
 #define NOF1_DOCUMENT_NODES 65536u
-#define NOF1_DOCUMENT_BYTES (1u << 20)    /* of YAML */
-#define NOF1_CANONICAL_BYTES (16u << 20)  /* of canonical JSON */
+#define NOF1_DOCUMENT_BYTES (1u << 20)   /* of YAML */
+#define NOF1_CANONICAL_BYTES (16u << 20) /* of canonical JSON */
 
 enum nof1_node_kind { NOF1_SCALAR, NOF1_LIST, NOF1_MAP };
 
 struct nof1_node {
     enum nof1_node_kind kind;
-    bool quoted;                   /* a quoted scalar: text, never a number */
-    bool hex_doubles;              /* from canonical JSON: doubles are 16 hex digits */
-    const char *file;              /* for messages */
-    uint32_t line, column;         /* 1-based; 0 from JSON */
-    const char *text;              /* SCALAR: UTF-8 without NUL; "" for null */
-    const char *key;               /* when the parent is a map; else NULL */
+    bool quoted;           /* a quoted scalar: text, never a number */
+    bool hex_doubles;      /* from canonical JSON: doubles are 16 hex digits */
+    const char *file;      /* for messages */
+    uint32_t line, column; /* 1-based; 0 from JSON */
+    const char *text;      /* SCALAR: UTF-8 without NUL; "" for null */
+    const char *key;       /* when the parent is a map; else NULL */
     size_t items;
-    const struct nof1_node *item;  /* LIST, MAP */
+    const struct nof1_node *item; /* LIST, MAP */
 };
 
 /* Read one YAML document. No anchors, aliases, tags, duplicate keys, multiple documents; depth at
@@ -53,8 +53,8 @@ json_t *nof1_node_json(const struct nof1_node *node);
 const struct nof1_node *nof1_node_get(const struct nof1_node *map, const char *key);
 
 /* Typed reads; `node` NULL means "the key is missing": error names the key and its parent's place.
- * Errors: NOF1_E_PLAN is never used here, always NOF1_E_INPUT with file, line, column, key, what was
- * expected. */
+ * Errors: NOF1_E_PLAN is never used here, always NOF1_E_INPUT with file, line, column, key, what
+ * was expected. */
 nof1_rc nof1_node_text(const char **out, const struct nof1_node *parent, const char *key,
                        struct nof1_error *error);
 nof1_rc nof1_node_double(double *out, const struct nof1_node *parent, const char *key,

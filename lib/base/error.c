@@ -78,9 +78,10 @@ static void copy_text(char *out, size_t size, const char *text)
     out[length] = '\0';
 }
 
-__attribute__((format(printf, 6, 0))) static void
-fill(struct nof1_error *error, nof1_rc_value rc, const char *file, uint32_t line, uint32_t column,
-     const char *format, va_list arguments)
+__attribute__((format(printf, 6, 0))) static void fill(struct nof1_error *error, nof1_rc_value rc,
+                                                       const char *file, uint32_t line,
+                                                       uint32_t column, const char *format,
+                                                       va_list arguments)
 {
     if (error == NULL) {
         return;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
- * Numbers as text and back. Conversions run in the C locale whatever the process' locale is, because
- * a decimal comma in a signed document or a result would be another number.
+ * Numbers as text and back. Conversions run in the C locale whatever the process' locale is,
+ * because a decimal comma in a signed document or a result would be another number.
  */
 #include "json.h"
 

@@ -11,7 +11,8 @@
 
 #define NOF1_DOUBLE_TEXT 32
 
-/* Decimal text with 17 significant digits: reads back as the same double. "null" when not finite. */
+/* Decimal text with 17 significant digits: reads back as the same double. "null" when not finite.
+ */
 void nof1_double_text(char out[NOF1_DOUBLE_TEXT], double value);
 /* The shortest decimal text that reads back as the same double. "null" when not finite. */
 void nof1_double_short(char out[NOF1_DOUBLE_TEXT], double value);

@@ -2,7 +2,8 @@
  *
  * YAML 1.1 as people write it, reduced to trees of texts: libyaml's events become nodes. Everything
  * that makes YAML surprising is refused: anchors, aliases, tags, directives, several documents,
- * duplicate keys, tabs for indentation, keys that are not plain texts. No value is interpreted here.
+ * duplicate keys, tabs for indentation, keys that are not plain texts. No value is interpreted
+ * here.
  */
 #include "document.h"
 
@@ -124,8 +125,11 @@ static nof1_rc on_scalar(struct reader *reader, const yaml_event_t *event)
     if (!quoted && (strcmp(text, "~") == 0 || strcmp(text, "null") == 0)) {
         text[0] = '\0';
     }
-    return add(reader, (struct nof1_node){.kind = NOF1_SCALAR, .quoted = quoted,
-                                          .file = reader->file, .line = line, .column = column,
+    return add(reader, (struct nof1_node){.kind = NOF1_SCALAR,
+                                          .quoted = quoted,
+                                          .file = reader->file,
+                                          .line = line,
+                                          .column = column,
                                           .text = text});
 }
 
@@ -138,10 +142,12 @@ static nof1_rc on_start(struct reader *reader, const yaml_event_t *event, enum n
     if (reader->depth == NOF1_DOCUMENT_DEPTH) {
         return refuse(reader, &event->start_mark, "lists and maps are nested deeper than 16");
     }
-    reader->stack[reader->depth++] = (struct level){
-        .node = {.kind = kind, .file = reader->file,
-                 .line = (uint32_t)event->start_mark.line + 1,
-                 .column = (uint32_t)event->start_mark.column + 1, .text = ""}};
+    reader->stack[reader->depth++] =
+        (struct level){.node = {.kind = kind,
+                                .file = reader->file,
+                                .line = (uint32_t)event->start_mark.line + 1,
+                                .column = (uint32_t)event->start_mark.column + 1,
+                                .text = ""}};
     return NOF1_OK;
 }
 

@@ -40,7 +40,8 @@ static nof1_rc add_outcome_shapes(struct list *l, const struct nof1_charter *c, 
 {
     const char *y = c->outcome[o].name;
     for (size_t k = 0; k < c->classes; k++) {
-        TRY(add(l, NOF1_CENSUS_OUTCOME_CLASS, o, k, 0, NAME(l, "%s/class:%s", y, c->class_[k].name)));
+        TRY(add(l, NOF1_CENSUS_OUTCOME_CLASS, o, k, 0,
+                NAME(l, "%s/class:%s", y, c->class_[k].name)));
     }
     for (size_t k = 0; k <= c->max_cycles; k++) {
         TRY(add(l, NOF1_CENSUS_OUTCOME_CYCLES, o, k, 0, NAME(l, "%s/cycles:%zu", y, k)));
@@ -206,8 +207,8 @@ static nof1_rc read_counts(const struct reader *r, uint64_t *count, size_t eleme
     }
     for (size_t e = 0; e < elements; e++) {
         double value = -1;
-        if (list->item[e].quoted || nof1_scalar_double(&value, &list->item[e], r->error) != NOF1_OK ||
-            value < 0) {
+        if (list->item[e].quoted ||
+            nof1_scalar_double(&value, &list->item[e], r->error) != NOF1_OK || value < 0) {
             return nof1_fail(r->error, NOF1_E_DECODE, "a count of the census is not a count");
         }
         count[e] = (uint64_t)value; /* canonical integers are below 2^53: exact */

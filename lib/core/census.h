@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
- * The census of an epoch (docs/protocol.md, "Documents"): fixed counts per block, the same for every
- * plan, known to all members. The elements follow from the charter alone.
+ * The census of an epoch (docs/protocol.md, "Documents"): fixed counts per block, the same for
+ * every plan, known to all members. The elements follow from the charter alone.
  */
 #ifndef NOF1_CORE_CENSUS_H
 #define NOF1_CORE_CENSUS_H
@@ -11,29 +11,29 @@
 /* What an element counts, per block. Outcome-dependent ones look at the trials of the outcome's
  * analysis set (both arms observed, unless the charter says any) and are named "OUTCOME/...". */
 enum nof1_census_kind {
-    NOF1_CENSUS_PATIENTS,            /* "patients" */
-    NOF1_CENSUS_TRIALS,              /* "trials" */
-    NOF1_CENSUS_SITES,               /* "sites": with at least one trial */
-    NOF1_CENSUS_STRATUM,             /* "stratum:LEVEL": patients */
-    NOF1_CENSUS_COVARIATE_MISSING,   /* "missing:COVARIATE": patients without it */
-    NOF1_CENSUS_OUTCOME_PATIENTS,    /* "y/patients" */
-    NOF1_CENSUS_OUTCOME_TRIALS,      /* "y/trials" */
-    NOF1_CENSUS_OUTCOME_SITES,       /* "y/sites" */
-    NOF1_CENSUS_OUTCOME_INCOMPLETE,  /* "y/incomplete": trials without a complete cycle */
-    NOF1_CENSUS_OUTCOME_DOMINATED,   /* "y/dominated": sites that would object on their own share */
-    NOF1_CENSUS_OUTCOME_CLASS,       /* "y/class:NAME": trials with exactly its rows and periods */
-    NOF1_CENSUS_OUTCOME_CYCLES,      /* "y/cycles:K": trials with K complete cycles, 0..max_cycles */
-    NOF1_CENSUS_OUTCOME_PATTERN,     /* "y/pattern:KA:KB": trials with KA periods observed on the first
-                                        treatment and KB on the second, 1..max_periods each */
-    NOF1_CENSUS_OUTCOME_STRATUM      /* "y/stratum:LEVEL": patients */
+    NOF1_CENSUS_PATIENTS,           /* "patients" */
+    NOF1_CENSUS_TRIALS,             /* "trials" */
+    NOF1_CENSUS_SITES,              /* "sites": with at least one trial */
+    NOF1_CENSUS_STRATUM,            /* "stratum:LEVEL": patients */
+    NOF1_CENSUS_COVARIATE_MISSING,  /* "missing:COVARIATE": patients without it */
+    NOF1_CENSUS_OUTCOME_PATIENTS,   /* "y/patients" */
+    NOF1_CENSUS_OUTCOME_TRIALS,     /* "y/trials" */
+    NOF1_CENSUS_OUTCOME_SITES,      /* "y/sites" */
+    NOF1_CENSUS_OUTCOME_INCOMPLETE, /* "y/incomplete": trials without a complete cycle */
+    NOF1_CENSUS_OUTCOME_DOMINATED,  /* "y/dominated": sites that would object on their own share */
+    NOF1_CENSUS_OUTCOME_CLASS,      /* "y/class:NAME": trials with exactly its rows and periods */
+    NOF1_CENSUS_OUTCOME_CYCLES,     /* "y/cycles:K": trials with K complete cycles, 0..max_cycles */
+    NOF1_CENSUS_OUTCOME_PATTERN, /* "y/pattern:KA:KB": trials with KA periods observed on the first
+                                    treatment and KB on the second, 1..max_periods each */
+    NOF1_CENSUS_OUTCOME_STRATUM  /* "y/stratum:LEVEL": patients */
 };
 
 struct nof1_census_element {
     const char *name;
     enum nof1_census_kind kind;
-    size_t outcome;   /* charter index; 0 when it does not depend on an outcome */
-    size_t index;     /* level, covariate, class, K, or KA */
-    size_t second;    /* KB */
+    size_t outcome; /* charter index; 0 when it does not depend on an outcome */
+    size_t index;   /* level, covariate, class, K, or KA */
+    size_t second;  /* KB */
 };
 
 /* The elements of a charter, in their fixed order. Errors: NOF1_E_NO_MEMORY. */

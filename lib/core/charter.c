@@ -119,8 +119,10 @@ size_t nof1_charter_block_of(const struct nof1_charter *charter, size_t site)
     return NOF1_NONE;
 }
 
-static const char *const kind_text[] = {[NOF1_CONTINUOUS] = "continuous", [NOF1_BINARY] = "binary",
-                                        [NOF1_COUNT] = "count", [NOF1_ORDINAL] = "ordinal",
+static const char *const kind_text[] = {[NOF1_CONTINUOUS] = "continuous",
+                                        [NOF1_BINARY] = "binary",
+                                        [NOF1_COUNT] = "count",
+                                        [NOF1_ORDINAL] = "ordinal",
                                         [NOF1_EFFECT] = "effect"};
 
 const char *nof1_outcome_kind_text(enum nof1_outcome_kind kind)

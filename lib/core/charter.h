@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
  * The charter: the consortium's signed agreement (docs/protocol.md, "Documents"). One reader takes
- * the YAML that people write and the canonical JSON that is hashed and signed; a charter that passes
- * here obeys every rule that can be checked without data.
+ * the YAML that people write and the canonical JSON that is hashed and signed; a charter that
+ * passes here obeys every rule that can be checked without data.
  *
  *   study: pain-bt                    # letters, digits, _ . -
  *   version: 1
@@ -38,9 +38,9 @@
 #include <base/document.h>
 #include <nof1/study.h>
 
-#define NOF1_NONE SIZE_MAX         /* "there is no such index" */
+#define NOF1_NONE SIZE_MAX /* "there is no such index" */
 #define NOF1_TREATMENTS_MAX 8u
-#define NOF1_NAME_MAX 64u          /* [A-Za-z0-9][A-Za-z0-9_.-]{0,63} */
+#define NOF1_NAME_MAX 64u /* [A-Za-z0-9][A-Za-z0-9_.-]{0,63} */
 #define NOF1_TITLE_MAX 200u
 
 /* Read either form; hash stays zero. Keys of sites, statisticians and coordinator may be absent

@@ -15,14 +15,14 @@
 #define PATH_MAX_TEXT 4096u
 #define ROLES 7
 
-static const char *const roles[ROLES + 1] = {"trial", "patient", "cycle", "period",
-                                             "time", "treatment", "phase", NULL};
+static const char *const roles[ROLES + 1] = {"trial", "patient",   "cycle", "period",
+                                             "time",  "treatment", "phase", NULL};
 
 /* The seven special columns, addressable by number. */
 static const char **role_of(struct nof1_map *map, size_t role)
 {
-    const char **const field[ROLES] = {&map->trial, &map->patient, &map->cycle, &map->period,
-                                       &map->time, &map->treatment, &map->phase};
+    const char **const field[ROLES] = {&map->trial, &map->patient,   &map->cycle, &map->period,
+                                       &map->time,  &map->treatment, &map->phase};
     return field[role];
 }
 

@@ -17,8 +17,8 @@
 
 struct nof1_map_outcome {
     const char *name;
-    const char *column;    /* the value; for an imported effect the effect's column */
-    const char *variance;  /* imported effects; else NULL */
+    const char *column;   /* the value; for an imported effect the effect's column */
+    const char *variance; /* imported effects; else NULL */
     enum nof1_outcome_kind kind;
 };
 
@@ -30,10 +30,10 @@ struct nof1_map_covariate {
 /* Column names; NULL: the table has no such column. `trial` is always set, `treatment` unless every
  * outcome is an imported effect. patient NULL: the trial is the patient. */
 struct nof1_map {
-    const char *driver;    /* "csv" when not given */
-    const char *path;      /* NULL when not given */
+    const char *driver; /* "csv" when not given */
+    const char *path;   /* NULL when not given */
     const char *trial, *patient, *cycle, *period, *time, *treatment, *phase;
-    bool named[7];         /* trial ... phase: named by the map, so the column must exist */
+    bool named[7]; /* trial ... phase: named by the map, so the column must exist */
     size_t outcomes, covariates;
     const struct nof1_map_outcome *outcome;
     const struct nof1_map_covariate *covariate;

@@ -157,7 +157,7 @@ static nof1_rc read_strata(const struct reader *r, struct nof1_plan *plan,
 
 /* ---- the statistician's YAML ---- */
 
-static const char *const yaml_keys[] = {"plan", "title", "outcome", "treatment", "analysis",
+static const char *const yaml_keys[] = {"plan",   "title",     "outcome",  "treatment", "analysis",
                                         "strata", "gather_by", "deadline", NULL};
 
 nof1_rc nof1_plan_from_yaml(const struct nof1_plan **out, struct nof1_arena *arena,
@@ -213,7 +213,7 @@ static nof1_rc copy_plan(struct nof1_plan **out, struct nof1_arena *arena,
     *out = nof1_arena_alloc(arena, 1, sizeof **out);
     ENSURE(*out != NULL, NOF1_E_NO_MEMORY);
     **out = *plan;
-    memset((*out)->hash, 0, sizeof (*out)->hash);
+    memset((*out)->hash, 0, sizeof(*out)->hash);
     return NOF1_OK;
 }
 
@@ -373,9 +373,10 @@ nof1_rc nof1_plan_read(const struct nof1_plan **out, struct nof1_arena *arena,
                        struct nof1_error *error)
 {
     static const char *const known[] = {
-        "plan", "charter", "title", "analysis", "analysis_version", "outcome", "treatment",
-        "strata", "options", "blocks", "epoch", "max_rounds", "verify", "gather_by", "deadline",
-        "not_after", "elements", "atoms", NULL};
+        "plan",      "charter",    "title",  "analysis",  "analysis_version",
+        "outcome",   "treatment",  "strata", "options",   "blocks",
+        "epoch",     "max_rounds", "verify", "gather_by", "deadline",
+        "not_after", "elements",   "atoms",  NULL};
     const struct reader r = {arena, error};
     const struct nof1_node *root = NULL;
     TRY(nof1_canonical_read(&root, arena, bytes, error));

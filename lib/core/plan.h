@@ -22,7 +22,8 @@
 
 /* Read the people's YAML. Keys: plan (1), title, outcome, treatment {reference, active}, analysis,
  * strata, gather_by, deadline, and the options of the analysis. Roster, epoch, layout stay empty.
- * Errors: NOF1_E_INPUT or NOF1_E_PLAN, NOF1_E2404, NOF1_E2405 with file, line, column, key, remedy. */
+ * Errors: NOF1_E_INPUT or NOF1_E_PLAN, NOF1_E2404, NOF1_E2405 with file, line, column, key, remedy.
+ */
 nof1_rc nof1_plan_from_yaml(const struct nof1_plan **out, struct nof1_arena *arena,
                             const struct nof1_node *node, const struct nof1_charter *charter,
                             struct nof1_error *error);
@@ -40,16 +41,17 @@ nof1_rc nof1_plan_read(const struct nof1_plan **out, struct nof1_arena *arena,
 /* What `nof1` fills in before signing. Borrowed; copied into the arena. */
 struct nof1_plan_completion {
     size_t blocks;
-    const size_t *block;          /* ascending charter indices */
+    const size_t *block; /* ascending charter indices */
     uint32_t epoch;
     uint32_t max_rounds;
     bool verify_full;
-    int64_t not_after;            /* UTC seconds */
+    int64_t not_after; /* UTC seconds */
     size_t elements;
-    const char *const *element;   /* '!'-prefixed when design */
+    const char *const *element; /* '!'-prefixed when design */
     size_t atoms;
     const char *const *atom;
 };
+
 /* A new plan with these fields; hash zero. Errors: NOF1_E_NO_MEMORY. */
 nof1_rc nof1_plan_complete(const struct nof1_plan **out, struct nof1_arena *arena,
                            const struct nof1_plan *plan,

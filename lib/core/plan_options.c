@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
  * The options of a plan against the option table of its analysis: kinds checked, unknown keys
- * refused, defaults filled in, order that of the table. The tree that results is the same whether it
- * was read from YAML or from the signed bytes: numbers are the decimal text that was written, and
- * only texts that would otherwise read as integer, flag or nothing count as quoted.
+ * refused, defaults filled in, order that of the table. The tree that results is the same whether
+ * it was read from YAML or from the signed bytes: numbers are the decimal text that was written,
+ * and only texts that would otherwise read as integer, flag or nothing count as quoted.
  */
 #include "plan_options.h"
 
@@ -66,6 +66,7 @@ static nof1_rc copy_tree(const struct reader *r, struct nof1_node *root)
         struct nof1_node *item;
         size_t items, next;
     } stack[NOF1_DOCUMENT_DEPTH + 1];
+
     size_t depth = 1;
     stack[0].items = root->items;
     stack[0].next = 0;
@@ -135,9 +136,14 @@ static nof1_rc check_names(const struct reader *r, const struct nof1_option *opt
         ENSURE(item != NULL, NOF1_E_NO_MEMORY);
         *item = *node;
         item->key = NULL;
-        *node = (struct nof1_node){.kind = NOF1_LIST, .file = node->file, .line = node->line,
-                                   .column = node->column, .text = "", .key = node->key,
-                                   .items = 1, .item = item};
+        *node = (struct nof1_node){.kind = NOF1_LIST,
+                                   .file = node->file,
+                                   .line = node->line,
+                                   .column = node->column,
+                                   .text = "",
+                                   .key = node->key,
+                                   .items = 1,
+                                   .item = item};
     }
     if (node->kind != NOF1_LIST) {
         return wrong(r, option, node, "a list of names");
@@ -156,8 +162,8 @@ static nof1_rc check_option(const struct reader *r, const struct nof1_option *op
     switch (option->kind) {
     case NOF1_OPT_CHOICE:
         if (node->kind != NOF1_SCALAR || !is_choice(node->text, option->choices)) {
-            return FAIL_AT(r, node, NOF1_E_PLAN, "%s: expected one of %s, found %.60s",
-                           option->key, option->choices,
+            return FAIL_AT(r, node, NOF1_E_PLAN, "%s: expected one of %s, found %.60s", option->key,
+                           option->choices,
                            node->kind == NOF1_SCALAR ? node->text : "a list or map");
         }
         return NOF1_OK;
@@ -236,8 +242,13 @@ static nof1_rc complete(const struct reader *r, const struct nof1_node **out,
         TRY(copy_tree(r, node));
         items++;
     }
-    *map = (struct nof1_node){.kind = NOF1_MAP, .file = given->file, .line = given->line,
-                              .column = given->column, .text = "", .items = items, .item = item};
+    *map = (struct nof1_node){.kind = NOF1_MAP,
+                              .file = given->file,
+                              .line = given->line,
+                              .column = given->column,
+                              .text = "",
+                              .items = items,
+                              .item = item};
     *out = map;
     return NOF1_OK;
 }
@@ -281,8 +292,8 @@ nof1_rc plan_options_from_map(const struct reader *r, const struct nof1_node **o
 }
 
 nof1_rc plan_options_replace(const struct reader *r, const struct nof1_node **out,
-                             const struct nof1_analysis *analysis,
-                             const struct nof1_node *options, const char *key, const char *text)
+                             const struct nof1_analysis *analysis, const struct nof1_node *options,
+                             const char *key, const char *text)
 {
     const struct nof1_node *value = NULL;
     TRY(nof1_yaml_read(&value, r->arena, key, nof1_slice_text(text), r->error));

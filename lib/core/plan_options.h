@@ -19,8 +19,8 @@ nof1_rc plan_options_from_map(const struct reader *r, const struct nof1_node **o
                               const struct nof1_analysis *analysis, const struct nof1_node *map);
 /* `options` with `key` replaced by YAML text. */
 nof1_rc plan_options_replace(const struct reader *r, const struct nof1_node **out,
-                             const struct nof1_analysis *analysis,
-                             const struct nof1_node *options, const char *key, const char *text);
+                             const struct nof1_analysis *analysis, const struct nof1_node *options,
+                             const char *key, const char *text);
 /* An empty map. */
 nof1_rc plan_options_none(const struct reader *r, const struct nof1_node **out);
 

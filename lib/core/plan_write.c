@@ -56,8 +56,8 @@ static nof1_rc put_question(json_t *root, const struct nof1_plan *plan,
         ENSURE(json_array_append_new(strata, json_string(cells->level[plan->stratum[i]])) == 0,
                NOF1_E_NO_MEMORY);
     }
-    return put(root, "options", plan->options == NULL ? json_object()
-                                                      : nof1_node_json(plan->options));
+    return put(root, "options",
+               plan->options == NULL ? json_object() : nof1_node_json(plan->options));
 }
 
 static nof1_rc put_blocks(json_t *root, const struct nof1_plan *plan,

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
  * The table of limits (policy.def) as presets, as YAML of a site, and as what a charter and a site
- * ask together. A site's policy may only refuse more than the charter; nothing here changes a layout.
+ * ask together. A site's policy may only refuse more than the charter; nothing here changes a
+ * layout.
  */
 #ifndef NOF1_CORE_POLICY_H
 #define NOF1_CORE_POLICY_H
@@ -15,11 +16,11 @@ enum nof1_limit_type { NOF1_LIMIT_COUNT, NOF1_LIMIT_SHARE };
 struct nof1_limit {
     const char *key;
     enum nof1_limit_type type;
-    size_t offset;          /* of the uint32_t or double in struct nof1_limits */
+    size_t offset; /* of the uint32_t or double in struct nof1_limits */
     double standard, ultra_rare, floor, open;
     bool larger_is_stricter;
-    nof1_rc_value code;     /* the refusal it causes */
-    const char *help;       /* one line */
+    nof1_rc_value code; /* the refusal it causes */
+    const char *help;   /* one line */
 };
 
 /* All rows, in the order of policy.def, terminated by key == NULL. */
@@ -31,7 +32,8 @@ nof1_rc nof1_policy_preset(struct nof1_limits *out, const char *name);
 /* Read a map `preset: NAME` (default standard) plus keys of the table that override it. NULL: the
  * preset standard. Unknown keys, values below the floor, and min_sites - assumed_colluders < 3 (2
  * when min_sites is at its floor) are refused; preset open has no floors.
- * Errors: NOF1_E_INPUT with file, line, column, key and the floor; NOF1_E_CONFIG for the sum rule. */
+ * Errors: NOF1_E_INPUT with file, line, column, key and the floor; NOF1_E_CONFIG for the sum rule.
+ */
 nof1_rc nof1_policy_read(struct nof1_limits *out, const struct nof1_node *node,
                          struct nof1_error *error);
 /* The stricter of the two in every key; open only when both are. out may be a or b. */

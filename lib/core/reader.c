@@ -18,8 +18,7 @@ static const char *key_of(const struct nof1_node *node)
 bool nof1_is_name(const char *text)
 {
     static const char first[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
-    static const char rest[] =
-        "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_.-";
+    static const char rest[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_.-";
     size_t length = strlen(text);
     return length >= 1 && length <= NOF1_NAME_MAX && strchr(first, text[0]) != NULL &&
            strspn(text, rest) == length;
@@ -29,8 +28,8 @@ static nof1_rc check_name(const struct reader *reader, const struct nof1_node *n
                           const char *text)
 {
     if (strlen(text) > NOF1_NAME_MAX) {
-        return FAIL_AT(reader, node, NOF1_E2405, "%.40s...: a name has at most %u characters",
-                       text, NOF1_NAME_MAX);
+        return FAIL_AT(reader, node, NOF1_E2405, "%.40s...: a name has at most %u characters", text,
+                       NOF1_NAME_MAX);
     }
     if (!nof1_is_name(text)) {
         return FAIL_AT(reader, node, NOF1_E_INPUT,
@@ -76,8 +75,8 @@ nof1_rc reader_label(const struct reader *reader, const char **out, const struct
     return NOF1_OK;
 }
 
-nof1_rc reader_opt_label(const struct reader *reader, const char **out,
-                         const struct nof1_node *map, const char *key, size_t most)
+nof1_rc reader_opt_label(const struct reader *reader, const char **out, const struct nof1_node *map,
+                         const char *key, size_t most)
 {
     const struct nof1_node *node = nof1_node_get(map, key);
     return node == NULL ? NOF1_OK : reader_label(reader, out, node, most);
@@ -105,8 +104,7 @@ nof1_rc reader_opt_count(const struct reader *reader, uint32_t *out, const struc
 nof1_rc reader_opt_flag(const struct reader *reader, bool *out, const struct nof1_node *map,
                         const char *key)
 {
-    return nof1_node_get(map, key) == NULL ? NOF1_OK
-                                           : nof1_node_flag(out, map, key, reader->error);
+    return nof1_node_get(map, key) == NULL ? NOF1_OK : nof1_node_flag(out, map, key, reader->error);
 }
 
 nof1_rc reader_opt_choice(const struct reader *reader, size_t *out, const struct nof1_node *map,
@@ -135,9 +133,9 @@ nof1_rc reader_list(const struct reader *reader, const struct nof1_node **out,
     const struct nof1_node *node = nof1_node_get(map, key);
     *out = NULL;
     if (node == NULL) {
-        return required ? FAIL_AT(reader, map, NOF1_E_INPUT, "key %s is missing: expected a list",
-                                  key)
-                        : NOF1_OK;
+        return required
+                   ? FAIL_AT(reader, map, NOF1_E_INPUT, "key %s is missing: expected a list", key)
+                   : NOF1_OK;
     }
     if (node->kind != NOF1_LIST) {
         return FAIL_AT(reader, node, NOF1_E_INPUT, "%s: expected a list such as [a, b]", key);

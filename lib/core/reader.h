@@ -25,14 +25,15 @@ struct entry {
     size_t order; /* as written */
 };
 
-/* The scalar's text as a name ([A-Za-z0-9][A-Za-z0-9_.-]{0,63}). Errors: NOF1_E_INPUT, NOF1_E2405. */
+/* The scalar's text as a name ([A-Za-z0-9][A-Za-z0-9_.-]{0,63}). Errors: NOF1_E_INPUT, NOF1_E2405.
+ */
 nof1_rc reader_name(const struct reader *reader, const char **out, const struct nof1_node *node);
 /* As a label: printable ASCII without blanks at its ends, 1 to `most` characters. */
 nof1_rc reader_label(const struct reader *reader, const char **out, const struct nof1_node *node,
                      size_t most);
 /* Optional keys: leave *out as it is when the key is absent. */
-nof1_rc reader_opt_label(const struct reader *reader, const char **out,
-                         const struct nof1_node *map, const char *key, size_t most);
+nof1_rc reader_opt_label(const struct reader *reader, const char **out, const struct nof1_node *map,
+                         const char *key, size_t most);
 nof1_rc reader_opt_double(const struct reader *reader, double *out, const struct nof1_node *map,
                           const char *key);
 nof1_rc reader_opt_count(const struct reader *reader, uint32_t *out, const struct nof1_node *map,

@@ -8,7 +8,8 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    static const char *const header[] = {"trial", "cycle", "period", "time", "treatment", "y", "vi"};
+    static const char *const header[] = {"trial",     "cycle", "period", "time",
+                                         "treatment", "y",     "vi"};
     struct nof1_arena *arena = nof1_arena_new();
     struct nof1_error error = {0};
     const struct nof1_node *node = NULL;

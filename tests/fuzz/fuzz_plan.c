@@ -14,13 +14,11 @@ static void check_plan(const struct nof1_plan *plan, const struct nof1_charter *
     struct nof1_buffer second = {0};
     const struct nof1_plan *again = NULL;
     struct nof1_error error = {0};
-    HOLDS(strcmp(plan->analysis, NOF1_CENSUS_ANALYSIS) == 0 ||
-          plan->outcome < charter->outcomes);
+    HOLDS(strcmp(plan->analysis, NOF1_CENSUS_ANALYSIS) == 0 || plan->outcome < charter->outcomes);
     HOLDS(plan->reference < charter->treatments && plan->active < charter->treatments);
     HOLDS(plan->reference != plan->active);
     HOLDS(nof1_plan_canonical(&first, plan, charter) == NOF1_OK);
-    nof1_rc_value rc =
-        nof1_plan_read(&again, arena, charter, nof1_buffer_slice(&first), &error);
+    nof1_rc_value rc = nof1_plan_read(&again, arena, charter, nof1_buffer_slice(&first), &error);
     HOLDS(rc == NOF1_OK);
     HOLDS(again->options->items == plan->options->items);
     HOLDS(nof1_plan_canonical(&second, again, charter) == NOF1_OK);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
- * Any bytes as YAML: a tree within its limits that can be written as JSON, or a refusal with a place.
+ * Any bytes as YAML: a tree within its limits that can be written as JSON, or a refusal with a
+ * place.
  */
 #include "fuzz.h"
 

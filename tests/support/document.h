@@ -7,8 +7,8 @@
 
 #include <core/charter.h>
 
-/* `text` with the first `from` replaced by `to`; aborts when there is none. *line (may be NULL): the
- * 1-based line of the change. */
+/* `text` with the first `from` replaced by `to`; aborts when there is none. *line (may be NULL):
+ * the 1-based line of the change. */
 const char *test_replace(struct nof1_arena *arena, const char *text, const char *from,
                          const char *to, unsigned *line);
 /* A file as text. */

@@ -3,9 +3,9 @@
  * Fails the k-th allocation for k = 1, 2, ... until the operation succeeds (after SQLite's
  * malloc_common.tcl). The arena and the buffer are compiled into this suite with an allocator that
  * fails on demand; jansson is told to use the same one. Every failure must be reported as out of
- * memory, leave no result, and leak nothing (the suites run under AddressSanitizer). Where documents
- * are parsed, jansson's own allocations do not fail: the tokenizer of jansson 2.14 writes out of
- * bounds when they do.
+ * memory, leave no result, and leak nothing (the suites run under AddressSanitizer). Where
+ * documents are parsed, jansson's own allocations do not fail: the tokenizer of jansson 2.14 writes
+ * out of bounds when they do.
  */
 #include <criterion/criterion.h>
 #include <stdlib.h>

@@ -34,10 +34,16 @@ Test(base, doubles_survive_text_and_hex)
         nof1_double_hex(hex, value);
         cr_assert(nof1_double_unhex(&back, hex) && memcmp(&back, &value, 8) == 0, "%s", hex);
     }
-    static const struct { double value; const char *text, *hex; } known[] = {
-        {0.1, "0.1", "3fb999999999999a"}, {1, "1", "3ff0000000000000"},
-        {-0.0, "-0", "8000000000000000"}, {1e300, "1e+300", "7e37e43c8800759c"},
-        {1.0 / 3, "0.3333333333333333", "3fd5555555555555"}};
+
+    static const struct {
+        double value;
+        const char *text, *hex;
+    } known[] = {{0.1, "0.1", "3fb999999999999a"},
+                 {1, "1", "3ff0000000000000"},
+                 {-0.0, "-0", "8000000000000000"},
+                 {1e300, "1e+300", "7e37e43c8800759c"},
+                 {1.0 / 3, "0.3333333333333333", "3fd5555555555555"}};
+
     for (size_t i = 0; i < sizeof known / sizeof known[0]; i++) {
         char text[NOF1_DOUBLE_TEXT];
         char hex[17];
@@ -58,8 +64,9 @@ Test(base, doubles_survive_text_and_hex)
 Test(base, only_plain_decimals_are_numbers)
 {
     static const char *const good[] = {"0", "-1", "+1.5", ".5", "5.", "1e3", "1E-3", "-1.25e+2"};
-    static const char *const bad[] = {"", " 1", "1 ", "0x10", "inf", "nan", "-", ".", "1e", "e1",
-                                      "1,5", "1e999", "1.2.3", "--1", "1e+", "infinity", "1_0"};
+    static const char *const bad[] = {"",      " 1",  "1 ",  "0x10",     "inf", "nan",
+                                      "-",     ".",   "1e",  "e1",       "1,5", "1e999",
+                                      "1.2.3", "--1", "1e+", "infinity", "1_0"};
     double value;
     for (size_t i = 0; i < sizeof good / sizeof good[0]; i++) {
         cr_expect(nof1_double_read(&value, good[i]), "%s", good[i]);
@@ -101,11 +108,18 @@ Test(base, json_for_people_has_17_digits_and_no_nan)
 
 Test(base, times_survive_and_match_the_calendar)
 {
-    static const struct { int64_t seconds; const char *text; } known[] = {
-        {0, "1970-01-01T00:00:00Z"}, {951782399, "2000-02-28T23:59:59Z"},
-        {951782400, "2000-02-29T00:00:00Z"}, {1777593600, "2026-05-01T00:00:00Z"},
-        {-1, "1969-12-31T23:59:59Z"}, {4107542400, "2100-03-01T00:00:00Z"},
-        {-62135596800, "0001-01-01T00:00:00Z"}, {253402300799, "9999-12-31T23:59:59Z"}};
+    static const struct {
+        int64_t seconds;
+        const char *text;
+    } known[] = {{0, "1970-01-01T00:00:00Z"},
+                 {951782399, "2000-02-28T23:59:59Z"},
+                 {951782400, "2000-02-29T00:00:00Z"},
+                 {1777593600, "2026-05-01T00:00:00Z"},
+                 {-1, "1969-12-31T23:59:59Z"},
+                 {4107542400, "2100-03-01T00:00:00Z"},
+                 {-62135596800, "0001-01-01T00:00:00Z"},
+                 {253402300799, "9999-12-31T23:59:59Z"}};
+
     char text[NOF1_TIME_TEXT];
     int64_t seconds = 0;
     for (size_t i = 0; i < sizeof known / sizeof known[0]; i++) {
@@ -127,11 +141,25 @@ Test(base, times_survive_and_match_the_calendar)
 
 Test(base, other_texts_are_no_times)
 {
-    static const char *const bad[] = {
-        "", "2026-05-01T00:00:00", "2026-05-01 00:00:00Z", "2026-02-29", "2100-02-29", "2026-13-01",
-        "2026-00-01", "2026-01-00", "2026-01-32", "0000-01-01", "2026-1-1", "26-01-01",
-        "2026-05-01T24:00:00Z", "2026-05-01T00:60:00Z", "2026-05-01T00:00:60Z",
-        "2026-05-01T00:00:00z", "2026-05-01T00:00:00+00", "2026-05-01T-1:00:00Z", "2026-05-0a"};
+    static const char *const bad[] = {"",
+                                      "2026-05-01T00:00:00",
+                                      "2026-05-01 00:00:00Z",
+                                      "2026-02-29",
+                                      "2100-02-29",
+                                      "2026-13-01",
+                                      "2026-00-01",
+                                      "2026-01-00",
+                                      "2026-01-32",
+                                      "0000-01-01",
+                                      "2026-1-1",
+                                      "26-01-01",
+                                      "2026-05-01T24:00:00Z",
+                                      "2026-05-01T00:60:00Z",
+                                      "2026-05-01T00:00:60Z",
+                                      "2026-05-01T00:00:00z",
+                                      "2026-05-01T00:00:00+00",
+                                      "2026-05-01T-1:00:00Z",
+                                      "2026-05-0a"};
     int64_t seconds;
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
         cr_expect(!nof1_time_read(&seconds, bad[i]), "%s", bad[i]);
@@ -155,9 +183,8 @@ Test(base, log_lines_are_typed_and_quoted)
     nof1_log(NOF1_LOG_DEBUG, "not.wanted", NOF1_LOG_NO_FIELDS);
     nof1_log(NOF1_LOG_INFO, "query.accepted",
              NOF1_LOG_FIELDS(nof1_log_hex("query", "\x01\xab", 2), nof1_log_text("id", "north"),
-                             nof1_log_text("title", "a \"b\"\n\xc3\xa9"),
-                             nof1_log_text("none", ""), nof1_log_integer("round", -3),
-                             nof1_log_flag("open", true)));
+                             nof1_log_text("title", "a \"b\"\n\xc3\xa9"), nof1_log_text("none", ""),
+                             nof1_log_integer("round", -3), nof1_log_flag("open", true)));
     read_pipe(end[0], text, sizeof text);
     cr_expect_str_eq(text, "level=info event=query.accepted query=01ab id=north "
                            "title=\"a \\\"b\\\"\\u000a\\u00c3\\u00a9\" none=\"\" round=-3 "

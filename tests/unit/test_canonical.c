@@ -34,15 +34,17 @@ static nof1_rc_value read_text(const struct nof1_node **node, const char *text)
 
 Test(canonical, values_are_written_as_rfc_8785_says)
 {
-    static const struct { const char *json, *canonical; } known[] = {
+    static const struct {
+        const char *json, *canonical;
+    } known[] = {
         {"{ \"b\" : 1 , \"a\" : [ true , false , null ] }", "{\"a\":[true,false,null],\"b\":1}"},
         {"{\"aa\":1,\"a\":2,\"B\":3,\"_\":4,\"1\":5,\"\":6}",
          "{\"\":6,\"1\":5,\"B\":3,\"_\":4,\"a\":2,\"aa\":1}"},
         {"[\"\\u0041\\/\\u000a\\u001F\\\"\\\\\\u0008\\f\\r\\t\\u007f\"]",
          "[\"A/\\n\\u001f\\\"\\\\\\b\\f\\r\\t\x7f\"]"},
-        {"[9007199254740991,-9007199254740991,0,-0]",
-         "[9007199254740991,-9007199254740991,0,0]"},
+        {"[9007199254740991,-9007199254740991,0,-0]", "[9007199254740991,-9007199254740991,0,0]"},
         {"[[],{},[{}],{\"a\":[]}]", "[[],{},[{}],{\"a\":[]}]"}};
+
     for (size_t i = 0; i < sizeof known / sizeof known[0]; i++) {
         json_error_t why;
         json_t *value = json_loads(known[i].json, 0, &why);
@@ -64,14 +66,50 @@ Test(canonical, values_are_written_as_rfc_8785_says)
 
 Test(canonical, every_other_spelling_is_refused)
 {
-    static const char *const bad[] = {
-        "", " ", "{", "[1,]", "[1] ", " [1]", "[ 1]", "[1]\n", "[1][2]", "1", "\"a\"", "null",
-        "{\"b\":1,\"a\":2}", "{\"a\":1,\"a\":1}", "{\"a\" :1}", "{\"a\": 1}", "[-0]", "[01]",
-        "[1.0]", "[1e2]", "[0.5]", "[9007199254740992]", "[-9007199254740992]",
-        "[99999999999999999999]", "[\"\\u0041\"]", "[\"\\/\"]", "[\"\\u001F\"]", "[\"\\u000a\"]",
-        "[\"\\u0000\"]", "{\"\\u0000\":1}", "[\"\xc3\xa9\"]", "[\"\\u00e9\"]", "[\"\xff\"]",
-        "{\"\xc3\xa9\":1}", "[NaN]", "[Infinity]", "['a']", "[true,]", "{a:1}", "//x\n[1]",
-        "\xef\xbb\xbf[1]", "[\"\\u007f\"]", "[+1]", "[\"\t\"]"};
+    static const char *const bad[] = {"",
+                                      " ",
+                                      "{",
+                                      "[1,]",
+                                      "[1] ",
+                                      " [1]",
+                                      "[ 1]",
+                                      "[1]\n",
+                                      "[1][2]",
+                                      "1",
+                                      "\"a\"",
+                                      "null",
+                                      "{\"b\":1,\"a\":2}",
+                                      "{\"a\":1,\"a\":1}",
+                                      "{\"a\" :1}",
+                                      "{\"a\": 1}",
+                                      "[-0]",
+                                      "[01]",
+                                      "[1.0]",
+                                      "[1e2]",
+                                      "[0.5]",
+                                      "[9007199254740992]",
+                                      "[-9007199254740992]",
+                                      "[99999999999999999999]",
+                                      "[\"\\u0041\"]",
+                                      "[\"\\/\"]",
+                                      "[\"\\u001F\"]",
+                                      "[\"\\u000a\"]",
+                                      "[\"\\u0000\"]",
+                                      "{\"\\u0000\":1}",
+                                      "[\"\xc3\xa9\"]",
+                                      "[\"\\u00e9\"]",
+                                      "[\"\xff\"]",
+                                      "{\"\xc3\xa9\":1}",
+                                      "[NaN]",
+                                      "[Infinity]",
+                                      "['a']",
+                                      "[true,]",
+                                      "{a:1}",
+                                      "//x\n[1]",
+                                      "\xef\xbb\xbf[1]",
+                                      "[\"\\u007f\"]",
+                                      "[+1]",
+                                      "[\"\t\"]"};
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
         const struct nof1_node *node = NULL;
         error = (struct nof1_error){0};
@@ -86,7 +124,8 @@ Test(canonical, every_other_spelling_is_refused)
 
 Test(canonical, any_single_changed_byte_gives_another_value_or_a_refusal)
 {
-    static const char text[] = "{\"a\":[1,2,{\"b\":\"x\\ny\"}],\"c\":true,\"d\":\"3ff0000000000000\"}";
+    static const char text[] =
+        "{\"a\":[1,2,{\"b\":\"x\\ny\"}],\"c\":true,\"d\":\"3ff0000000000000\"}";
     const struct nof1_node *original = NULL;
     cr_assert_eq(read_text(&original, text), NOF1_OK);
     json_t *value = nof1_node_json(original);
@@ -151,9 +190,9 @@ Test(canonical, what_cannot_be_signed_is_not_written)
 
 Test(canonical, doubles_are_hex_digits_and_integers_themselves)
 {
-    json_t *value = json_pack("{s:o,s:o,s:i,s:s,s:o}", "x", nof1_json_double(0.1), "m",
-                              nof1_json_double(-0.0), "i", 3, "t", "0.1", "nan",
-                              nof1_json_double(NAN));
+    json_t *value =
+        json_pack("{s:o,s:o,s:i,s:s,s:o}", "x", nof1_json_double(0.1), "m", nof1_json_double(-0.0),
+                  "i", 3, "t", "0.1", "nan", nof1_json_double(NAN));
     struct nof1_buffer out = {0};
     const struct nof1_node *root = NULL;
     double number = 0;

@@ -42,9 +42,9 @@ Test(census, elements_follow_from_the_charter)
     cr_assert_eq(nof1_census_elements(&element, &elements, arena, charter), NOF1_OK);
     /* 3 counts, 3 strata, 3 covariates; per outcome 5 + 2 classes + 4 cycles + 9 patterns + 3 */
     cr_expect_eq(elements, 3 + 3 + 3 + 3 * (5 + 2 + 4 + 9 + 3u));
-    static const char *const some[] = {"patients", "stratum:not stated", "missing:age",
-                                       "y/class:3x3", "relief/cycles:0", "falls/pattern:3:1",
-                                       "y/stratum:F", "y/incomplete", "falls/dominated"};
+    static const char *const some[] = {"patients",    "stratum:not stated", "missing:age",
+                                       "y/class:3x3", "relief/cycles:0",    "falls/pattern:3:1",
+                                       "y/stratum:F", "y/incomplete",       "falls/dominated"};
     for (size_t i = 0; i < sizeof some / sizeof some[0]; i++) {
         size_t found = 0;
         for (size_t e = 0; e < elements; e++) {
@@ -111,24 +111,29 @@ Test(census, other_bytes_are_refused)
     cr_assert_eq(nof1_census_canonical(&bytes, census, charter), NOF1_OK);
     cr_assert_eq(nof1_buffer_append(&bytes, "", 1), NOF1_OK);
     const char *text = (const char *)bytes.data;
-    static const struct { const char *from, *to; } variants[] = {
-        {"\"counts\":[0,", "\"counts\":["}, {"\"counts\":[0,", "\"counts\":[-1,"},
+
+    static const struct {
+        const char *from, *to;
+    } variants[] = {
+        {"\"counts\":[0,", "\"counts\":["},       {"\"counts\":[0,", "\"counts\":[-1,"},
         {"\"counts\":[0,", "\"counts\":[\"0\","}, {"\"counts\":[0,", "\"counts\":[[],"},
-        {"\"id\":\"b1\"", "\"id\":\"b9\""}, {"\"trials\"", "\"trails\""},
-        {"\"census\":1", "\"census\":2"}, {"\"epoch\":4", "\"epoch\":\"4\""},
-        {"\"epoch\":4", "\"epoch\":-1"}, {"\"blocks\":[", "\"blocks\":[{},"},
-        {"\"charter\":\"", "\"charter\":\"00"}, {"{\"blocks\"", "{\"a\":1,\"blocks\""}};
+        {"\"id\":\"b1\"", "\"id\":\"b9\""},       {"\"trials\"", "\"trails\""},
+        {"\"census\":1", "\"census\":2"},         {"\"epoch\":4", "\"epoch\":\"4\""},
+        {"\"epoch\":4", "\"epoch\":-1"},          {"\"blocks\":[", "\"blocks\":[{},"},
+        {"\"charter\":\"", "\"charter\":\"00"},   {"{\"blocks\"", "{\"a\":1,\"blocks\""}};
+
     for (size_t i = 0; i < sizeof variants / sizeof variants[0]; i++) {
         const struct nof1_census *back = NULL;
         const char *changed = test_replace(arena, text, variants[i].from, variants[i].to, NULL);
         error = (struct nof1_error){0};
-        cr_expect_eq(nof1_census_read(&back, arena, charter, nof1_slice_text(changed), NULL, &error),
-                     NOF1_E_DECODE, "%s", variants[i].to);
+        cr_expect_eq(
+            nof1_census_read(&back, arena, charter, nof1_slice_text(changed), NULL, &error),
+            NOF1_E_DECODE, "%s", variants[i].to);
         cr_expect_eq(error.rc, NOF1_E_DECODE, "%s", variants[i].to);
         cr_expect_null(back);
     }
-    const char *other = test_replace(arena, test_charter_text(arena), "version: 2", "version: 3",
-                                     NULL);
+    const char *other =
+        test_replace(arena, test_charter_text(arena), "version: 2", "version: 3", NULL);
     const struct nof1_census *back = NULL;
     cr_expect_eq(nof1_census_read(&back, arena, test_charter_from(arena, other),
                                   nof1_slice_text(text), NULL, &error),

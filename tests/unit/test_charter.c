@@ -126,14 +126,18 @@ Test(charter, the_order_of_maps_in_yaml_does_not_matter_where_it_means_nothing)
     cr_expect_arr_eq(test_charter_from(arena, text)->hash, test_charter_from(arena, other)->hash,
                      32);
     other = test_replace(arena, text, "levels: [F, M,", "levels: [M, F,", NULL);
-    cr_expect_neq(memcmp(test_charter_from(arena, text)->hash,
-                         test_charter_from(arena, other)->hash, 32),
-                  0, "the reference level is part of the agreement");
+    cr_expect_neq(
+        memcmp(test_charter_from(arena, text)->hash, test_charter_from(arena, other)->hash, 32), 0,
+        "the reference level is part of the agreement");
 }
 
 Test(charter, every_mistake_is_refused_at_its_line)
 {
-    static const struct { const char *from, *to; nof1_rc_value rc; const char *message; } bad[] = {
+    static const struct {
+        const char *from, *to;
+        nof1_rc_value rc;
+        const char *message;
+    } bad[] = {
         {"study: pain-bt", "study: pain bt", NOF1_E_INPUT, "\"pain bt\" is not a name"},
         {"study: pain-bt", "study: _x", NOF1_E_INPUT, "is not a name"},
         {"study: pain-bt",
@@ -148,7 +152,10 @@ Test(charter, every_mistake_is_refused_at_its_line)
         {"limits: {", "limits: {preset: standard, ", NOF1_E_INPUT, "preset is given twice"},
         {"covariates:", "covariats:", NOF1_E_INPUT, "did you mean covariates?"},
         {"kind: continuous,", "kind: smooth,", NOF1_E_INPUT, "kind: expected one of continuous"},
-        {"unit: points", "unit: \"\xc2\xb0" "C\"", NOF1_E_INPUT, "ASCII"},
+        {"unit: points",
+         "unit: \"\xc2\xb0"
+         "C\"",
+         NOF1_E_INPUT, "ASCII"},
         {"unit: points", "unit: \" points\"", NOF1_E_INPUT, "no blank"},
         {"unit: points", "unit: [points]", NOF1_E_INPUT, "expected a text"},
         {"unit: points", "unit: 123456789012345678901234567890123", NOF1_E2405, "at most 32"},
@@ -178,7 +185,8 @@ Test(charter, every_mistake_is_refused_at_its_line)
         {"max_periods: 3", "max_periods: 65", NOF1_E_INPUT, "from 1 to 64"},
         {"lambdas: [0.25, 2]", "lambdas: [2, 0.25]", NOF1_E_INPUT, "ascending"},
         {"lambdas: [0.25, 2]", "lambdas: []", NOF1_E_INPUT, "1 to 8"},
-        {"analyses: [random_effects, mixed_model]", "analyses: [a, a]", NOF1_E_INPUT, "given twice"},
+        {"analyses: [random_effects, mixed_model]", "analyses: [a, a]", NOF1_E_INPUT,
+         "given twice"},
         {"south: {patient_cap: 20}", "south: {}", NOF1_E_INPUT, "patient_cap is missing"},
         {"south: {patient_cap: 20}", "south: {patient_cap: 0}", NOF1_E_INPUT, "patient_cap"},
         {"south: {patient_cap: 20}", "south: {patient_cap: 20, vault_key: 3001}", NOF1_E_INPUT,
@@ -201,6 +209,7 @@ Test(charter, every_mistake_is_refused_at_its_line)
          "block b1 has 3 sites: at least 4 are needed (min_block_sites)"},
         {"spiffe://pain.example/statistician/ada", "ada@example", NOF1_E_INPUT, "SPIFFE id"},
         {"coordinator: {id: hub", "coordinator: {id: the hub", NOF1_E_INPUT, "not a name"}};
+
     const char *text = test_charter_text(arena);
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
         unsigned line = 0;
@@ -211,8 +220,8 @@ Test(charter, every_mistake_is_refused_at_its_line)
         nof1_rc_value rc = nof1_charter_from_node(&charter, arena, node, &error);
         cr_expect_eq(rc, bad[i].rc, "%s: %s", bad[i].to, nof1_rc_code(rc));
         cr_expect_eq(error.rc, bad[i].rc, "%s", bad[i].to);
-        cr_expect(bad[i].message == NULL || strstr(error.message, bad[i].message) != NULL,
-                  "%s: %s", bad[i].to, error.message);
+        cr_expect(bad[i].message == NULL || strstr(error.message, bad[i].message) != NULL, "%s: %s",
+                  bad[i].to, error.message);
         cr_expect_str_eq(error.file, "charter.yaml");
         cr_expect(error.line >= line - 1 && error.line <= line + 1 + (bad[i].message == NULL),
                   "%s: line %u, not %u", bad[i].to, error.line, line);
@@ -223,12 +232,14 @@ Test(charter, every_mistake_is_refused_at_its_line)
 
 Test(charter, missing_parts_are_named)
 {
-    static const struct { const char *line, *message; } parts[] = {
-        {"study: pain-bt\n", "key study is missing"},
-        {"treatments: [\"0\", \"1\"]\n", "treatments: expected a list of 2 to 8"},
-        {"max_periods: 3\n", "key max_periods is missing"},
-        {"max_cycles: 3\n", "key max_cycles is missing"},
-        {"analyses: [random_effects, mixed_model]\n", "at least one allowed analysis"}};
+    static const struct {
+        const char *line, *message;
+    } parts[] = {{"study: pain-bt\n", "key study is missing"},
+                 {"treatments: [\"0\", \"1\"]\n", "treatments: expected a list of 2 to 8"},
+                 {"max_periods: 3\n", "key max_periods is missing"},
+                 {"max_cycles: 3\n", "key max_cycles is missing"},
+                 {"analyses: [random_effects, mixed_model]\n", "at least one allowed analysis"}};
+
     for (size_t i = 0; i < sizeof parts / sizeof parts[0]; i++) {
         const struct nof1_charter *charter = NULL;
         const char *text = test_replace(arena, test_charter_text(arena), parts[i].line, "", NULL);
@@ -243,10 +254,12 @@ Test(charter, missing_parts_are_named)
 
 Test(charter, what_switches_a_rule_off_is_for_the_lab_only)
 {
-    static const struct { const char *from, *to; } loose[] = {
-        {"preset: standard", "preset: open"},
-        {"max_cycles: 3", "max_cycles: 3\nanalysis_set: any"},
-        {"max_cycles: 3", "max_cycles: 3\nmissing: rows"}};
+    static const struct {
+        const char *from, *to;
+    } loose[] = {{"preset: standard", "preset: open"},
+                 {"max_cycles: 3", "max_cycles: 3\nanalysis_set: any"},
+                 {"max_cycles: 3", "max_cycles: 3\nmissing: rows"}};
+
     for (size_t i = 0; i < 3; i++) {
         const struct nof1_charter *charter = NULL;
         const char *text =
@@ -263,8 +276,8 @@ Test(charter, what_switches_a_rule_off_is_for_the_lab_only)
 Test(charter, sums_must_fit_the_ring)
 {
     const struct nof1_charter *charter = NULL;
-    const char *text = test_replace(arena, test_charter_text(arena), "bounds: [0, 50]",
-                                    "bounds: [0, 1e15]", NULL);
+    const char *text =
+        test_replace(arena, test_charter_text(arena), "bounds: [0, 50]", "bounds: [0, 1e15]", NULL);
     cr_expect_eq(nof1_charter_from_node(&charter, arena, test_yaml(arena, "f", text), &error),
                  NOF1_E_INPUT);
     cr_expect_not_null(strstr(error.message, "too large for exact sums"), "%s", error.message);
@@ -293,12 +306,19 @@ Test(charter, bytes_that_mean_the_same_but_differ_are_refused)
     cr_assert_eq(nof1_charter_canonical(&bytes, charter), NOF1_OK);
     cr_assert_eq(nof1_buffer_append(&bytes, "", 1), NOF1_OK);
     const char *text = (const char *)bytes.data;
-    static const struct { const char *from, *to; } variants[] = {
-        {"{\"analyses\"", " {\"analyses\""}, {",\"charter\":1", ""},
-        {"\"effective\":\"2026-05-01T00:00:00Z\"", "\"effective\":\"2026-05-01\""},
-        {"\"id\":\"b1\",\"sites\":[\"east\",\"north\"", "\"id\":\"b1\",\"sites\":[\"north\",\"east\""},
-        {",\"family\":\"falls\"", ""}, {"\"max_cycles\":3", "\"max_cycles\":3,\"preset\":\"standard\""},
-        {"\"min_sites\":6", "\"min_sites\":6,\"minn\":1"}, {"\"study\":\"pain-bt\"", "\"study\":1"}};
+
+    static const struct {
+        const char *from, *to;
+    } variants[] = {{"{\"analyses\"", " {\"analyses\""},
+                    {",\"charter\":1", ""},
+                    {"\"effective\":\"2026-05-01T00:00:00Z\"", "\"effective\":\"2026-05-01\""},
+                    {"\"id\":\"b1\",\"sites\":[\"east\",\"north\"",
+                     "\"id\":\"b1\",\"sites\":[\"north\",\"east\""},
+                    {",\"family\":\"falls\"", ""},
+                    {"\"max_cycles\":3", "\"max_cycles\":3,\"preset\":\"standard\""},
+                    {"\"min_sites\":6", "\"min_sites\":6,\"minn\":1"},
+                    {"\"study\":\"pain-bt\"", "\"study\":1"}};
+
     for (size_t i = 0; i < sizeof variants / sizeof variants[0]; i++) {
         const struct nof1_charter *out = NULL;
         const char *changed = test_replace(arena, text, variants[i].from, variants[i].to, NULL);

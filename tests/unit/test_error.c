@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
- * The table of codes: complete, unique, reachable by its text, with the documented exit codes; error
- * objects and their one-line text.
+ * The table of codes: complete, unique, reachable by its text, with the documented exit codes;
+ * error objects and their one-line text.
  */
 #include <criterion/criterion.h>
 #include <stdio.h>
@@ -48,10 +48,16 @@ Test(error, exit_codes_and_statuses_are_the_documented_ones)
         cr_expect_eq(rc == NOF1_OK, nof1_rc_exit_code(rc) == 0, "%s", nof1_rc_code(rc));
         cr_expect_eq(rc == NOF1_OK, nof1_rc_grpc_status(rc) == 0, "%s", nof1_rc_code(rc));
     }
-    static const struct { nof1_rc_value rc; int code; } named[] = {
-        {NOF1_E_USAGE, 2}, {NOF1_E2201, 3}, {NOF1_E2210, 3}, {NOF1_E2301, 3}, {NOF1_E_EXPIRED, 4},
-        {NOF1_E2505, 5}, {NOF1_E_INPUT, 66}, {NOF1_E2403, 66}, {NOF1_E_UNREACHABLE, 69},
-        {NOF1_E_BUG, 70}, {NOF1_E2501, 75}, {NOF1_E_UNAUTHORISED, 77}, {NOF1_E_CONFIG, 78}};
+
+    static const struct {
+        nof1_rc_value rc;
+        int code;
+    } named[] = {{NOF1_E_USAGE, 2},  {NOF1_E2201, 3},     {NOF1_E2210, 3},
+                 {NOF1_E2301, 3},    {NOF1_E_EXPIRED, 4}, {NOF1_E2505, 5},
+                 {NOF1_E_INPUT, 66}, {NOF1_E2403, 66},    {NOF1_E_UNREACHABLE, 69},
+                 {NOF1_E_BUG, 70},   {NOF1_E2501, 75},    {NOF1_E_UNAUTHORISED, 77},
+                 {NOF1_E_CONFIG, 78}};
+
     for (size_t i = 0; i < sizeof named / sizeof named[0]; i++) {
         cr_expect_eq(nof1_rc_exit_code(named[i].rc), named[i].code, "%s",
                      nof1_rc_code(named[i].rc));

@@ -25,10 +25,11 @@ static void teardown(void)
 
 TestSuite(map, .init = setup, .fini = teardown);
 
-static const char full[] = "source: {driver: csv, path: /srv/nof1/pain.csv}\n"
-                           "columns: {trial: id, cycle: cycle, time: day of trial, treatment: trt}\n"
-                           "outcomes: {y: {column: pain (0-10), kind: ordinal}, z: {}, w: www}\n"
-                           "covariates: [age, stratum]\n";
+static const char full[] =
+    "source: {driver: csv, path: /srv/nof1/pain.csv}\n"
+    "columns: {trial: id, cycle: cycle, time: day of trial, treatment: trt}\n"
+    "outcomes: {y: {column: pain (0-10), kind: ordinal}, z: {}, w: www}\n"
+    "covariates: [age, stratum]\n";
 
 static const struct nof1_map *good(const char *text)
 {
@@ -67,7 +68,11 @@ Test(map, every_key_is_read)
 
 Test(map, every_mistake_is_refused_at_its_line)
 {
-    static const struct { const char *from, *to; nof1_rc_value rc; const char *message; } bad[] = {
+    static const struct {
+        const char *from, *to;
+        nof1_rc_value rc;
+        const char *message;
+    } bad[] = {
         {"source:", "sources:", NOF1_E_INPUT, "did you mean source?"},
         {"driver: csv", "driver: [csv]", NOF1_E_INPUT, "driver: expected a name"},
         {"path: /srv/nof1/pain.csv", "file: x", NOF1_E_INPUT, "unknown key file"},
@@ -89,6 +94,7 @@ Test(map, every_mistake_is_refused_at_its_line)
         {"[age, stratum]", "age", NOF1_E_INPUT, "a list of names or a map"},
         {"[age, stratum]", "{age: ~}", NOF1_E_INPUT, "age: expected the name of a column"},
         {"[age, stratum]", "{a ge: age}", NOF1_E_INPUT, "is not a name"}};
+
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
         unsigned line = 0;
         const struct nof1_map *map = NULL;
@@ -107,8 +113,8 @@ Test(map, every_mistake_is_refused_at_its_line)
 
 Test(map, a_header_without_a_map)
 {
-    static const char *const header[] = {"trial", "period", "treatment", "y", "age", "stress level",
-                                         "sex"};
+    static const char *const header[] = {"trial", "period",       "treatment", "y",
+                                         "age",   "stress level", "sex"};
     static const char *const outcome[] = {"y"};
     const struct nof1_map *map = NULL;
     cr_assert_eq(nof1_map_default(&map, arena, "a.csv", 7, header, 1, outcome, &error), NOF1_OK,
@@ -133,8 +139,8 @@ Test(map, a_header_without_a_map)
 
 Test(map, binding_names_the_missing_column_and_the_nearest)
 {
-    static const char *const header[] = {"id",  "cycle", "day of trial", "trt", "pain (0-10)", "z",
-                                         "www", "age",   "stratum"};
+    static const char *const header[] = {"id", "cycle", "day of trial", "trt",    "pain (0-10)",
+                                         "z",  "www",   "age",          "stratum"};
     const struct nof1_map *map = good(full);
     const struct nof1_map *bound = NULL;
     cr_assert_eq(nof1_map_bind(&bound, arena, map, "a.csv", 9, header, &error), NOF1_OK, "%s",
@@ -143,12 +149,16 @@ Test(map, binding_names_the_missing_column_and_the_nearest)
     cr_expect_null(bound->phase);
     cr_expect_eq(nof1_map_column(bound->time, 9, header), 2u);
     cr_expect_eq(nof1_map_column(bound->phase, 9, header), SIZE_MAX);
-    static const struct { size_t column; const char *instead, *message; } lacking[] = {
-        {0, "idd", "no column id for trial (did you mean idd?)"},
-        {1, "cylce", "no column cycle for cycle (did you mean cylce?)"},
-        {3, "x", "no column trt for treatment"},
-        {4, "pain (0-100)", "no column pain (0-10) for y (did you mean pain (0-100)?)"},
-        {8, "x", "no column stratum for stratum"}};
+
+    static const struct {
+        size_t column;
+        const char *instead, *message;
+    } lacking[] = {{0, "idd", "no column id for trial (did you mean idd?)"},
+                   {1, "cylce", "no column cycle for cycle (did you mean cylce?)"},
+                   {3, "x", "no column trt for treatment"},
+                   {4, "pain (0-100)", "no column pain (0-10) for y (did you mean pain (0-100)?)"},
+                   {8, "x", "no column stratum for stratum"}};
+
     for (size_t i = 0; i < sizeof lacking / sizeof lacking[0]; i++) {
         const char *changed[9];
         memcpy(changed, header, sizeof changed);

@@ -13,8 +13,8 @@
 #include "document.h"
 #include "support.h"
 
-/* The suite's registry takes the place of lib/stats/registry.c: one analysis with an option of every
- * kind, one without options, one that the fixture charter does not allow. */
+/* The suite's registry takes the place of lib/stats/registry.c: one analysis with an option of
+ * every kind, one without options, one that the fixture charter does not allow. */
 static const struct nof1_option options[] = {
     {"method", NOF1_OPT_CHOICE, "ML|REML", "REML", 0, 0, "criterion"},
     {"level", NOF1_OPT_NUMBER, "confidence level", "0.95", 0.5, 0.9999, "level"},
@@ -96,9 +96,16 @@ static const struct nof1_plan *completed(const struct nof1_plan *plan)
     static const size_t block[] = {0, 1};
     static const char *const element[] = {"class:3x3/sum b1", "!class:3x3/trials"};
     static const char *const atom[] = {"00ff", "01ee"};
-    const struct nof1_plan_completion completion = {
-        .blocks = 2, .block = block, .epoch = 3, .max_rounds = 4, .verify_full = true,
-        .not_after = 1800000000, .elements = 2, .element = element, .atoms = 2, .atom = atom};
+    const struct nof1_plan_completion completion = {.blocks = 2,
+                                                    .block = block,
+                                                    .epoch = 3,
+                                                    .max_rounds = 4,
+                                                    .verify_full = true,
+                                                    .not_after = 1800000000,
+                                                    .elements = 2,
+                                                    .element = element,
+                                                    .atoms = 2,
+                                                    .atom = atom};
     const struct nof1_plan *out = NULL;
     cr_assert_eq(nof1_plan_complete(&out, arena, plan, &completion), NOF1_OK);
     return out;
@@ -135,7 +142,8 @@ Test(plan, defaults_are_filled_in_table_order)
 {
     const struct nof1_plan *plan = good("outcome: falls\nanalysis: mixed_model\n");
     static const char *const keys[] = {"method", "level", "fixed", "random", "exact", "incomplete"};
-    cr_assert_eq(plan->options->items, 6u, "an option without default that was not given is absent");
+    cr_assert_eq(plan->options->items, 6u,
+                 "an option without default that was not given is absent");
     for (size_t i = 0; i < 6; i++) {
         cr_expect_str_eq(plan->options->item[i].key, keys[i]);
     }
@@ -155,9 +163,10 @@ Test(plan, defaults_are_filled_in_table_order)
 
 Test(plan, three_treatments_need_an_active_one)
 {
-    const char *text = test_replace(arena, test_charter_text(arena), "[\"0\", \"1\"]",
-                                    "[A, B, C]", NULL);
-    text = test_replace(arena, text, "n: [3, 3], periods: [1, 2, 3, 4, 5, 6]", "n: [2, 2, 2]", NULL);
+    const char *text =
+        test_replace(arena, test_charter_text(arena), "[\"0\", \"1\"]", "[A, B, C]", NULL);
+    text =
+        test_replace(arena, text, "n: [3, 3], periods: [1, 2, 3, 4, 5, 6]", "n: [2, 2, 2]", NULL);
     text = test_replace(arena, text, "n: [2, 2]}", "n: [2, 2, 0]}", NULL);
     charter = test_charter_from(arena, text);
     const struct nof1_plan *plan = NULL;
@@ -169,7 +178,11 @@ Test(plan, three_treatments_need_an_active_one)
 
 Test(plan, every_mistake_is_refused_at_its_line)
 {
-    static const struct { const char *from, *to; nof1_rc_value rc; const char *message; } bad[] = {
+    static const struct {
+        const char *from, *to;
+        nof1_rc_value rc;
+        const char *message;
+    } bad[] = {
         {"plan: 1", "plan: 2", NOF1_E_INPUT, "plan: expected a whole number from 1 to 1"},
         {"title: Is B", "title: Is \xce\xb2", NOF1_E_INPUT, "ASCII"},
         {"title: Is B better than A for weekly pain?", "title: [a]", NOF1_E_INPUT, "a text"},
@@ -202,6 +215,7 @@ Test(plan, every_mistake_is_refused_at_its_line)
         {"strata: [M, F]", "strata: M", NOF1_E_INPUT, "a list such as"},
         {"gather_by: 7d", "gather_by: 7 days", NOF1_E_INPUT, "a duration such as"},
         {"deadline: 90s", "deadline: 0s", NOF1_E_INPUT, "a duration such as"}};
+
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
         unsigned line = 0;
         const struct nof1_plan *plan = NULL;
@@ -300,7 +314,8 @@ Test(plan, an_option_can_be_replaced)
 {
     const struct nof1_plan *plan = completed(good(full));
     const struct nof1_plan *other = NULL;
-    cr_assert_eq(nof1_plan_with_option(&other, arena, plan, "incomplete", "score", &error), NOF1_OK);
+    cr_assert_eq(nof1_plan_with_option(&other, arena, plan, "incomplete", "score", &error),
+                 NOF1_OK);
     cr_expect_str_eq(nof1_node_get(other->options, "incomplete")->text, "score");
     cr_expect_str_eq(nof1_node_get(plan->options, "incomplete")->text, "pool");
     cr_expect_eq(other->options->items, plan->options->items);
@@ -309,7 +324,8 @@ Test(plan, an_option_can_be_replaced)
     cr_expect_eq(nof1_node_get(other->options, "fixed")->items, 2u);
     cr_expect_eq(nof1_plan_with_option(&other, arena, plan, "incomplete", "some", &error),
                  NOF1_E_PLAN);
-    cr_expect_neq(nof1_plan_with_option(&other, arena, plan, "incompleet", "pool", &error), NOF1_OK);
+    cr_expect_neq(nof1_plan_with_option(&other, arena, plan, "incompleet", "pool", &error),
+                  NOF1_OK);
     cr_expect_neq(nof1_plan_with_option(&other, arena, plan, "fixed", "[a", &error), NOF1_OK);
     struct nof1_plan unknown = *plan;
     unknown.analysis = "nothing";
@@ -320,7 +336,11 @@ Test(plan, an_option_can_be_replaced)
 Test(plan, other_bytes_are_refused)
 {
     const char *bytes = canonical(completed(good(full)));
-    static const struct { const char *from, *to; nof1_rc_value rc; } variants[] = {
+
+    static const struct {
+        const char *from, *to;
+        nof1_rc_value rc;
+    } variants[] = {
         {"{\"analysis\"", "{ \"analysis\"", NOF1_E_DECODE},
         {"\"analysis_version\":3", "\"analysis_version\":2", NOF1_E_PLAN},
         {"\"analysis\":\"mixed_model\"", "\"analysis\":\"glmm\"", NOF1_E_PLAN},
@@ -342,17 +362,17 @@ Test(plan, other_bytes_are_refused)
         {"\"not_after\":\"2027-01-15T08:00:00Z\"", "\"not_after\":\"soon\"", NOF1_E_INPUT},
         {"\"outcome\":\"y\"", "\"outcome\":\"x\"", NOF1_E_PLAN},
         {"\"plan\":1", "\"plan\":2", NOF1_E_DECODE}};
+
     for (size_t i = 0; i < sizeof variants / sizeof variants[0]; i++) {
         const struct nof1_plan *plan = NULL;
         const char *changed = test_replace(arena, bytes, variants[i].from, variants[i].to, NULL);
-        nof1_rc_value rc =
-            nof1_plan_read(&plan, arena, charter, nof1_slice_text(changed), &error);
+        nof1_rc_value rc = nof1_plan_read(&plan, arena, charter, nof1_slice_text(changed), &error);
         cr_expect_eq(rc, variants[i].rc, "%s: %s %s", variants[i].to, nof1_rc_code(rc),
                      error.message);
         cr_expect_null(plan);
     }
-    const char *text = test_replace(arena, test_charter_text(arena), "version: 2", "version: 3",
-                                    NULL);
+    const char *text =
+        test_replace(arena, test_charter_text(arena), "version: 2", "version: 3", NULL);
     const struct nof1_plan *plan = NULL;
     cr_expect_eq(nof1_plan_read(&plan, arena, test_charter_from(arena, text),
                                 nof1_slice_text(bytes), &error),
@@ -363,9 +383,13 @@ Test(plan, other_bytes_are_refused)
 
 Test(plan, the_census_needs_no_outcome)
 {
-    const struct nof1_plan census = {.title = "", .analysis = NOF1_CENSUS_ANALYSIS,
-                                     .analysis_version = 1, .outcome_name = "", .active = 1,
-                                     .gather_by = 1, .deadline = 1};
+    const struct nof1_plan census = {.title = "",
+                                     .analysis = NOF1_CENSUS_ANALYSIS,
+                                     .analysis_version = 1,
+                                     .outcome_name = "",
+                                     .active = 1,
+                                     .gather_by = 1,
+                                     .deadline = 1};
     const char *bytes = canonical(completed(&census));
     const struct nof1_plan *plan = NULL;
     cr_assert_eq(nof1_plan_read(&plan, arena, charter, nof1_slice_text(bytes), &error), NOF1_OK,
@@ -382,7 +406,8 @@ Test(plan, no_single_byte_can_be_changed_without_changing_the_hash)
     size_t length = strlen(bytes);
     char *changed = nof1_arena_text(arena, bytes);
     const struct nof1_plan *original = NULL;
-    cr_assert_eq(nof1_plan_read(&original, arena, charter, nof1_slice_text(bytes), &error), NOF1_OK);
+    cr_assert_eq(nof1_plan_read(&original, arena, charter, nof1_slice_text(bytes), &error),
+                 NOF1_OK);
     struct test_random random = {11};
     for (int i = 0; i < 4000; i++) {
         struct nof1_arena *scratch = nof1_arena_new();

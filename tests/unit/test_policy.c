@@ -32,18 +32,31 @@ static nof1_rc_value read(struct nof1_limits *out, const char *text)
 }
 
 /* The table of the protocol page, typed a second time on purpose. */
-static const struct { const char *key; double standard, ultra_rare, floor; const char *code; } page[] = {
-    {"min_sites", 5, 4, 3, "E2201"}, {"assumed_colluders", 1, 1, 1, "E2202"},
-    {"min_block_sites", 4, 3, 3, "E2203"}, {"min_patients_honest", 15, 6, 6, "E2205"},
-    {"min_patients_block", 5, 3, 3, "E2206"}, {"max_site_share", 0.50, 0.60, 0.80, "E2207"},
-    {"max_trial_share", 0.33, 0.50, 0.70, "E2208"}, {"min_element_sites", 3, 3, 2, "E2209"},
-    {"min_atom_patients", 8, 6, 6, "E2210"}, {"min_others", 5, 5, 4, "E2212"},
-    {"max_net_ratio", 0.50, 0.50, 0.66, "E2212"}, {"min_class_patients", 8, 5, 5, "E2206"},
-    {"max_release_ratio", 0.33, 0.50, 0.66, "E2301"}, {"max_rounds_query", 30, 10, 100, "E2302"},
-    {"max_queries_epoch", 50, 15, 0, "E2303"}, {"max_queries_day", 5, 3, 0, "E2304"},
-    {"max_params_ratio", 0.20, 0.33, 0.33, "E2307"}, {"min_residual_df", 10, 5, 3, "E2308"},
-    {"min_entropy_bits", 16, 16, 8, "E2311"}, {"min_cell", 8, 5, 3, "E2401"},
-    {"rounding", 5, 5, 3, "E2401"}};
+static const struct {
+    const char *key;
+    double standard, ultra_rare, floor;
+    const char *code;
+} page[] = {{"min_sites", 5, 4, 3, "E2201"},
+            {"assumed_colluders", 1, 1, 1, "E2202"},
+            {"min_block_sites", 4, 3, 3, "E2203"},
+            {"min_patients_honest", 15, 6, 6, "E2205"},
+            {"min_patients_block", 5, 3, 3, "E2206"},
+            {"max_site_share", 0.50, 0.60, 0.80, "E2207"},
+            {"max_trial_share", 0.33, 0.50, 0.70, "E2208"},
+            {"min_element_sites", 3, 3, 2, "E2209"},
+            {"min_atom_patients", 8, 6, 6, "E2210"},
+            {"min_others", 5, 5, 4, "E2212"},
+            {"max_net_ratio", 0.50, 0.50, 0.66, "E2212"},
+            {"min_class_patients", 8, 5, 5, "E2206"},
+            {"max_release_ratio", 0.33, 0.50, 0.66, "E2301"},
+            {"max_rounds_query", 30, 10, 100, "E2302"},
+            {"max_queries_epoch", 50, 15, 0, "E2303"},
+            {"max_queries_day", 5, 3, 0, "E2304"},
+            {"max_params_ratio", 0.20, 0.33, 0.33, "E2307"},
+            {"min_residual_df", 10, 5, 3, "E2308"},
+            {"min_entropy_bits", 16, 16, 8, "E2311"},
+            {"min_cell", 8, 5, 3, "E2401"},
+            {"rounding", 5, 5, 3, "E2401"}};
 
 Test(policy, the_table_is_that_of_the_protocol)
 {
@@ -110,8 +123,8 @@ Test(policy, every_floor_holds_and_is_named)
         bool share = row->type == NOF1_LIMIT_SHARE;
         double step = (share ? 0.01 : 1) * (row->larger_is_stricter ? -1 : 1);
         /* with min_sites high enough that only the row's own rule is at stake */
-        const char *form = strcmp(row->key, "min_sites") == 0 ? "%s: %.*f\n"
-                                                               : "min_sites: 9\n%s: %.*f\n";
+        const char *form =
+            strcmp(row->key, "min_sites") == 0 ? "%s: %.*f\n" : "min_sites: 9\n%s: %.*f\n";
         char text[200];
         snprintf(text, sizeof text, form, row->key, share ? 2 : 0, row->floor);
         cr_expect_eq(read(&limits, text), NOF1_OK, "%s%s", text, error.message);
@@ -126,7 +139,11 @@ Test(policy, every_floor_holds_and_is_named)
 
 Test(policy, wrong_documents_are_refused_at_their_place)
 {
-    static const struct { const char *text, *message; unsigned line; nof1_rc_value rc; } bad[] = {
+    static const struct {
+        const char *text, *message;
+        unsigned line;
+        nof1_rc_value rc;
+    } bad[] = {
         {"preset: standard\nmin_site: 6\n", "did you mean min_sites?", 2, NOF1_E_INPUT},
         {"preset: loose\n", "expected standard, ultra-rare or open, found loose", 1, NOF1_E_INPUT},
         {"preset: [standard]\n", "preset: expected a text", 1, NOF1_E_INPUT},
@@ -142,6 +159,7 @@ Test(policy, wrong_documents_are_refused_at_their_place)
          NOF1_E_CONFIG},
         {"min_sites: 3\nassumed_colluders: 2\n", "assumed_colluders + 2", 1, NOF1_E_CONFIG},
         {"- min_sites\n", "expected a map", 1, NOF1_E_INPUT}};
+
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
         struct nof1_limits limits = {.min_sites = 77};
         cr_expect_eq(read(&limits, bad[i].text), bad[i].rc, "%s", bad[i].text);

@@ -58,7 +58,8 @@ Test(yaml, trees_keep_order_kinds_and_positions)
 
 Test(yaml, a_byte_order_mark_and_windows_lines_are_fine)
 {
-    const struct nof1_node *root = read("\xef\xbb\xbf" "a: 1\r\nb: \"caf\xc3\xa9\"\r\n");
+    const struct nof1_node *root = read("\xef\xbb\xbf"
+                                        "a: 1\r\nb: \"caf\xc3\xa9\"\r\n");
     cr_expect_eq(root->items, 2u);
     cr_expect_str_eq(root->item[0].key, "a");
     cr_expect_str_eq(root->item[1].text, "caf\xc3\xa9");
@@ -66,27 +67,30 @@ Test(yaml, a_byte_order_mark_and_windows_lines_are_fine)
 
 Test(yaml, what_surprises_people_is_refused_at_its_place)
 {
-    static const struct { const char *text, *message; unsigned line, column; } bad[] = {
-        {"a: &x 1\nb: *x\n", "anchors", 1, 4},
-        {"a: *x\n", "anchors", 1, 4},
-        {"a: !!str 1\n", "tags", 1, 4},
-        {"a: !foo {b: 1}\n", "tags", 1, 4},
-        {"a: &q [1]\n", "anchors", 1, 4},
-        {"a: 1\n---\nb: 2\n", "only one document", 2, 1},
-        {"%YAML 1.1\n---\na: 1\n", "directives", 1, 1},
-        {"a: 1\nb: 2\na: 3\n", "key a is given twice (first in line 1)", 3, 1},
-        {"x:\n  - {k: 1, j: 2, k: 3}\n", "key k is given twice", 2, 18},
-        {"a: 1\n\tb: 2\n", "a tab", 2, 1},
-        {"a:\n  \tb: 2\n", "a tab", 2, 3},
-        {"[a, b]: 1\n", "a key must be a text", 1, 1},
-        {"{a: 1}: 1\n", "a key must be a text", 1, 1},
-        {"\"\": 1\n", "a key must not be empty", 1, 1},
-        {"a: [1, 2\n", "did not find expected", 2, 1},
-        {"a: \"x\\0y\"\n", "NUL", 1, 4},
-        {"a: 'x\n", "found unexpected end of stream", 2, 1},
-        {"a: b: c\n", "mapping values are not allowed", 1, 5},
-        {"", "the document is empty", 1, 1},
-        {"# only a comment\n", "the document is empty", 1, 1}};
+    static const struct {
+        const char *text, *message;
+        unsigned line, column;
+    } bad[] = {{"a: &x 1\nb: *x\n", "anchors", 1, 4},
+               {"a: *x\n", "anchors", 1, 4},
+               {"a: !!str 1\n", "tags", 1, 4},
+               {"a: !foo {b: 1}\n", "tags", 1, 4},
+               {"a: &q [1]\n", "anchors", 1, 4},
+               {"a: 1\n---\nb: 2\n", "only one document", 2, 1},
+               {"%YAML 1.1\n---\na: 1\n", "directives", 1, 1},
+               {"a: 1\nb: 2\na: 3\n", "key a is given twice (first in line 1)", 3, 1},
+               {"x:\n  - {k: 1, j: 2, k: 3}\n", "key k is given twice", 2, 18},
+               {"a: 1\n\tb: 2\n", "a tab", 2, 1},
+               {"a:\n  \tb: 2\n", "a tab", 2, 3},
+               {"[a, b]: 1\n", "a key must be a text", 1, 1},
+               {"{a: 1}: 1\n", "a key must be a text", 1, 1},
+               {"\"\": 1\n", "a key must not be empty", 1, 1},
+               {"a: [1, 2\n", "did not find expected", 2, 1},
+               {"a: \"x\\0y\"\n", "NUL", 1, 4},
+               {"a: 'x\n", "found unexpected end of stream", 2, 1},
+               {"a: b: c\n", "mapping values are not allowed", 1, 5},
+               {"", "the document is empty", 1, 1},
+               {"# only a comment\n", "the document is empty", 1, 1}};
+
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
         const struct nof1_node *node = NULL;
         error = (struct nof1_error){0};
@@ -103,14 +107,25 @@ Test(yaml, what_surprises_people_is_refused_at_its_place)
 
 Test(yaml, bytes_that_are_not_utf8_text_are_refused)
 {
-    static const struct { const char *bytes; size_t length; } bad[] = {
-        {"a: \xff\n", 5}, {"a: \xc3\n", 5}, {"a: \xed\xa0\x80\n", 7}, {"a: \x01\n", 5},
-        {"a: \0b\n", 6}, {"\xff\xfe" "a\0:\0", 6}, {"a: \xc0\xaf\n", 6}, {"\0", 1}};
+    static const struct {
+        const char *bytes;
+        size_t length;
+    } bad[] = {{"a: \xff\n", 5},
+               {"a: \xc3\n", 5},
+               {"a: \xed\xa0\x80\n", 7},
+               {"a: \x01\n", 5},
+               {"a: \0b\n", 6},
+               {"\xff\xfe"
+                "a\0:\0",
+                6},
+               {"a: \xc0\xaf\n", 6},
+               {"\0", 1}};
+
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
         const struct nof1_node *node = NULL;
-        cr_expect_eq(nof1_yaml_read(&node, arena, "f", nof1_slice_of(bad[i].bytes, bad[i].length),
-                                    &error),
-                     NOF1_E_INPUT, "case %zu", i);
+        cr_expect_eq(
+            nof1_yaml_read(&node, arena, "f", nof1_slice_of(bad[i].bytes, bad[i].length), &error),
+            NOF1_E_INPUT, "case %zu", i);
     }
 }
 
@@ -170,8 +185,12 @@ Test(yaml, typed_reads_give_values)
     cr_expect_str_eq(text, "");
     cr_expect_eq(nof1_node_hex(&hex, arena, root, "h", &error), NOF1_OK);
     cr_expect(nof1_slice_equal(hex, nof1_slice_of("\0\xff", 2)));
-    static const struct { const char *key; uint32_t seconds; } durations[] = {
-        {"s", 90}, {"m", 600}, {"hours", 43200}, {"d", 1209600}};
+
+    static const struct {
+        const char *key;
+        uint32_t seconds;
+    } durations[] = {{"s", 90}, {"m", 600}, {"hours", 43200}, {"d", 1209600}};
+
     for (size_t i = 0; i < 4; i++) {
         cr_expect_eq(nof1_node_duration(&seconds, root, durations[i].key, &error), NOF1_OK);
         cr_expect_eq(seconds, durations[i].seconds);
