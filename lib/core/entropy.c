@@ -29,26 +29,6 @@ static double sums_bits(double m, uint64_t scalars, uint16_t size, double sd, do
            (double)products * step_bits(sqrt(m) * sd * sd, square_step);
 }
 
-double nof1_entropy_bits(uint64_t n, uint64_t scalars, uint16_t size, double sd, double quantum)
-{
-    if (!(sd > 0) || !(quantum > 0)) {
-        return sd > 0 ? INFINITY : 0;
-    }
-    double one = (double)size * step_bits(sd, quantum);
-    double best = 0, log_factorial = 0;
-    /* m H - log2 m! falls once m passes 2^H: later m cannot be better */
-    for (uint64_t m = 1; m <= n && log((double)m) * INVERSE_LOG_2 <= one + 1; m++) {
-        log_factorial += log((double)m) * INVERSE_LOG_2;
-        double bits =
-            (double)m * one - log_factorial - sums_bits((double)m, scalars, size, sd, quantum);
-        best = bits > best ? bits : best;
-        if (m > 1000000) {
-            break;
-        }
-    }
-    return best;
-}
-
 /* Observations of one arm behind a patient's number: the class's, else the smallest planned. */
 static void planned_rows(double rows[2], const struct nof1_model *model, int group)
 {
@@ -71,9 +51,11 @@ static void planned_rows(double rows[2], const struct nof1_model *model, int gro
     rows[1] = rows[1] < 1 ? 1 : rows[1];
 }
 
-/* Forms with two or more numbers a patient sum arm totals (lattice: the scale's step); forms with
- * one number sum differences of arm means, in which the level between patients cancels. */
-static double load_bits(const struct nof1_model *model, const struct nof1_load *load, uint64_t n)
+/* Standard deviation and lattice of one number of a block. Blocks of two or more numbers a patient
+ * sum arm totals (lattice: the scale's step); blocks of one number sum differences of arm means, in
+ * which the level between patients cancels. */
+static void number_of(double *sd, double *quantum, const struct nof1_model *model,
+                      const struct nof1_load *load)
 {
     const struct nof1_outcome *outcome =
         &model->study->charter->outcome[model->study->plan->outcome];
@@ -83,11 +65,61 @@ static double load_bits(const struct nof1_model *model, const struct nof1_load *
     double between = outcome->sd_between * outcome->sd_between;
     double k = fmin(rows[0], rows[1]);
     if (load->block_size >= 2) {
-        return nof1_entropy_bits(n, load->scalars, load->block_size,
-                                 sqrt(k * k * between + k * within), outcome->quantum);
+        *sd = sqrt(k * k * between + k * within);
+        *quantum = outcome->quantum;
+        return;
     }
-    return nof1_entropy_bits(n, load->scalars, 1, sqrt(within * (1 / rows[0] + 1 / rows[1])),
-                             outcome->quantum / fmax(rows[0], rows[1]));
+    *sd = sqrt(within * (1 / rows[0] + 1 / rows[1]));
+    *quantum = outcome->quantum / fmax(rows[0], rows[1]);
+}
+
+/* A block feeds the scope of a group when it sums that group's trials alone; scope -1 is everybody
+ * and every sum. */
+static bool in_scope(const struct nof1_load *load, int scope)
+{
+    return scope < 0 || load->group == scope;
+}
+
+/* H of all numbers that one patient has in the scope: each block counted once, whatever groups. */
+static double patient_bits(const struct nof1_model *model, const struct nof1_loads *loads,
+                           int scope)
+{
+    double bits = 0;
+    for (size_t i = 0; i < loads->count; i++) {
+        const struct nof1_load *load = &loads->load[i];
+        bool counted = !in_scope(load, scope);
+        for (size_t j = 0; j < i && !counted; j++) {
+            counted = in_scope(&loads->load[j], scope) && loads->load[j].block == load->block;
+        }
+        if (!counted) {
+            double sd, quantum;
+            number_of(&sd, &quantum, model, load);
+            bits += (double)load->block_size * step_bits(sd, quantum);
+        }
+    }
+    return bits;
+}
+
+/* Bits that all sums of the scope leave about n patients: m patients' numbers, in any order, less
+ * what the sums tell; the attacker may know the others, so the largest over m <= n. */
+static double scope_bits(const struct nof1_model *model, const struct nof1_loads *loads, int scope,
+                         uint64_t n)
+{
+    double one = patient_bits(model, loads, scope), best = 0, log_factorial = 0;
+    for (uint64_t m = 1; m <= n && log((double)m) * INVERSE_LOG_2 <= one + 1 && m <= 1000000; m++) {
+        log_factorial += log((double)m) * INVERSE_LOG_2;
+        double bits = (double)m * one - log_factorial;
+        for (size_t i = 0; i < loads->count; i++) {
+            if (in_scope(&loads->load[i], scope)) {
+                double sd, quantum;
+                number_of(&sd, &quantum, model, &loads->load[i]);
+                bits -= sums_bits((double)m, loads->load[i].scalars, loads->load[i].block_size, sd,
+                                  quantum);
+            }
+        }
+        best = bits > best ? bits : best;
+    }
+    return best;
 }
 
 static bool discrete(const struct nof1_outcome *outcome)
@@ -102,6 +134,17 @@ static bool difference_form(const struct nof1_load *load)
     return load->scalars <= load->block_size || (load->block_size == 1 && load->scalars <= 2);
 }
 
+/* Only difference forms in the scope? */
+static bool difference_scope(const struct nof1_loads *loads, int scope)
+{
+    bool difference = true;
+    for (size_t i = 0; i < loads->count; i++) {
+        difference = difference &&
+                     (!in_scope(&loads->load[i], scope) || difference_form(&loads->load[i]));
+    }
+    return difference;
+}
+
 bool nof1_entropy_allows(double *bits, const struct nof1_model *model,
                          const struct nof1_loads *loads, uint32_t least_bits, uint64_t all,
                          const uint64_t *patients, uint64_t own_all, const uint64_t *own)
@@ -110,19 +153,25 @@ bool nof1_entropy_allows(double *bits, const struct nof1_model *model,
         &model->study->charter->outcome[model->study->plan->outcome];
     bool allowed = true;
     *bits = INFINITY;
-    for (size_t i = 0; discrete(outcome) && i < loads->count; i++) {
-        const struct nof1_load *load = &loads->load[i];
-        size_t g = load->group < 0 ? 0 : (size_t)load->group;
-        uint64_t total = load->group < 0 ? all : patients[g];
-        uint64_t mine = load->group < 0 ? own_all : own == NULL ? 0 : own[g];
-        if (total == 0) {
+    for (int scope = -1; discrete(outcome) && scope < (int)model->groups; scope++) {
+        uint64_t total = scope < 0 ? all : patients[scope];
+        uint64_t mine = scope < 0 ? own_all : own == NULL ? 0 : own[scope];
+        bool fed = false;
+        for (size_t i = 0; i < loads->count; i++) {
+            fed = fed || in_scope(&loads->load[i], scope);
+        }
+        if (total == 0 || !fed) {
             continue;
         }
-        if (difference_form(load) || outcome->kind != NOF1_CONTINUOUS) {
-            allowed = allowed && total - mine >= NOF1_DIFFERENCE_PATIENTS;
+        bool many = total - mine >= NOF1_DIFFERENCE_PATIENTS;
+        if (outcome->kind != NOF1_CONTINUOUS) {
+            allowed = allowed && many;
             continue;
         }
-        *bits = fmin(*bits, load_bits(model, load, total - mine));
+        double left = scope_bits(model, loads, scope, total - mine);
+        if (!many || !difference_scope(loads, scope)) {
+            *bits = fmin(*bits, left);
+        }
     }
     return allowed && *bits >= (double)least_bits;
 }

@@ -12,12 +12,11 @@
 /* Patients from which the difference form tells no more than the fitted normal (measured). */
 #define NOF1_DIFFERENCE_PATIENTS 8
 
-/* bits(n) = max over m <= n of m H(t) - log2 m! - sum over sums of log2(sd_j sqrt(2 pi e)/quantum_j):
- * `size` numbers per patient, each with standard deviation sd and step quantum; `scalars` sums, of
- * which the first `size` are linear, the next `size` squares, the rest products. */
-double nof1_entropy_bits(uint64_t n, uint64_t scalars, uint16_t size, double sd, double quantum);
-
-/* Are the sums of the plan allowed for groups of patients[] minus own[]? Sets *bits to the least
+/* Are the sums of the plan allowed for groups of patients[] minus own[]?
+ *   bits(n) = max over m <= n of m H(t) - log2 m! - sum over sums of log2(sd_j sqrt(2 pi e)/quantum_j)
+ * with t all numbers that one patient contributes, for every group on its own sums and for everybody on
+ * all sums. At least least_bits must remain; difference forms (linear sums, or the sum and the sum of
+ * squares of one number) pass too from NOF1_DIFFERENCE_PATIENTS patients on. Sets *bits to the least
  * found, INFINITY when the rule does not apply. */
 bool nof1_entropy_allows(double *bits, const struct nof1_model *model,
                          const struct nof1_loads *loads, uint32_t least_bits, uint64_t all,
