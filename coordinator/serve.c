@@ -305,7 +305,9 @@ nof1_rc nof1_coordinator_serve(const struct nof1_coordinator_settings *settings,
 {
     struct coordinator coordinator = {
         .settings = settings, .lock = -1, .signals = -1, .listener = -1};
+    bool locked = false;
     TRY(nof1_signals_open(&coordinator.signals));
+    nof1_process_harden(&locked);
     TRY(nof1_rpc_start(error));
     nof1_rc_value rc = open_all(&coordinator, error);
     if (rc == NOF1_OK) {
