@@ -73,7 +73,7 @@ static nof1_rc put_hex(json_t *object, const char *key, struct nof1_slice bytes)
 
 static nof1_rc put_text(json_t *object, const char *key, const char *text)
 {
-    return text[0] == '\0' ? NOF1_OK : put(object, key, json_string(text));
+    return text == NULL || text[0] == '\0' ? NOF1_OK : put(object, key, json_string(text));
 }
 
 static nof1_rc put_outcomes(json_t *root, const struct nof1_charter *charter)
@@ -88,7 +88,7 @@ static nof1_rc put_outcomes(json_t *root, const struct nof1_charter *charter)
         TRY(put(object, "name", json_string(o->name)));
         TRY(put(object, "kind", json_string(nof1_outcome_kind_text(o->kind))));
         TRY(put_text(object, "unit", o->unit));
-        TRY(put(object, "family", json_string(o->family)));
+        TRY(put(object, "family", json_string(o->family == NULL ? o->name : o->family)));
         TRY(put_doubles(object, "bounds", (const double[]){o->lower, o->upper}, 2));
         TRY(put(object, "quantum", nof1_json_double(o->quantum)));
         TRY(put(object, "centre", nof1_json_double(o->centre)));
@@ -182,7 +182,7 @@ static nof1_rc put_blocks(json_t *root, const struct nof1_charter *charter)
 
 static nof1_rc put_principal(json_t *object, const struct nof1_principal *principal)
 {
-    TRY(put(object, "id", json_string(principal->id)));
+    TRY(put(object, "id", json_string(principal->id == NULL ? "coordinator" : principal->id)));
     TRY(put_text(object, "spiffe", principal->spiffe));
     return put_hex(object, "key", principal->spki);
 }
