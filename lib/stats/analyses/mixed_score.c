@@ -422,6 +422,19 @@ nof1_rc_value mixed_score_propose(struct nof1_next *next, const struct mixed_mod
     return NOF1_OK;
 }
 
+/* S and |S| have the same square; the map from S to Gamma degenerates where eigenvalues of opposite
+ * sign cancel, so that only semidefinite S are visited. */
+static void fold(double *root, size_t effects)
+{
+    static const double none[NOF1_TERMS_MAX] = {0};
+    double unused;
+    bool inside = effects == 1 ? root[0] >= 0
+                               : root[0] >= 0 && root[0] * root[2] >= root[1] * root[1];
+    if (!inside) {
+        (void)nof1_gaussian_snap(root, effects, 0, none, &unused);
+    }
+}
+
 static nof1_rc first_round(struct nof1_next *next, const struct mixed_model *m,
                            struct nof1_arena *arena)
 {
@@ -475,5 +488,6 @@ nof1_rc_value mixed_score_advance(const struct mixed_model *m, const struct nof1
     for (size_t i = 0; i < n; i++) {
         x[i] = best->x[i] + ask.fraction * ask.step[i];
     }
+    fold(x + p, m->effects);
     return mixed_score_propose(next, m, best->fit.use, p, x, arena);
 }
