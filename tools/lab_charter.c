@@ -91,7 +91,8 @@ static const struct nof1_table_outcome *find_outcome(const struct nof1_table *ta
 /* Sums for the planning sds: of trials' means, and within arms of trials. */
 struct spread {
     double n, mean, squares;      /* Welford over trials' means */
-    double within, within_df;
+    double within, within_df;     /* about the arm's mean in the trial */
+    double trial, trial_df;       /* about the trial's mean: for trials with one row an arm */
 };
 
 static void spread_trial(struct spread *spread, const struct nof1_table *table,
@@ -102,9 +103,11 @@ static void spread_trial(struct spread *spread, const struct nof1_table *table,
     double count[NOF1_TREATMENTS_MAX + 1] = {0};
     double all = 0;
     double total = 0;
+    double everything = 0;
     size_t first = table->first[trial];
+    double about = spread->n > 0 ? spread->mean : 0; /* near the data, so that no digit is lost */
     for (size_t r = first; r < table->first[trial + 1]; ++r) {
-        double y = outcome->value[r] - outcome->value[first];
+        double y = outcome->value[r] - about;
         size_t arm = table->treatment[r] < NOF1_TREATMENTS_MAX ? table->treatment[r]
                                                                : NOF1_TREATMENTS_MAX;
         if (isnan(y)) {
@@ -113,7 +116,8 @@ static void spread_trial(struct spread *spread, const struct nof1_table *table,
         sum[arm] += y;
         squares[arm] += y * y;
         count[arm] += 1;
-        total += outcome->value[r];
+        total += y;
+        everything += y * y;
         all += 1;
     }
     for (size_t arm = 0; arm <= NOF1_TREATMENTS_MAX; ++arm) {
@@ -123,10 +127,13 @@ static void spread_trial(struct spread *spread, const struct nof1_table *table,
         }
     }
     if (all > 0) {
-        double step = total / all - spread->mean;
+        double mean = about + total / all;
+        double step = mean - spread->mean;
+        spread->trial += fmax(everything - total * total / all, 0);
+        spread->trial_df += all - 1;
         spread->n += 1;
         spread->mean += step / spread->n;
-        spread->squares += step * (total / all - spread->mean);
+        spread->squares += step * (mean - spread->mean);
     }
 }
 
@@ -170,7 +177,10 @@ static nof1_rc derive_outcome(struct nof1_outcome *out, const struct nof1_lab_de
         out->upper = ceil(out->upper);
         out->centre = fmax(out->centre, 0);
     }
-    out->sd_within = spread.within_df > 0 ? to_digits(sqrt(spread.within / spread.within_df), 1) : 0;
+    bool arms = spread.within_df > 0 && spread.within > 0;
+    double within = arms ? spread.within / spread.within_df
+                         : spread.trial / fmax(spread.trial_df, 1);
+    out->sd_within = to_digits(sqrt(within), 1);
     out->sd_between = spread.n > 1 ? to_digits(sqrt(spread.squares / (spread.n - 1)), 1) : 0;
     return NOF1_OK;
 }

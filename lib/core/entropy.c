@@ -73,11 +73,22 @@ static void number_of(double *sd, double *quantum, const struct nof1_model *mode
     *quantum = outcome->quantum / fmax(rows[0], rows[1]);
 }
 
-/* A block feeds the scope of a group when it sums that group's trials alone; scope -1 is everybody
- * and every sum. */
+/* The sums that tell about a group's patients: its own and those over everybody; scope -1 is
+ * everybody and every sum. */
 static bool in_scope(const struct nof1_load *load, int scope)
 {
-    return scope < 0 || load->group == scope;
+    return scope < 0 || load->group < 0 || load->group == scope;
+}
+
+/* No statistic of a patient holds more than the rows it is made of. */
+static double rows_bits(const struct nof1_model *model, int scope)
+{
+    const struct nof1_outcome *outcome =
+        &model->study->charter->outcome[model->study->plan->outcome];
+    double rows[2];
+    planned_rows(rows, model, scope);
+    return (rows[0] + rows[1]) *
+           step_bits(hypot(outcome->sd_within, outcome->sd_between), outcome->quantum);
 }
 
 /* H of all numbers that one patient has in the scope: each block counted once, whatever groups. */
@@ -97,7 +108,7 @@ static double patient_bits(const struct nof1_model *model, const struct nof1_loa
             bits += (double)load->block_size * step_bits(sd, quantum);
         }
     }
-    return bits;
+    return fmin(bits, rows_bits(model, scope));
 }
 
 /* Bits that all sums of the scope leave about n patients: m patients' numbers, in any order, less
@@ -156,11 +167,7 @@ bool nof1_entropy_allows(double *bits, const struct nof1_model *model,
     for (int scope = -1; discrete(outcome) && scope < (int)model->groups; scope++) {
         uint64_t total = scope < 0 ? all : patients[scope];
         uint64_t mine = scope < 0 ? own_all : own == NULL ? 0 : own[scope];
-        bool fed = false;
-        for (size_t i = 0; i < loads->count; i++) {
-            fed = fed || in_scope(&loads->load[i], scope);
-        }
-        if (total == 0 || !fed) {
+        if (total == 0 || loads->count == 0) {
             continue;
         }
         bool many = total - mine >= NOF1_DIFFERENCE_PATIENTS;
