@@ -10,6 +10,7 @@
 #include <base/json.h>
 #include <tools/lab.h>
 #include <tools/lab_new.h>
+#include <tools/lab_processes.h>
 #include <tools/arguments.h>
 
 static nof1_rc run_new(int argc, char **argv, struct nof1_error *error)
@@ -96,7 +97,11 @@ static nof1_rc run_lab(json_t **result, struct nof1_lab *lab,
 {
     TRY(nof1_lab_read(lab, options, error));
     TRY(nof1_lab_agree(lab, error));
-    TRY(nof1_lab_local(result, lab, error));
+    if (options->in_process) {
+        TRY(nof1_lab_local(result, lab, error));
+    } else {
+        TRY(nof1_lab_processes(result, lab, error));
+    }
     return options->out == NULL ? NOF1_OK : nof1_lab_write(lab, *result, error);
 }
 

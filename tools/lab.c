@@ -168,6 +168,7 @@ static nof1_rc read_charter(struct nof1_lab *lab, struct nof1_error *error)
             lab->draft.lab = true;
         }
         nof1_policy_stricter(&lab->policy, &lab->policy, &lab->draft.limits);
+        lab->site_policy = lab->options->policy;
     }
     if (charter->sites != lab->sites) {
         return nof1_fail_at(error, NOF1_E_INPUT, file, 0, 0,
@@ -240,6 +241,9 @@ static nof1_rc make_keys(struct nof1_lab *lab)
 nof1_rc_value nof1_lab_agree(struct nof1_lab *lab, struct nof1_error *error)
 {
     TRY(make_keys(lab));
+    if (lab->derived && !lab->options->in_process && !lab->draft.limits.open) {
+        lab->draft.lab = false; /* for the real nof1-vault; the keys that it pins die with the run */
+    }
     TRY(nof1_charter_canonical(&lab->charter_bytes, &lab->draft));
     TRY(nof1_charter_read(&lab->charter, lab->arena, nof1_buffer_slice(&lab->charter_bytes),
                           error));

@@ -46,6 +46,8 @@ struct nof1_lab {
     struct nof1_buffer charter_bytes;      /* canonical */
     const struct nof1_charter *charter;
     struct nof1_limits policy;             /* of every site */
+    const char *site_policy;               /* preset of the sites' own policy file, NULL: none */
+    const char *said;                      /* the state that stderr told last */
 };
 
 #define NOF1_LAB_STATISTICIAN "lab"

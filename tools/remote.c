@@ -1,0 +1,174 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later
+ *
+ * Talking to a coordinator: see remote.h.
+ */
+#include <tools/remote.h>
+
+#include <errno.h>
+#include <poll.h>
+#include <string.h>
+
+#include <base/json.h>
+#include <core/charter.h>
+#include <rpc/unary.h>
+#include <sys/clock.h>
+#include <tools/submission.h>
+
+#define CALL_TIMEOUT 20000 /* milliseconds of one call */
+
+static nof1_rc read_json(json_t **out, struct nof1_slice text, struct nof1_error *error)
+{
+    json_error_t why;
+    *out = json_loadb((const char *)text.data, text.length, 0, &why);
+    if (*out == NULL) {
+        return nof1_fail(error, NOF1_E_DECODE, "the coordinator's answer is no JSON: %s", why.text);
+    }
+    return NOF1_OK;
+}
+
+nof1_rc_value nof1_remote_charter(const struct nof1_charter **charter, struct nof1_slice *census,
+                                  json_t **atoms, struct nof1_arena *arena,
+                                  struct nof1_client *client, struct nof1_error *error)
+{
+    NOF1_CLEANUP(nof1_buffer_free) struct nof1_buffer reply = {0};
+    struct nof1_charter_reply read = {0};
+    TRY(nof1_client_call(client, NOF1_METHOD_CHARTER, nof1_slice_of(NULL, 0), &reply, CALL_TIMEOUT,
+                         error));
+    TRY(nof1_charter_reply_read(&read, arena, nof1_buffer_slice(&reply), error));
+    TRY(nof1_charter_read(charter, arena, read.charter, error));
+    bool is_signed = read.signature.length > 0;
+    if ((is_signed || !(*charter)->lab) &&
+        nof1_verify((*charter)->coordinator.spki, (*charter)->hash, read.signature) != NOF1_OK) {
+        return nof1_fail(error, NOF1_E2105, "the charter's signature is not its coordinator's");
+    }
+    *census = read.census;
+    *atoms = NULL;
+    return read.atoms.length == 0 ? NOF1_OK : read_json(atoms, read.atoms, error);
+}
+
+/* A call whose request is a query's hash and whose reply is JSON, or nothing. */
+static nof1_rc ask(json_t **out, struct nof1_client *client, enum nof1_method method,
+                   const uint8_t *hash, struct nof1_error *error)
+{
+    NOF1_CLEANUP(nof1_arena_freep) struct nof1_arena *arena = nof1_arena_new();
+    NOF1_CLEANUP(nof1_buffer_free) struct nof1_buffer request = {0};
+    NOF1_CLEANUP(nof1_buffer_free) struct nof1_buffer reply = {0};
+    struct nof1_slice text = {0};
+    ENSURE(arena != NULL, NOF1_E_NO_MEMORY);
+    *out = NULL;
+    TRY(nof1_bytes_write(&request, nof1_slice_of(hash, hash == NULL ? 0 : NOF1_HASH_BYTES)));
+    TRY(nof1_client_call(client, method, nof1_buffer_slice(&request), &reply, CALL_TIMEOUT, error));
+    TRY(nof1_bytes_read(&text, arena, nof1_buffer_slice(&reply), error));
+    return text.length == 0 ? NOF1_OK : read_json(out, text, error);
+}
+
+nof1_rc_value nof1_remote_status(json_t **out, struct nof1_client *client, const uint8_t *hash,
+                                 struct nof1_error *error)
+{
+    return ask(out, client, NOF1_METHOD_STATUS, hash, error);
+}
+
+nof1_rc_value nof1_remote_result(json_t **out, struct nof1_client *client, const uint8_t *hash,
+                                 struct nof1_error *error)
+{
+    return ask(out, client, NOF1_METHOD_RESULT, hash, error);
+}
+
+/* Wait a little, less at the start. False: told to stop. */
+static bool pause_for(const struct nof1_remote *remote, int64_t since)
+{
+    struct pollfd slot = {.fd = remote->stop_fd, .events = POLLIN};
+    int64_t waited = nof1_clock_monotonic() - since;
+    int wait = waited < 2000 ? 10 : waited < 20000 ? 100 : 1000;
+    return poll(&slot, 1, wait) <= 0 || slot.revents == 0;
+}
+
+static nof1_rc still_waiting(const struct nof1_remote *remote, int64_t since, const char *what,
+                             struct nof1_error *error)
+{
+    if (!pause_for(remote, since)) {
+        return nof1_fail(error, NOF1_E_UNREACHABLE, "stopped while waiting for %s", what);
+    }
+    if (nof1_clock_monotonic() - since > (int64_t)remote->wait * 1000) {
+        return nof1_fail(error, NOF1_E_EXPIRED, "%s did not come within %d seconds", what,
+                         remote->wait);
+    }
+    return NOF1_OK;
+}
+
+static void tell(const struct nof1_remote *remote, const char *state, const json_t *status)
+{
+    if (remote->progress != NULL) {
+        remote->progress(remote->self, state, status);
+    }
+}
+
+static nof1_rc make_submission(struct nof1_submission *submission,
+                               const struct nof1_remote *remote, struct nof1_client *client,
+                               const struct nof1_node *plan, struct nof1_error *error)
+{
+    int64_t since = nof1_clock_monotonic();
+    struct nof1_clock clock = {0};
+    tell(remote, "census", NULL);
+    for (;;) {
+        NOF1_CLEANUP(nof1_arena_freep) struct nof1_arena *arena = nof1_arena_new();
+        NOF1_CLEANUP(nof1_json_freep) json_t *atoms = NULL;
+        const struct nof1_charter *charter = NULL;
+        struct nof1_slice census = {0};
+        ENSURE(arena != NULL, NOF1_E_NO_MEMORY);
+        TRY(nof1_remote_charter(&charter, &census, &atoms, arena, client, error));
+        if (census.length > 0) {
+            return nof1_submission_make(submission, charter, census, atoms, plan, remote->key,
+                                        nof1_clock_now(&clock) / 1000, error);
+        }
+        TRY(still_waiting(remote, since, "the census of the first epoch", error));
+    }
+}
+
+static nof1_rc submit(const struct nof1_submission *submission, const struct nof1_remote *remote,
+                      struct nof1_client *client, struct nof1_error *error)
+{
+    NOF1_CLEANUP(nof1_buffer_free) struct nof1_buffer request = {0};
+    NOF1_CLEANUP(nof1_buffer_free) struct nof1_buffer reply = {0};
+    const struct nof1_submit_request message = {
+        .plan = nof1_buffer_slice(&submission->plan),
+        .signature = nof1_slice_of(submission->signature, submission->signature_length),
+        .statistician = remote->statistician};
+    TRY(nof1_submit_write(&request, &message));
+    return nof1_client_call(client, NOF1_METHOD_SUBMIT, nof1_buffer_slice(&request), &reply,
+                            CALL_TIMEOUT, error);
+}
+
+static nof1_rc await(json_t **result, const struct nof1_remote *remote, struct nof1_client *client,
+                     const uint8_t *hash, struct nof1_error *error)
+{
+    int64_t since = nof1_clock_monotonic();
+    for (;;) {
+        TRY(nof1_remote_result(result, client, hash, error));
+        if (*result != NULL) {
+            return NOF1_OK;
+        }
+        if (remote->progress != NULL) {
+            NOF1_CLEANUP(nof1_json_freep) json_t *status = NULL;
+            TRY(nof1_remote_status(&status, client, hash, error));
+            const json_t *query = json_is_array(status) ? json_array_get(status, 0) : status;
+            const char *state = json_string_value(json_object_get(query, "state"));
+            tell(remote, state == NULL ? "waiting" : state, query);
+        }
+        TRY(still_waiting(remote, since, "the end of the query", error));
+    }
+}
+
+nof1_rc_value nof1_remote_run(json_t **result, const struct nof1_remote *remote,
+                              const struct nof1_node *plan, struct nof1_error *error)
+{
+    struct nof1_client *client = NULL;
+    struct nof1_submission submission = {0};
+    TRY(nof1_client_new(&client, remote->target, NULL, &remote->files, error));
+    nof1_rc_value rc = make_submission(&submission, remote, client, plan, error);
+    rc = rc == NOF1_OK ? submit(&submission, remote, client, error) : rc;
+    rc = rc == NOF1_OK ? await(result, remote, client, submission.hash, error) : rc;
+    nof1_submission_free(&submission);
+    nof1_client_free(client);
+    return rc;
+}
