@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
- * The random-effects model from power sums: see two_stage.h. With W = diag(w), P = W - WX(X'WX)^-1X'W
- * and e = y - X beta: y'Py = sum w e^2, y'PPy = sum w^2 e^2, and y'PPPy follows from w^3 sums, so
- * that ML and REML have exact first and second derivatives (Viechtbauer 2005, J Educ Behav Stat
- * 30:261; DerSimonian & Kacker 2007 for the moment estimators).
+ * The random-effects model from power sums: see two_stage.h. With W = diag(w), P = W -
+ * WX(X'WX)^-1X'W and e = y - X beta: y'Py = sum w e^2, y'PPy = sum w^2 e^2, and y'PPPy follows from
+ * w^3 sums, so that ML and REML have exact first and second derivatives (Viechtbauer 2005, J Educ
+ * Behav Stat 30:261; DerSimonian & Kacker 2007 for the moment estimators).
  */
 #include "two_stage.h"
 
@@ -107,7 +107,8 @@ struct point {
 };
 
 /* sum of w^a e^2. */
-static double residual_square(const struct nof1_two_stage_power *power, const double *beta, size_t p)
+static double residual_square(const struct nof1_two_stage_power *power, const double *beta,
+                              size_t p)
 {
     double sum = power->yy;
     for (size_t i = 0; i < p; i++) {
@@ -288,7 +289,8 @@ static nof1_rc_value climb(struct engine *engine, double low, double high, doubl
         double s = score(engine, &engine->now);
         double curvature = information(engine, &engine->now) - 2.0 * engine->now.ypppy;
         *(s >= 0.0 ? &low : &high) = t;
-        double next = t - (curvature < 0.0 ? s / curvature : -s / information(engine, &engine->now));
+        double next =
+            t - (curvature < 0.0 ? s / curvature : -s / information(engine, &engine->now));
         if (!isfinite(next) || arrived(engine, t, next)) {
             *converged = isfinite(next);
             break;

@@ -23,8 +23,8 @@ enum nof1_two_stage_method {
     NOF1_TS_ML, NOF1_TS_REML, NOF1_TS_EB, NOF1_TS_PM
 };
 
-/* Sums over trials of a weight times xx', xy, y^2. xx is p x p, row-major; x[0] = 1, so xx[0] is the
- * sum of the weight itself. */
+/* Sums over trials of a weight times xx', xy, y^2. xx is p x p, row-major; x[0] = 1, so xx[0] is
+ * the sum of the weight itself. */
 struct nof1_two_stage_power {
     double xx[NOF1_TWO_STAGE_SQUARE];
     double xy[NOF1_TWO_STAGE_COLUMNS];

@@ -18,8 +18,8 @@ static void same(const char *what, const json_t *got, const json_t *want, const 
 {
     double a = test_number(got, key);
     double b = test_number(want, key);
-    cr_expect((isnan(a) && isnan(b)) || test_close(a, b, 1e-12, 0), "%s %s: got %.17g, expected %.17g",
-              what, key, a, b);
+    cr_expect((isnan(a) && isnan(b)) || test_close(a, b, 1e-12, 0),
+              "%s %s: got %.17g, expected %.17g", what, key, a, b);
 }
 
 static void same_cell(const char *what, const json_t *got, const json_t *want)

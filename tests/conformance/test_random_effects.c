@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
- * The two-stage analysis against metafor (random_effects/make.R, random_effects/expected.json): nine
- * estimators, both tests, the Q-profile interval, prediction intervals, every form of release.
+ * The two-stage analysis against metafor (random_effects/make.R, random_effects/expected.json):
+ * nine estimators, both tests, the Q-profile interval, prediction intervals, every form of release.
  */
 #include <criterion/criterion.h>
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
 
+#include <gsl/gsl_linalg.h>
 #include <stats/registry.h>
 
 #include "pooled.h"
@@ -52,6 +53,11 @@ static json_t *run(struct nof1_arena *arena, const char *csv, const char *text,
                    nof1_rc_value expected_rc)
 {
     struct test_study *study = study_of(arena, csv, text);
+    static const size_t outer[] = {0, 2}; /* levels a and c */
+    if (strstr(text, "stratum: stratum") != NULL) {
+        study->plan.strata = 2;
+        study->plan.stratum = outer;
+    }
     struct nof1_error error = {0};
     json_t *result = NULL;
     nof1_rc_value rc = test_study_run(&result, arena, study, &error);
@@ -100,7 +106,8 @@ static void compare(const char *name, const json_t *result, const json_t *want, 
     double se = expected(want, "se", 0);
     snprintf(what, sizeof what, "%s %s %s prediction", name, method, test);
     same(what, test_number(prediction, "metafor/low"), expected(want, "pi_low", 0), tolerance, se);
-    same(what, test_number(prediction, "metafor/high"), expected(want, "pi_high", 0), tolerance, se);
+    same(what, test_number(prediction, "metafor/high"), expected(want, "pi_high", 0), tolerance,
+         se);
     same(what, test_number(prediction, "hts/low"), expected(want, "hts_low", 0), tolerance, se);
     same(what, test_number(prediction, "hts/high"), expected(want, "hts_high", 0), tolerance, se);
 }
@@ -117,12 +124,15 @@ Test(random_effects, equals_metafor)
         {
             struct nof1_arena *arena = nof1_arena_new();
             char text[512];
-            const char *extra = strcmp(name, "offset.csv") == 0 ? "\ncharter: {centre: 1e8}" : "";
+            const char *extra = strcmp(name, "offset.csv") == 0 ? "\ncharter: {centre: 1e8}"
+                                : strcmp(name, "strata") == 0   ? "\ncharter: {stratum: stratum}"
+                                                                : "";
             snprintf(text, sizeof text, "%s\nmethod: %s\ntest: %s%s",
                      json_string_value(json_object_get(one, "text")),
                      json_string_value(json_object_get(fit, "method")),
                      json_string_value(json_object_get(fit, "test")), extra);
-            json_t *result = run(arena, json_string_value(json_object_get(one, "file")), text, NOF1_OK);
+            json_t *result =
+                run(arena, json_string_value(json_object_get(one, "file")), text, NOF1_OK);
             if (result != NULL) {
                 compare(name, result, fit, 1e-9);
                 same(name, test_number(result, "within/sigma.squared"), expected(one, "sigma2", 0),
@@ -202,7 +212,8 @@ Test(random_effects, correction_rounds_end_at_the_exact_optimum)
                 same(text, test_number(result, "heterogeneity/tau.squared"),
                      expected(fit, "tau2", 0), 1e-9, 0);
             } else {
-                cr_expect(error_in_se(result, fit) < 0.05, "%s: %g", text, error_in_se(result, fit));
+                cr_expect(error_in_se(result, fit) < 0.05, "%s: %g", text,
+                          error_in_se(result, fit));
                 cr_expect(error_in_se(result, fit) <= test_number(result, "fit/approximation_se"));
             }
             json_decref(result);
@@ -215,9 +226,15 @@ Test(random_effects, correction_rounds_end_at_the_exact_optimum)
 Test(random_effects, basis_stays_within_its_public_bound)
 {
     json_t *file = test_json(FOLDER "expected.json");
-    static const struct { const char *name; const char *test; double ratio; int rounds; } cases[] = {
-        {"patterns", "z", 0.33, 4},    {"patterns", "knha", 0.33, 3}, {"patterns", "z", 0.12, 2},
-        {"patterns", "z", 0.0626, 1},  {"patterns", "z", 0.01, 1},    {"missing", "z", 0.5, 1},
+
+    static const struct {
+        const char *name;
+        const char *test;
+        double ratio;
+        int rounds;
+    } cases[] = {
+        {"patterns", "z", 0.33, 4},   {"patterns", "knha", 0.33, 3}, {"patterns", "z", 0.12, 2},
+        {"patterns", "z", 0.0626, 1}, {"patterns", "z", 0.01, 1},    {"missing", "z", 0.5, 1},
         {"missing", "knha", 0.33, 1},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
@@ -317,3 +334,300 @@ Test(random_effects, small_classes_are_never_solvable)
     nof1_arena_free(arena);
 }
 
+/* ---- minimal sufficiency: the released sums are exactly what the likelihood uses ---- */
+
+#define DATA_SETS 40
+#define POINTS 30
+#define MOST_SUMS 8
+
+/* log density of k differences with common mean, variance sigma2 each and covariance tau2, from the
+ * whole covariance matrix. */
+static double log_density(const double *d, size_t k, double mu, double tau2, double sigma2)
+{
+    double l[4][4] = {{0}};
+    double z[4];
+    double value = 0;
+    for (size_t i = 0; i < k; i++) {
+        z[i] = d[i] - mu;
+        for (size_t j = 0; j <= i; j++) {
+            double sum = tau2 + (i == j ? sigma2 : 0);
+            for (size_t m = 0; m < j; m++) {
+                sum -= l[i][m] * l[j][m];
+            }
+            l[i][j] = i == j ? sqrt(sum) : sum / l[j][j];
+        }
+        for (size_t j = 0; j < i; j++) {
+            z[i] -= l[i][j] * z[j];
+        }
+        z[i] /= l[i][i];
+        value -= log(l[i][i]) + 0.5 * z[i] * z[i];
+    }
+    return value;
+}
+
+static double likelihood(const struct test_study *study, double mu, double tau2, double sigma2)
+{
+    double value = 0;
+    for (size_t t = 0; t < study->trials; t++) {
+        const struct nof1_trial *trial = &study->trial[t];
+        double d[4];
+        for (size_t c = 0; c < trial->rows / 2; c++) {
+            double step = trial->outcome[0][2 * c + 1] - trial->outcome[0][2 * c];
+            d[c] = trial->treatment[2 * c + 1] == 1 ? step : -step;
+        }
+        value += log_density(d, trial->rows / 2, mu, tau2, sigma2);
+    }
+    return value;
+}
+
+static void centre_columns(gsl_matrix *m)
+{
+    for (size_t j = 0; j < m->size2; j++) {
+        double mean = 0, square = 0;
+        for (size_t i = 0; i < m->size1; i++) {
+            mean += gsl_matrix_get(m, i, j) / (double)m->size1;
+        }
+        for (size_t i = 0; i < m->size1; i++) {
+            *gsl_matrix_ptr(m, i, j) -= mean;
+            square += pow(gsl_matrix_get(m, i, j), 2);
+        }
+        for (size_t i = 0; i < m->size1 && square > 0; i++) {
+            *gsl_matrix_ptr(m, i, j) /= sqrt(square);
+        }
+    }
+}
+
+/* Rank of the first `columns` columns from `first` on, centred over data sets. */
+static size_t rank_of(const gsl_matrix *all, size_t first, size_t columns)
+{
+    gsl_matrix *m = gsl_matrix_alloc(DATA_SETS, columns);
+    gsl_matrix *v = gsl_matrix_alloc(columns, columns);
+    gsl_vector *s = gsl_vector_alloc(columns);
+    for (size_t i = 0; i < DATA_SETS; i++) {
+        for (size_t j = 0; j < columns; j++) {
+            gsl_matrix_set(m, i, j, gsl_matrix_get(all, i, first + j));
+        }
+    }
+    centre_columns(m);
+    cr_assert(gsl_linalg_SV_decomp_jacobi(m, v, s) == 0);
+    size_t rank = 0;
+    for (size_t j = 0; j < columns; j++) {
+        rank += gsl_vector_get(s, j) > 1e-9 * gsl_vector_get(s, 0);
+    }
+    gsl_matrix_free(m);
+    gsl_matrix_free(v);
+    gsl_vector_free(s);
+    return rank;
+}
+
+/* Fill the trials with new numbers, and a row of `all` with released sums and log likelihoods. */
+static void fill_row(gsl_matrix *all, size_t row, struct test_study *study,
+                     const struct nof1_model *model, const struct nof1_layout *layout,
+                     struct test_random *random)
+{
+    double scratch[512], term[32], sum[MOST_SUMS] = {0};
+    for (size_t t = 0; t < study->trials; t++) {
+        double *y = (double *)(uintptr_t)study->trial[t].outcome[0];
+        for (size_t r = 0; r < study->trial[t].rows; r++) {
+            y[r] = test_random_normal(random);
+        }
+        cr_assert(model->analysis->contribute(model, 1, NULL, &study->trial[t], scratch, term) ==
+                  NOF1_OK);
+        for (size_t e = 0, s = 0; e < layout->elements; e++) {
+            if (layout->element[e].role == NOF1_OUTCOME) {
+                sum[s++] += term[e];
+            }
+        }
+    }
+    for (size_t s = 0; s < MOST_SUMS; s++) {
+        gsl_matrix_set(all, row, s, sum[s]);
+    }
+    struct test_random point = {99};
+    double base = likelihood(study, 0, 1, 1);
+    for (size_t j = 0; j < POINTS; j++) {
+        double mu = test_random_normal(&point);
+        double tau2 = exp(test_random_normal(&point));
+        double value = likelihood(study, mu, tau2, exp(test_random_normal(&point)));
+        gsl_matrix_set(all, row, MOST_SUMS + j, value - base);
+    }
+}
+
+Test(random_effects, class_release_is_minimal_and_sufficient)
+{
+    static const int cycles[][2] = {{3, 3}, {2, 3}}; /* one class; two classes */
+    for (size_t c = 0; c < 2; c++) {
+        struct nof1_arena *arena = nof1_arena_new();
+        char csv[8192] = "trial,cycle,period,treatment,y\n";
+        size_t length = strlen(csv);
+        for (int i = 0; i < 14; i++) {
+            for (int p = 0; p < 2 * cycles[c][i % 2]; p++) {
+                length += (size_t)snprintf(csv + length, sizeof csv - length, "t%02d,%d,%d,%d,%d\n",
+                                           i, p / 2 + 1, p + 1, (p + i) % 2, (i + p) % 5);
+            }
+        }
+        struct test_study *study = study_of(arena, csv, "incomplete: cycles");
+        struct nof1_layout layout;
+        const struct nof1_model *model = prepared(arena, study, &layout);
+        size_t claim = 2 * model->groups + 1;
+        cr_assert(model->groups == c + 1 && outcomes_of(&layout) == claim);
+        gsl_matrix *all = gsl_matrix_alloc(DATA_SETS, MOST_SUMS + POINTS);
+        struct test_random random = {7 + c};
+        for (size_t i = 0; i < DATA_SETS; i++) {
+            fill_row(all, i, study, model, &layout, &random);
+        }
+        cr_expect(rank_of(all, 0, claim) == claim);
+        cr_expect(rank_of(all, MOST_SUMS, POINTS) == claim, "likelihood has rank %zu, claim %zu",
+                  rank_of(all, MOST_SUMS, POINTS), claim);
+        /* columns beyond the claim are 0: all sums and all likelihoods together */
+        cr_expect(rank_of(all, 0, MOST_SUMS + POINTS) == claim);
+        gsl_matrix_free(all);
+        nof1_arena_free(arena);
+    }
+}
+
+/* ---- degenerate inputs: a result or a code, never NaN ---- */
+
+Test(random_effects, refuses_with_a_code)
+{
+    static const char *const one_cycle = "trial,cycle,period,treatment,y\na,1,1,0,1\na,1,2,1,3\n"
+                                         "b,1,1,0,1\nb,1,2,1,2\n";
+    static const char *const one_arm = "trial,cycle,period,treatment,y\na,1,1,0,1\na,1,2,1,\n"
+                                       "b,1,1,0,1\nb,1,2,1,\n";
+    static const char *const flat =
+        "trial,cycle,period,treatment,y\na,1,1,0,1\na,1,2,1,1\na,2,3,0,1\na,2,4,1,1\n"
+        "b,1,1,0,1\nb,1,2,1,1\nb,2,3,0,1\nb,2,4,1,1\n";
+    static const char *const rigid =
+        "trial,cycle,period,treatment,y\na,1,1,0,1\na,1,2,1,2\na,2,3,0,1\na,2,4,1,2\n"
+        "b,1,1,0,1\nb,1,2,1,4\nb,2,3,0,1\nb,2,4,1,4\n";
+    static const struct { const char *csv, *text; nof1_rc_value rc; } cases[] = {
+        {one_cycle, "incomplete: cycles", NOF1_E2601},
+        {one_cycle, "incomplete: pool", NOF1_E2601},
+        {one_arm, "incomplete: pool", NOF1_E_MODEL},
+        {flat, "incomplete: cycles", NOF1_E_MODEL},
+        {rigid, "incomplete: cycles\nmethod: DL", NOF1_E_MODEL},
+        {rigid, "incomplete: cycles\nmethod: FE", NOF1_E_MODEL},
+        {rigid, "incomplete: cycles\nwithin_variance: own", NOF1_E_MODEL},
+        {"complete.csv", "moderators: [nothing]", NOF1_E_PLAN},
+        {"complete.csv", "moderators: [age, age]", NOF1_E_MODEL},
+        {"one.csv", "incomplete: cycles\nmoderators: [age]", NOF1_E_MODEL},
+        {"bcg.csv", "variance: v\nwithin_variance: pooled", NOF1_E_PLAN},
+        {"patterns.csv", "moderators: [age]\ncharter: {open: false, min_class_patients: 8}",
+         NOF1_E_PLAN},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct nof1_arena *arena = nof1_arena_new();
+        json_t *result = run(arena, cases[i].csv, cases[i].text, cases[i].rc);
+        cr_expect(result == NULL);
+        json_decref(result);
+        nof1_arena_free(arena);
+    }
+}
+
+Test(random_effects, own_variances_of_steps_stay_in_the_lab)
+{
+    struct nof1_arena *arena = nof1_arena_new();
+    struct test_study *study = study_of(arena, "complete.csv", "within_variance: own");
+    struct nof1_outcome outcome = study->charter.outcome[0];
+    outcome.quantum = 1;
+    study->charter.outcome = &outcome;
+    struct nof1_model *model = NULL;
+    struct nof1_error error = {0};
+    cr_expect(nof1_random_effects.prepare(&model, arena, &study->study, &error) == NOF1_OK);
+    study->charter.lab = false;
+    cr_expect(nof1_random_effects.prepare(&model, arena, &study->study, &error) == NOF1_E2311);
+    outcome.quantum = 0;
+    cr_expect(nof1_random_effects.prepare(&model, arena, &study->study, &error) == NOF1_OK);
+    nof1_arena_free(arena);
+}
+
+/* Without variation inside trials REML is the t test of the differences. */
+Test(random_effects, no_variation_within_trials_is_the_limit)
+{
+    struct nof1_arena *arena = nof1_arena_new();
+    const char *csv = "trial,cycle,period,treatment,y\n"
+                      "a,1,1,0,1\na,1,2,1,2\na,2,3,0,5\na,2,4,1,6\n"
+                      "b,1,1,0,1\nb,1,2,1,4\nb,2,3,0,2\nb,2,4,1,5\n"
+                      "c,1,1,0,1\nc,1,2,1,3\nc,2,3,0,2\nc,2,4,1,4\nc,3,5,0,2\nc,3,6,1,4\n";
+    static const char *const method[] = {"REML", "HE", "SJ", "PM", "EB", "ML"};
+    for (size_t i = 0; i < 6; i++) {
+        char text[128];
+        snprintf(text, sizeof text, "incomplete: cycles\nmethod: %s\ntest: z", method[i]);
+        json_t *result = run(arena, csv, text, NOF1_OK);
+        double tau2 = i == 5 ? 2.0 / 3.0 : 1.0; /* differences 1, 3, 2 */
+        same(text, test_estimate(result, "treatment", "estimate"), 2, 1e-14, 0);
+        same(text, test_number(result, "heterogeneity/tau.squared"), tau2, 1e-14, 0);
+        same(text, test_estimate(result, "treatment", "std.error"), sqrt(tau2 / 3), 1e-14, 0);
+        cr_expect(json_is_null(json_object_get(json_object_get(result, "heterogeneity"),
+                                               "cochran.qe")));
+        cr_expect(warned(result, "no variation inside any trial"));
+        json_decref(result);
+    }
+    nof1_arena_free(arena);
+}
+
+Test(random_effects, own_variance_of_zero_leaves_the_trial_out)
+{
+    struct nof1_arena *arena = nof1_arena_new();
+    static const char head[] = "trial,cycle,period,treatment,y\n"
+                               "a,1,1,0,1\na,1,2,1,2\na,2,3,0,5\na,2,4,1,7\n"
+                               "b,1,1,0,1\nb,1,2,1,4\nb,2,3,0,2\nb,2,4,1,6\n"
+                               "c,1,1,0,1\nc,1,2,1,0\nc,2,3,0,2\nc,2,4,1,4\n";
+    static const char rigid[] = "d,1,1,0,1\nd,1,2,1,5\nd,2,3,0,2\nd,2,4,1,6\n";
+    char all[512];
+    snprintf(all, sizeof all, "%s%s", head, rigid);
+    json_t *three = run(arena, head, "within_variance: own\nincomplete: cycles", NOF1_OK);
+    json_t *four = run(arena, all, "within_variance: own\nincomplete: cycles", NOF1_OK);
+    cr_expect(warned(four, "1 trials left out") && !warned(three, "left out"));
+    same("estimate", test_estimate(four, "treatment", "estimate"),
+         test_estimate(three, "treatment", "estimate"), 1e-12, 0);
+    same("trials", test_number(four, "fit/trials"), 3, 0, 0);
+    json_decref(three);
+    json_decref(four);
+    nof1_arena_free(arena);
+}
+
+Test(random_effects, short_of_rounds_says_so)
+{
+    static const struct {
+        int rounds;
+        bool converged;
+    } cases[] = {{1, false}, {2, false}, {8, true}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct nof1_arena *arena = nof1_arena_new();
+        char text[128];
+        snprintf(text, sizeof text, "variance: v\nwithin_variance: own\ncharter: "
+                                    "{max_rounds_query: %d}", cases[i].rounds);
+        json_t *result = run(arena, "bcg.csv", text, NOF1_OK);
+        cr_expect(flag(result, "converged") == cases[i].converged, "%d rounds", cases[i].rounds);
+        cr_expect(warned(result, "rounds ended"));
+        cr_expect(!isnan(test_estimate(result, "treatment", "estimate")));
+        cr_expect(json_is_null(json_object_get(json_object_get(result, "heterogeneity"),
+                                               "conf.high")));
+        json_decref(result);
+        nof1_arena_free(arena);
+    }
+}
+
+Test(random_effects, few_trials_warn_and_leave_out_what_does_not_exist)
+{
+    struct nof1_arena *arena = nof1_arena_new();
+    json_t *one = run(arena, "one.csv", "incomplete: cycles", NOF1_OK);
+    cr_expect(warned(one, "one trial in all"));
+    cr_expect(isnan(test_estimate(one, "treatment", "std.error"))); /* null: no df for t */
+    cr_expect(!isnan(test_estimate(one, "treatment", "estimate")));
+    json_t *two = run(arena, "two.csv", "incomplete: cycles", NOF1_OK);
+    cr_expect(warned(two, "two trials"));
+    cr_expect(isnan(test_number(two, "heterogeneity/prediction/hts/low")));
+    cr_expect(!isnan(test_number(two, "heterogeneity/prediction/metafor/low")));
+    json_t *none = run(arena, "tau0.csv", "incomplete: cycles", NOF1_OK);
+    cr_expect(test_number(none, "heterogeneity/tau.squared") == 0 && flag(none, "boundary"));
+    cr_expect(warned(none, "boundary") && warned(none, "Knapp-Hartung"));
+    cr_expect(test_number(none, "fit/score_at_zero") < 0);
+    json_t *empty = run(arena, "empty.csv", "incomplete: cycles\ntest: z", NOF1_OK);
+    cr_expect(warned(empty, "interval of tau^2 is empty") && !warned(empty, "Knapp-Hartung"));
+    json_decref(empty);
+    json_decref(one);
+    json_decref(two);
+    json_decref(none);
+    nof1_arena_free(arena);
+}

@@ -212,7 +212,8 @@ Test(distributions, t_equals_r)
         const double *r = student_quantile[i];
         same("t_quantile", r[0], r[1], nof1_t_quantile(r[0], r[1]), r[2], 1e-12);
     }
-    same("t_quantile", 0.025, INFINITY, nof1_t_quantile(0.025, INFINITY), 1.9599639845400545, 1e-14);
+    same("t_quantile", 0.025, INFINITY, nof1_t_quantile(0.025, INFINITY), 1.9599639845400545,
+         1e-14);
 }
 
 Test(distributions, chi_square_and_f_equal_r)

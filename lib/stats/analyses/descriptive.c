@@ -26,11 +26,12 @@ struct descriptive {
     double range;
 };
 
-static const struct nof1_option options[] = {
-    {"by", NOF1_OPT_NAMES, "arm, period", "[arm, period]", 0, 0, "tables besides all rows together"},
-    {"bins", NOF1_OPT_NUMBER, "0: one bin a step of the scale", "10", 0, MOST_BINS,
-     "bins of the histogram between the charter's bounds"},
-    {NULL, NOF1_OPT_FLAG, NULL, NULL, 0, 0, NULL}};
+static const struct nof1_option options[] = {{"by", NOF1_OPT_NAMES, "arm, period", "[arm, period]",
+                                              0, 0, "tables besides all rows together"},
+                                             {"bins", NOF1_OPT_NUMBER,
+                                              "0: one bin a step of the scale", "10", 0, MOST_BINS,
+                                              "bins of the histogram between the charter's bounds"},
+                                             {NULL, NOF1_OPT_FLAG, NULL, NULL, 0, 0, NULL}};
 
 /* ---- the plan ---- */
 
@@ -69,7 +70,8 @@ static nof1_rc read_grid(struct descriptive *model, const struct nof1_study *stu
     int64_t bins = 10;
     if (nof1_node_get(study->plan->options, "bins") != NULL &&
         nof1_node_integer(&bins, study->plan->options, "bins", 0, MOST_BINS, error) != NOF1_OK) {
-        return nof1_fail(error, NOF1_E_PLAN, "bins: must be a whole number from 0 to %d", MOST_BINS);
+        return nof1_fail(error, NOF1_E_PLAN, "bins: must be a whole number from 0 to %d",
+                         MOST_BINS);
     }
     model->bins = (size_t)bins;
     model->first = outcome->lower;
@@ -112,8 +114,8 @@ static size_t period_cell(const struct descriptive *model, int32_t period)
     return period > 0 && (size_t)period <= model->periods ? (size_t)period : 0;
 }
 
-/* Intervals (a, b], the first one closed; values on a break within 1e-7 of a bin belong to the lower
- * bin, as in R's hist. */
+/* Intervals (a, b], the first one closed; values on a break within 1e-7 of a bin belong to the
+ * lower bin, as in R's hist. */
 static size_t bin_of(const struct descriptive *model, double y)
 {
     double place = ceil((y - model->first) / model->width - 1e-7) - 1.0;

@@ -2,8 +2,8 @@
  *
  * The two-stage analysis (docs/statistics.md, `random_effects`): each trial's own treatment
  * effect, then a random-effects model over trials. Pooled within-trial variance by default, because
- * 2-5 cycles do not tell a trial's own variance (Senn 2024, Trials 25). This file reads the plan and
- * chooses the release; it must never look at a trial.
+ * 2-5 cycles do not tell a trial's own variance (Senn 2024, Trials 25). This file reads the plan
+ * and chooses the release; it must never look at a trial.
  */
 #include "random_effects.h"
 
@@ -116,7 +116,8 @@ static nof1_rc add_factor(struct re_model *model, struct nof1_arena *arena, size
 {
     const struct nof1_covariate *covariate = &study->charter->covariate[index];
     const char *strata = study->charter->stratum_covariate;
-    bool limited = study->plan->strata > 0 && strata != NULL && strcmp(strata, covariate->name) == 0;
+    bool limited =
+        study->plan->strata > 0 && strata != NULL && strcmp(strata, covariate->name) == 0;
     size_t levels = limited ? study->plan->strata : covariate->levels;
     if (levels < 2) {
         return nof1_fail(error, NOF1_E_PLAN, "moderators: %s has one level only", covariate->name);
@@ -224,8 +225,8 @@ static uint64_t census_of(const struct nof1_study *study, const char *kind, size
     return nof1_census_count(study, name);
 }
 
-/* Every trial of the outcome has complete cycles only: as many trials with K complete cycles as with
- * K periods of each arm, for every K. */
+/* Every trial of the outcome has complete cycles only: as many trials with K complete cycles as
+ * with K periods of each arm, for every K. */
 static bool census_complete(const struct nof1_study *study)
 {
     if (!re_census_usable(study)) {

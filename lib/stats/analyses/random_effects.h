@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
- * What the files of the two-stage analysis share: the prepared model and one trial's numbers. Private
- * to lib/stats/analyses/random_effects*.c.
+ * What the files of the two-stage analysis share: the prepared model and one trial's numbers.
+ * Private to lib/stats/analyses/random_effects*.c.
  *
  * Release forms (docs/statistics.md): CLASS, one round of sums per within-trial variance class;
- * BASIS, sums under R fixed public weights, then correction rounds; OWN, rounds of power sums at one
- * tau^2 each, when every trial has its own variance.
+ * BASIS, sums under R fixed public weights, then correction rounds; OWN, rounds of power sums at
+ * one tau^2 each, when every trial has its own variance.
  */
 #ifndef NOF1_RANDOM_EFFECTS_H
 #define NOF1_RANDOM_EFFECTS_H
@@ -16,12 +16,12 @@
 
 enum re_release { RE_CLASS, RE_BASIS, RE_OWN };
 
-/* Trials with the same u = v / sigma^2: u = 1/k (cycles) or 1/ka + 1/kb (periods). Patterns with the
- * same u are one class, because the likelihood cannot tell them apart. */
+/* Trials with the same u = v / sigma^2: u = 1/k (cycles) or 1/ka + 1/kb (periods). Patterns with
+ * the same u are one class, because the likelihood cannot tell them apart. */
 struct re_class {
     uint64_t numerator, denominator; /* u in lowest terms */
     double u;
-    uint64_t trials;                 /* by the census, over the plan's blocks; 0 when it is unknown */
+    uint64_t trials; /* by the census, over the plan's blocks; 0 when it is unknown */
     const char *name;
 };
 
@@ -64,7 +64,7 @@ struct re_model {
     size_t weights;                   /* R */
     double lambda[RE_BASIS_MOST];
     double range;                     /* upper - lower of the outcome */
-    double scale;                     /* OWN: power of two near the range; y and v are divided by it */
+    double scale; /* OWN: power of two near the range; y and v are divided by it */
     double centre;                    /* IMPORTED: added back to the intercept */
 };
 
@@ -108,7 +108,7 @@ struct re_result {
     struct re_pooled pooled;
     bool zero_within;                 /* no variation inside any trial */
     bool exact;
-    double approximation;             /* bound of the basis' error in standard errors; 0 when exact */
+    double approximation; /* bound of the basis' error in standard errors; 0 when exact */
     bool rounds_short;                /* the rounds ended before the estimate or its interval */
 };
 /* random_effects_oracle.c: sums at any tau^2 from the totals, for the engine of two_stage.h. */

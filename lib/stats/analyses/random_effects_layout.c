@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
- * What one trial adds to each round of the two-stage analysis, and the names of those numbers. Reads
- * one trial, allocates nothing while contributing. Sums of schedules and observed cells are DESIGN;
- * everything that an outcome (or a patient's trait) enters is OUTCOME.
+ * What one trial adds to each round of the two-stage analysis, and the names of those numbers.
+ * Reads one trial, allocates nothing while contributing. Sums of schedules and observed cells are
+ * DESIGN; everything that an outcome (or a patient's trait) enters is OUTCOME.
  */
 #include "random_effects.h"
 
@@ -218,7 +218,8 @@ static void walk_classes(struct walk *walk, const struct re_model *model,
     }
 }
 
-static void walk_basis(struct walk *walk, const struct re_model *model, const struct re_trial *trial)
+static void walk_basis(struct walk *walk, const struct re_model *model,
+                       const struct re_trial *trial)
 {
     walk_within(walk, model, trial);
     put(walk, design(1.0), "", "trials", 1.0);

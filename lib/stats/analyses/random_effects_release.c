@@ -50,7 +50,8 @@ static int class_for(struct re_model *model, struct nof1_arena *arena, uint64_t 
     numerator /= divisor;
     denominator /= divisor;
     for (size_t c = 0; c < model->classes; c++) {
-        if (model->class_[c].numerator == numerator && model->class_[c].denominator == denominator) {
+        if (model->class_[c].numerator == numerator &&
+            model->class_[c].denominator == denominator) {
             return (int)c;
         }
     }
@@ -173,9 +174,9 @@ static size_t knowable(const struct re_model *model)
     return known_classes(model) == model->classes ? numbers : 2;
 }
 
-/* Correction rounds that `weights` leave room for. Two rules: the release ratio; and fewer sums than
- * would solve for the classes, because a class here may be one patient: fewer sums of d, and of d^2,
- * than classes, and together at most two thirds of what can be known. */
+/* Correction rounds that `weights` leave room for. Two rules: the release ratio; and fewer sums
+ * than would solve for the classes, because a class here may be one patient: fewer sums of d, and
+ * of d^2, than classes, and together at most two thirds of what can be known. */
 static size_t corrections_for(const struct re_model *model, size_t weights)
 {
     size_t linear, quadratic;
@@ -290,7 +291,8 @@ nof1_rc re_prepare_release(struct re_model *model, struct nof1_arena *arena,
     }
     for (uint32_t r = 1; r <= model->base.max_rounds && r <= 2; r++) {
         size_t size = re_layout_size(model, r);
-        model->base.max_elements = size > model->base.max_elements ? size : model->base.max_elements;
+        model->base.max_elements =
+            size > model->base.max_elements ? size : model->base.max_elements;
     }
     return NOF1_OK;
 }

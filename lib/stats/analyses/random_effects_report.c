@@ -127,18 +127,20 @@ static const char *model_text(const struct re_model *model)
     if (model->release == RE_OWN) {
         return "y_i ~ N(x_i'beta, v_i + tau^2), v_i the trial's own variance";
     }
-    return model->cycles
-               ? "d_i ~ N(x_i'beta, tau^2 + sigma^2 / k_i): mean difference of k_i complete cycles, "
-                 "sigma^2 pooled within trials"
-               : "d_i ~ N(x_i'beta, tau^2 + sigma^2 (1/a_i + 1/b_i)): difference of means of a_i and "
-                 "b_i periods, sigma^2 pooled within trials";
+    return model->cycles ? "d_i ~ N(x_i'beta, tau^2 + sigma^2 / k_i): mean difference of k_i "
+                           "complete cycles, "
+                           "sigma^2 pooled within trials"
+                         : "d_i ~ N(x_i'beta, tau^2 + sigma^2 (1/a_i + 1/b_i)): difference of "
+                           "means of a_i and "
+                           "b_i periods, sigma^2 pooled within trials";
 }
 
 static json_t *estimand(const struct re_model *model)
 {
     const char *what = "mean over patients of the patient's own effect (active minus reference)";
     if (model->columns > 1) {
-        what = "regression of the patient's own effect (active minus reference) on patients' traits";
+        what =
+            "regression of the patient's own effect (active minus reference) on patients' traits";
     } else if (model->fit.method == NOF1_TS_FE) {
         what = "weighted mean of the effects of these patients (active minus reference)";
     }
@@ -168,8 +170,9 @@ static json_t *warnings(const struct re_model *model, const struct nof1_history 
     warn(list, fit->trials == 1.0, "one trial in all: variation between patients cannot be told");
     warn(list, fit->trials == 2.0, "two trials: intervals are very wide and the "
                                    "Higgins-Thompson-Spiegelhalter interval does not exist");
-    warn(list, fit->boundary, "tau^2 is estimated at its boundary, 0: the data show no variation of "
-                              "effects between patients beyond chance");
+    warn(list, fit->boundary,
+         "tau^2 is estimated at its boundary, 0: the data show no variation of "
+         "effects between patients beyond chance");
     warn(list, fit->interval_empty, "the Q-profile interval of tau^2 is empty (Q is very small); "
                                     "reported as 0 to 0");
     warn(list, model->fit.knapp_hartung && fit->knapp_hartung_factor < 1.0,
@@ -179,7 +182,8 @@ static json_t *warnings(const struct re_model *model, const struct nof1_history 
     warn(list, random && fit->columns > 1,
          "prediction intervals are given without moderators only");
     warn(list, model->own && !model->imported,
-         "own variances from a few cycles are unreliable; within_variance: pooled is the safer form");
+         "own variances from a few cycles are unreliable; within_variance: pooled is the safer "
+         "form");
     warn(list, result->zero_within, "no variation inside any trial: Q, I^2, H^2 do not exist");
     warn(list, result->rounds_short, fit->converged
                                          ? "the rounds ended before the interval of tau^2 was found"

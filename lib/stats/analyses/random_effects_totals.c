@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
- * From totals to the fit of a two-stage plan, and to the parameter of the next round. Pure functions
- * of model and history, replayed by every vault and by the auditor.
+ * From totals to the fit of a two-stage plan, and to the parameter of the next round. Pure
+ * functions of model and history, replayed by every vault and by the auditor.
  */
 #include "random_effects.h"
 
@@ -222,8 +222,8 @@ static nof1_rc fit_basis(struct re_result *out, double *lambda, const struct re_
     out->exact = (history->rounds == 1 && basis.error < 1e-12) ||
                  (!unweighted && corrected_at(history, *lambda, 10.0 * close) &&
                   (!needs_zero(model) || corrected_at(history, 0.0, 0.0)));
-    /* |sum (w - w~) e| <= error sum w |e| <= error sqrt(sum w) sqrt(sum w e^2), and the last sum is k
-     * on average: so much of a standard error. */
+    /* |sum (w - w~) e| <= error sum w |e| <= error sqrt(sum w) sqrt(sum w e^2), and the last sum is
+     * k on average: so much of a standard error. */
     out->approximation = out->exact ? 0.0 : basis.error * sqrt(basis.trials);
     rescale(&out->fit, basis.sigma);
     out->fit.beta[0] += basis.shift;

@@ -41,7 +41,7 @@ polish_likelihood <- function(t, y, v, X, reml) {
 }
 solve_q <- function(target, y, v, X) {
   f <- function(t) parts(t, y, v, X)$q
-  if (f(0) <= target) return(0)
+  if (f(0) <= target) return(0) # also both ends of an empty interval, as confint.rma.uni reports it
   up <- mean(v)
   while (f(up) > target) up <- up * 2
   t <- uniroot(function(t) f(t) - target, c(0, up), tol = 1e-12 * up, maxiter = 10000)$root
@@ -183,8 +183,21 @@ add("missing", "missing.csv", "incomplete: auto", s, all_methods(s$y, s$v))
 s <- by_cycles(seen(d))
 add("missing, cycles", "missing.csv", "incomplete: cycles", s, all_methods(s$y, s$v))
 
-d <- simulate(20, c(3, 4), 0, 3, 4); save_csv(d, "tau0.csv"); s <- by_cycles(d)
+o <- seen(d) # incomplete: exclude keeps trials whose rows all lie in complete cycles
+both <- with(o, ave(treatment, trial, cycle, FUN = function(x) length(unique(x)))) == 2
+o <- o[ave(both, o$trial, FUN = all) == 1, ]
+s <- by_cycles(o)
+add("missing, exclude", "missing.csv", "incomplete: exclude", s, all_methods(s$y, s$v))
+
+d <- simulate(36, c(2, 3, 4), 1.5, 2, 11)
+s <- by_cycles(d[d$stratum != "b", ])
+add("strata", "complete.csv", "incomplete: cycles", s, all_methods(s$y, s$v))
+
+d <- simulate(20, c(3, 4), 0, 3, 42); save_csv(d, "tau0.csv"); s <- by_cycles(d)
 add("tau2 at 0", "tau0.csv", "incomplete: auto", s, all_methods(s$y, s$v))
+add("tau2 at 0, rounds", "tau0.csv", "incomplete: cycles\\nwithin_variance: own", none, all_methods(s$y, s$own))
+d <- simulate(20, c(3, 4), 0, 3, 115); save_csv(d, "empty.csv"); s <- by_cycles(d)
+add("empty interval", "empty.csv", "incomplete: auto", s, all_methods(s$y, s$v))
 
 d <- simulate(1, 5, 1, 2, 21); save_csv(d, "one.csv"); s <- by_cycles(d)
 add("one trial", "one.csv", "incomplete: cycles", s, all_methods(s$y, s$v))
