@@ -11,6 +11,11 @@
 #include <jansson.h>
 #include <nof1/error.h>
 
+int nof1_command_run(int argc, char **argv);
+int nof1_command_status(int argc, char **argv);
+int nof1_command_result_of(int argc, char **argv);
+int nof1_command_catalog(int argc, char **argv);
+int nof1_command_plan_new(int argc, char **argv);
 int nof1_command_lab_new(int argc, char **argv);
 int nof1_command_lab_run(int argc, char **argv);
 

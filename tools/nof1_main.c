@@ -16,6 +16,11 @@ struct command {
 };
 
 static const struct command commands[] = {
+    {"run", NULL, nof1_command_run, "run a plan and print its result"},
+    {"status", NULL, nof1_command_status, "what every query waits for"},
+    {"result", NULL, nof1_command_result_of, "print the result of a query again"},
+    {"catalog", NULL, nof1_command_catalog, "the analyses and their options"},
+    {"plan", "new", nof1_command_plan_new, "print a plan with every default"},
     {"lab", "new", nof1_command_lab_new, "write a synthetic consortium"},
     {"lab", "run", nof1_command_lab_run, "run a whole consortium on this machine"},
 };
