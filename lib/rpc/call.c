@@ -45,6 +45,7 @@ static void release(struct nof1_call *call)
 /* Start a batch whose tag is `op`. A refused batch is our own mistake. */
 static void start_batch(struct nof1_call *call, const grpc_op *ops, size_t count, struct nof1_op *op)
 {
+    nof1_op_arm(op);
     if (grpc_call_start_batch(call->call, ops, count, op, NULL) == GRPC_CALL_OK) {
         call->pending++;
     } else {

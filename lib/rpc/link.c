@@ -69,6 +69,7 @@ static void start_batch(struct nof1_link *link, const grpc_op *ops, size_t count
                         struct nof1_op *op)
 {
     struct attempt *attempt = link->attempt;
+    nof1_op_arm(op);
     if (grpc_call_start_batch(attempt->call, ops, count, op, NULL) == GRPC_CALL_OK) {
         attempt->pending++;
     } else {

@@ -41,6 +41,7 @@ static void *pump(void *argument)
         }
         if (event.type == GRPC_OP_COMPLETE) {
             struct nof1_op *op = event.tag;
+            (void)atomic_load_explicit(&op->armed, memory_order_acquire);
             op->ok = event.success != 0;
             post(mailbox, op);
         }

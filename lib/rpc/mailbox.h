@@ -9,6 +9,7 @@
 
 #include <grpc/grpc.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 
 #include <nof1/error.h>
@@ -18,7 +19,13 @@ struct nof1_op {
     void *owner;
     struct nof1_op *next;
     bool ok;
+    atomic_bool armed; /* orders the engine's writes before the pump's, whatever gRPC does inside */
 };
+/* Call right before the operation is handed to gRPC. */
+static inline void nof1_op_arm(struct nof1_op *op)
+{
+    atomic_store_explicit(&op->armed, true, memory_order_release);
+}
 
 struct nof1_mailbox {
     grpc_completion_queue *queue;

@@ -42,6 +42,7 @@ static void request_call(struct nof1_server *server)
         return;
     }
     call->accept.done = accepted;
+    nof1_op_arm(&call->accept);
     grpc_call_error result =
         grpc_server_request_call(server->server, &call->call, &call->details, &call->metadata,
                                  server->mailbox.queue, server->mailbox.queue, &call->accept);
@@ -228,6 +229,7 @@ void nof1_server_stop(struct nof1_server *server, int grace)
             nof1_call_end(call, GRPC_STATUS_UNAVAILABLE, "stopping");
         }
     }
+    nof1_op_arm(&notice);
     grpc_server_shutdown_and_notify(server->server, server->mailbox.queue, &notice);
     bool cancelled = false;
     while (!down) {
