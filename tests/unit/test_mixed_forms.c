@@ -48,13 +48,12 @@ static bool converged(const json_t *result)
     return json_is_true(json_object_get(json_object_get(result, "fit"), "converged"));
 }
 
-Test(mixed_model, forms_agree_on_random_series)
+Test(mixed_forms, forms_agree_on_random_series)
 {
     static const char *const random[2] = {"[intercept]", "[intercept, treatment]"};
     static const char *const method[2] = {"method: REML", "method: ML\ndf: z"};
     static const double su[3] = {0, 0.5, 4}, tau[3] = {0, 0.5, 3};
     int apart = 0, slow = 0, compared = 0;
-    double rounds = 0;
     for (uint64_t seed = 0; seed < 216; seed++) {
         struct nof1_arena *arena = nof1_arena_new();
         const char *csv = series_csv(arena, 1000 + seed, 4 + (int)(seed % 20), 2 + (int)(seed % 3),
@@ -78,7 +77,6 @@ Test(mixed_model, forms_agree_on_random_series)
             compared++;
             slow += !converged(result[1]) || !converged(result[0]);
             apart += !same;
-            rounds += test_number(result[1], "fit/rounds");
             if (!same || !converged(result[1])) {
                 printf("seed %d: class %.12g score %.12g rounds %g decrement %g %s\n", (int)seed, a,
                        b, test_number(result[1], "fit/rounds"),
@@ -89,6 +87,220 @@ Test(mixed_model, forms_agree_on_random_series)
         json_decref(result[1]);
         nof1_arena_free(arena);
     }
-    printf("%d compared, mean rounds %.2f\n", compared, rounds / compared);
     cr_expect(apart == 0 && slow == 0, "%d apart, %d slow of %d", apart, slow, compared);
+}
+
+/* ---- order ---------------------------------------------------------------------------------- */
+
+Test(mixed_forms, order_of_trials_changes_no_bit)
+{
+    static const char *const forms[4] = {"class", "score", "pool", "cycles"};
+    for (int form = 0; form < 4; form++) {
+        struct nof1_arena *arena = nof1_arena_new();
+        struct nof1_error error = {0};
+        char plan[256];
+        snprintf(plan, sizeof plan, "analysis: mixed_model\nincomplete: %s\ncharter: {centre: 50}\n",
+                 forms[form]);
+        struct test_study *s = test_trials_from_text(
+            arena, series_csv(arena, 7, 17, 3, 3, 1, 1), plan, NULL);
+        char *text[3];
+        struct test_random random = {99};
+        for (int run = 0; run < 3; run++) {
+            json_t *result = NULL;
+            cr_assert(test_study_run(&result, arena, s, &error) == NOF1_OK, "%s", error.message);
+            text[run] = json_dumps(result, JSON_REAL_PRECISION(17) | JSON_SORT_KEYS);
+            json_decref(result);
+            cr_expect(strcmp(text[run], text[0]) == 0, "%s differs after shuffling", forms[form]);
+            for (size_t i = s->trials; i-- > 1;) {
+                size_t j = (size_t)(test_random_uniform(&random) * (double)(i + 1));
+                struct nof1_trial swap = s->trial[i];
+                s->trial[i] = s->trial[j];
+                s->trial[j] = swap;
+            }
+        }
+        for (int run = 0; run < 3; run++) {
+            free(text[run]);
+        }
+        nof1_arena_free(arena);
+    }
+}
+
+/* ---- degenerate data ------------------------------------------------------------------------ */
+
+struct degenerate {
+    const char *what, *csv, *plan;
+    nof1_rc_value rc;
+    const char *message; /* a part of it */
+};
+
+#define HEAD "trial,period,treatment,y,a,b\n"
+#define SLOPE "random: {trial: [intercept, treatment]}\n"
+#define LEVEL "random: {trial: [intercept]}\n"
+#define FOUR(t, y1, y2, y3, y4)                                                                    \
+    #t ",1,0," #y1 "," #t ",1\n" #t ",2,1," #y2 "," #t ",1\n" #t ",3,1," #y3 "," #t ",1\n" #t      \
+       ",4,0," #y4 "," #t ",1\n"
+
+static const char three[] = HEAD FOUR(1, 3, 5, 4, 1) FOUR(2, 7, 8, 9, 6) FOUR(3, 2, 2, 5, 4);
+
+static const struct degenerate degenerate[] = {
+    {"one trial", HEAD FOUR(1, 3, 5, 4, 1), SLOPE, NOF1_E_MODEL, "two trials"},
+    {"one cycle each", HEAD "1,1,0,3,,\n1,2,1,4,,\n2,1,1,5,,\n2,2,0,2,,\n3,1,0,7,,\n3,2,1,6,,\n",
+     SLOPE, NOF1_E2601, "random: {trial: [intercept]}"},
+    {"one row each", HEAD "1,1,0,3,,\n2,1,1,5,,\n3,1,0,7,,\n4,1,1,6,,\n",
+     LEVEL "incomplete: score\ncharter: {any_arm: true}\n", NOF1_E2601, "summary_test"},
+    {"all outcomes equal", HEAD FOUR(1, 3, 3, 3, 3) FOUR(2, 3, 3, 3, 3) FOUR(3, 3, 3, 3, 3), SLOPE,
+     NOF1_E_MODEL, "variation"},
+    {"no variation within", HEAD FOUR(1, 3, 5, 5, 3) FOUR(2, 7, 8, 8, 7) FOUR(3, 2, 6, 6, 2), SLOPE,
+     NOF1_E_MODEL, "variation"},
+    {"active arm missing", HEAD "1,1,0,3,,\n1,2,0,4,,\n2,1,0,5,,\n2,2,0,2,,\n3,3,1,,,\n",
+     LEVEL "incomplete: score\n", NOF1_E_MODEL, "active"},
+    {"reference arm missing", HEAD "1,1,1,3,,\n1,2,1,4,,\n2,1,1,5,,\n2,2,1,2,,\n3,3,0,,,\n",
+     LEVEL "incomplete: score\n", NOF1_E_MODEL, "treatment"},
+    {"constant covariate", three, LEVEL "fixed: [treatment, b]\n", NOF1_E_MODEL, "'b'"},
+    {"unknown term", three, LEVEL "fixed: [treatment, nosuch]\n", NOF1_E_PLAN, "nosuch"},
+    {"term twice", three, LEVEL "fixed: [treatment, a, a]\n", NOF1_E_PLAN, "twice"},
+    {"unknown random effect", three, "random: {trial: [intercept, period]}\n", NOF1_E_PLAN, "random"},
+    {"crossed random effect", three, "random: {site: [intercept]}\n", NOF1_E_PLAN, "random"},
+    {"Kenward-Roger with ML", three, "method: ML\n", NOF1_E_PLAN, "REML"},
+    {"slope without treatment", three, SLOPE "fixed: [a]\n", NOF1_E_PLAN, "treatment"},
+    {"unknown residual", three, "residual: ar1\n", NOF1_E_PLAN, "residual"},
+    {"level out of range", three, "level: 1.5\n", NOF1_E_PLAN, "level"},
+    {"pool with covariates", three, "incomplete: pool\nfixed: [treatment, a]\n", NOF1_E_PLAN, "pool"},
+    {"cycles without cycles", three, "incomplete: cycles\n", NOF1_E_PLAN, "cycles"},
+};
+
+Test(mixed_forms, degenerate_data_end_in_a_code)
+{
+    static const char *const forms[2] = {"", "incomplete: score\n"};
+    for (size_t i = 0; i < sizeof degenerate / sizeof *degenerate; i++) {
+        for (int form = 0; form < 2; form++) {
+            const struct degenerate *d = &degenerate[i];
+            struct nof1_arena *arena = nof1_arena_new();
+            struct nof1_error error = {0};
+            json_t *result;
+            if (form == 1 && strstr(d->plan, "incomplete") != NULL) {
+                nof1_arena_free(arena);
+                continue;
+            }
+            char *plan = nof1_arena_printf(arena, "analysis: mixed_model\nreference: \"0\"\n"
+                                                  "active: \"1\"\n%s%s", d->plan, forms[form]);
+            nof1_rc_value rc = run_text(&result, arena, d->csv, plan, &error);
+            cr_expect(rc == d->rc, "%s %s: %s %s", d->what, forms[form], nof1_rc_code(rc),
+                      error.message);
+            cr_expect(strstr(error.message, d->message) != NULL, "%s %s: %s", d->what, forms[form],
+                      error.message);
+            json_decref(result);
+            nof1_arena_free(arena);
+        }
+    }
+}
+
+/* Tiny and odd series: any result is finite or null with a warning, any failure has a message. */
+Test(mixed_forms, tiny_series_never_crash)
+{
+    static const char *const forms[4] = {"auto", "score", "pool", "cycles"};
+    int fitted = 0;
+    for (uint64_t seed = 0; seed < 160; seed++) {
+        struct nof1_arena *arena = nof1_arena_new();
+        struct nof1_error error = {0};
+        json_t *result;
+        char plan[256];
+        snprintf(plan, sizeof plan,
+                 "analysis: mixed_model\nrandom: {trial: [intercept%s]}\nincomplete: %s\n"
+                 "charter: {centre: 50}\n",
+                 seed % 2 == 0 || seed % 4 > 1 ? ", treatment" : "", forms[seed % 4]);
+        const char *csv = series_csv(arena, seed, 2 + (int)(seed / 4 % 3), 1 + (int)(seed / 12 % 3),
+                                     3, 1, seed % 5 == 0 ? 1e-9 : 1);
+        nof1_rc_value rc = run_text(&result, arena, csv, plan, &error);
+        cr_expect(rc == NOF1_OK || error.message[0] != '\0', "seed %d", (int)seed);
+        cr_expect(rc == NOF1_OK || rc == NOF1_E_MODEL || rc == NOF1_E2601 || rc == NOF1_E2308,
+                  "seed %d: %s %s", (int)seed, nof1_rc_code(rc), error.message);
+        if (rc == NOF1_OK) {
+            double estimate = test_estimate(result, "treatment", "estimate");
+            cr_expect(isfinite(estimate) && fabs(estimate) < 20, "seed %d: %g", (int)seed, estimate);
+            cr_expect(test_estimate(result, "treatment", "std.error") > 0, "seed %d", (int)seed);
+            fitted++;
+        }
+        json_decref(result);
+        nof1_arena_free(arena);
+    }
+    cr_expect(fitted > 60, "only %d fitted", fitted);
+}
+
+/* ---- the form ------------------------------------------------------------------------------- */
+
+static const char *form_of(struct nof1_arena *arena, const char *csv, const char *plan,
+                           struct nof1_model **model, struct nof1_error *error)
+{
+    struct test_study *s = test_trials_from_text(arena, csv, plan, NULL);
+    *model = NULL;
+    *error = (struct nof1_error){0};
+    return s->analysis->prepare(model, arena, &s->study, error) == NOF1_OK ? (*model)->form : "none";
+}
+
+/* Remove the last row: one trial leaves its class. */
+static char *without_last_row(char *csv)
+{
+    size_t length = strlen(csv) - 1;
+    while (csv[length - 1] != '\n') {
+        length--;
+    }
+    csv[length] = '\0';
+    return csv;
+}
+
+Test(mixed_forms, form_follows_census_and_budget)
+{
+    struct nof1_arena *arena = nof1_arena_new();
+    struct nof1_model *model;
+    struct nof1_error error;
+    char *few = without_last_row(series_csv(arena, 1, 12, 3, 3, 1, 1));
+    char *many = without_last_row(series_csv(arena, 2, 60, 3, 3, 1, 1));
+    const char *whole = series_csv(arena, 3, 12, 3, 3, 1, 1);
+    const char *closed = "analysis: mixed_model\ncharter: {open: false, any_arm: false, missing: "
+                         "exclude, min_class_patients: 8, max_release_ratio: 0.5}\n";
+    const char *open = "analysis: mixed_model\n";
+    cr_expect_str_eq(form_of(arena, whole, closed, &model, &error), "class");
+    cr_expect(model->groups == 1 && model->group_is_class && model->max_rounds == 1);
+    cr_expect_str_eq(form_of(arena, many, closed, &model, &error), "score");
+    cr_expect(model->max_rounds == 10, "6 scalars a round over 2 x 60 x 0.5: %u", model->max_rounds);
+    cr_expect_str_eq(form_of(arena, few, closed, &model, &error), "pool");
+    cr_expect(model->max_rounds == 1, "4 + 3 scalars over 12 x 0.5: %u", model->max_rounds);
+    cr_expect_str_eq(form_of(arena, few, open, &model, &error), "class", "open has no class minimum");
+    const char *exclude = "analysis: mixed_model\nincomplete: exclude\ncharter: {open: false, "
+                          "min_class_patients: 8, max_release_ratio: 0.5, any_arm: false}\n";
+    cr_expect_str_eq(form_of(arena, few, exclude, &model, &error), "class");
+    cr_expect(model->groups == 1);
+    const char *strict = "analysis: mixed_model\nfixed: [treatment, age]\ncharter: {open: false, "
+                         "min_class_patients: 8, max_release_ratio: 0.33, missing: exclude}\n";
+    cr_expect_str_eq(form_of(arena, few, strict, &model, &error), "none");
+    cr_expect(strstr(error.message, "pool fits") != NULL, "%s", error.message);
+    cr_expect_str_eq(form_of(arena, whole, strict, &model, &error), "class");
+    cr_expect(model->fixed_parameters == 3);
+    nof1_arena_free(arena);
+}
+
+Test(mixed_forms, exclude_leaves_out_and_counts_only_classes)
+{
+    struct nof1_arena *arena = nof1_arena_new();
+    struct nof1_error error = {0};
+    json_t *kept, *whole;
+    char *csv = series_csv(arena, 11, 12, 3, 3, 1, 1);
+    size_t end = strlen(csv);
+    const char *exclude = "analysis: mixed_model\nincomplete: exclude\ncharter: {open: false, "
+                          "min_class_patients: 8, any_arm: false, centre: 50}\n";
+    const char *plain = "analysis: mixed_model\ncharter: {centre: 50}\n";
+    char *shorter = without_last_row(nof1_arena_text(arena, csv));
+    for (int row = 0; row < 6; row++) { /* the same data without trial 12 */
+        csv = without_last_row(csv);
+    }
+    cr_assert(strlen(csv) < end);
+    cr_assert(run_text(&kept, arena, shorter, exclude, &error) == NOF1_OK, "%s", error.message);
+    cr_assert(run_text(&whole, arena, csv, plain, &error) == NOF1_OK, "%s", error.message);
+    cr_expect(test_number(kept, "fit/trials") == 11);
+    cr_expect(test_estimate(kept, "treatment", "estimate") ==
+              test_estimate(whole, "treatment", "estimate"));
+    json_decref(kept);
+    json_decref(whole);
+    nof1_arena_free(arena);
 }

@@ -127,6 +127,8 @@ nof1_rc mixed_cycles_prepare(struct mixed_model *model, struct nof1_arena *arena
                              struct nof1_error *error);
 nof1_rc mixed_pool_prepare(struct mixed_model *model, struct nof1_arena *arena,
                            struct nof1_error *error);
+/* Elements of one class; those of all classes come first, then the residual sums. */
+size_t mixed_cell_elements(const struct mixed_model *model);
 struct mixed_slots {
     int (*group_of)(const struct mixed_model *, const struct nof1_trial *, void *scratch);
     nof1_rc_value (*layout)(const struct mixed_model *, uint32_t round, struct nof1_arena *,
@@ -206,6 +208,9 @@ struct mixed_totals {
 nof1_rc mixed_totals_fit(const struct mixed_model *model, const struct mixed_totals *totals,
                          double trials, struct nof1_arena *arena, struct mixed_fit *fit,
                          struct nof1_error *error);
+/* NOF1_E_MODEL when an entry of S is beyond the limit: the residual variance tends to 0. */
+nof1_rc mixed_refuse_root(const double *root, const struct mixed_model *model, double limit,
+                          struct nof1_error *error);
 /* Round S to the boundary where it is one, and finish sigma2, gamma, deviance. */
 void mixed_finish(struct mixed_fit *fit);
 

@@ -157,7 +157,7 @@ static bool all_scheduled(const struct mixed_model *m)
     return true;
 }
 
-static size_t cell_elements(const struct mixed_model *m)
+size_t mixed_cell_elements(const struct mixed_model *m)
 {
     size_t f = m->features - 1, q = m->effects;
     return f + f * (f + 1) / 2 + q + q * (q + 1) / 2 + f * q;
@@ -180,7 +180,7 @@ static nof1_rc name_groups(struct mixed_model *m, struct nof1_arena *arena)
     m->base.group = group;
     m->base.group_is_class = true;
     m->base.max_rounds = 1;
-    m->base.max_elements = m->cells * cell_elements(m) + global_elements(m);
+    m->base.max_elements = m->cells * mixed_cell_elements(m) + global_elements(m);
     return NOF1_OK;
 }
 
@@ -363,8 +363,8 @@ static nof1_rc_value class_contribute(const struct mixed_model *m, uint32_t roun
         b[k] = coordinate_of(&group, a, m->columns, k);
     }
     memset(out, 0, m->base.max_elements * sizeof *out);
-    write_cell(out + (size_t)cell * cell_elements(m), m, feature, b);
-    write_residual(out + m->cells * cell_elements(m), m, column, series.rows);
+    write_cell(out + (size_t)cell * mixed_cell_elements(m), m, feature, b);
+    write_residual(out + m->cells * mixed_cell_elements(m), m, column, series.rows);
     for (size_t e = 0; e < m->base.max_elements; e++) {
         ENSURE(isfinite(out[e]), NOF1_E2403);
     }
@@ -493,112 +493,3 @@ static nof1_rc_value class_layout(const struct mixed_model *m, uint32_t round,
 }
 
 const struct mixed_slots mixed_class_slots = {class_group_of, class_layout, class_contribute};
-
-/* ---- the coordinator's side ---------------------------------------------------------------- */
-
-/* Second moments of (1, features, m, d) from the elements of a cell. */
-static void read_moments(double *phi, const struct mixed_model *m, const double *total,
-                         double trials)
-{
-    size_t n = m->features + m->effects, first = m->features;
-    memset(phi, 0, n * n * sizeof *phi);
-    phi[0] = trials;
-    for (size_t f = 1; f < first; f++) {
-        phi[f] = phi[f * n] = *total++;
-    }
-    for (size_t f = 1; f < first; f++) {
-        for (size_t g = 1; g <= f; g++) {
-            phi[f * n + g] = phi[g * n + f] = *total++;
-        }
-    }
-    for (size_t k = 0; k < m->effects; k++) {
-        phi[first + k] = phi[(first + k) * n] = *total++;
-    }
-    for (size_t k = 0; k < m->effects; k++) {
-        for (size_t l = 0; l <= k; l++) {
-            phi[(first + k) * n + first + l] = phi[(first + l) * n + first + k] = *total++;
-        }
-    }
-    for (size_t f = 1; f < first; f++) {
-        for (size_t k = 0; k < m->effects; k++) {
-            phi[f * n + first + k] = phi[(first + k) * n + f] = *total++;
-        }
-    }
-}
-
-/* Coordinate k of column c (c = columns: the response) is scale * (1, features, m, d)[index]. */
-static size_t locate(double *scale, const struct mixed_model *m, const struct mixed_cell *cell,
-                     const struct nof1_gaussian_group *group, size_t c, size_t k)
-{
-    *scale = k == 0 ? group->root[0] : group->root[3];
-    if (c == m->columns) {
-        return m->features + k;
-    }
-    const struct mixed_coordinate *at = &m->coordinate[c * m->effects + k];
-    double share = (double)cell->n[1] / (double)(cell->n[0] + cell->n[1]);
-    if (at->zero) {
-        *scale = 0;
-    } else if (at->feature == 0) {
-        *scale *= cell->constant[c * m->effects + k];
-    } else if (at->by_share) {
-        *scale *= share;
-    }
-    return at->feature;
-}
-
-static nof1_rc read_cell(struct nof1_gaussian_group *out, const struct mixed_model *m,
-                         const struct mixed_cell *cell, const double *total, double trials,
-                         struct nof1_arena *arena)
-{
-    size_t n = m->features + m->effects, q = m->effects, width = (m->columns + 1) * q;
-    double *phi = nof1_arena_alloc(arena, n * n, sizeof *phi);
-    double *between = nof1_arena_alloc(arena, width * width, sizeof *between);
-    ENSURE(phi != NULL && between != NULL, NOF1_E_NO_MEMORY);
-    read_moments(phi, m, total, trials);
-    *out = nof1_gaussian_design(q, cell->n);
-    out->trials = trials;
-    for (size_t i = 0; i < width; i++) {
-        for (size_t j = 0; j < width; j++) {
-            double si, sj;
-            size_t fi = locate(&si, m, cell, out, i / q, i % q);
-            size_t fj = locate(&sj, m, cell, out, j / q, j % q);
-            between[i * width + j] = si * sj * phi[fi * n + fj];
-        }
-    }
-    out->between = between;
-    return NOF1_OK;
-}
-
-static void read_residual(double *residual, const struct mixed_model *m, const double *total)
-{
-    size_t width = m->columns + 1, y = m->columns;
-    for (size_t i = 0; i < m->residuals; i++) {
-        for (size_t j = 0; j <= i; j++) {
-            size_t a = m->residual[i], b = m->residual[j];
-            residual[a * width + b] = residual[b * width + a] = *total++;
-        }
-    }
-    for (size_t i = 0; i < m->residuals; i++) {
-        size_t a = m->residual[i];
-        residual[a * width + y] = residual[y * width + a] = *total++;
-    }
-    residual[y * width + y] = *total;
-}
-
-nof1_rc_value mixed_class_fit(const struct mixed_model *m, const struct nof1_history *history,
-                              struct nof1_arena *arena, struct mixed_fit *fit,
-                              struct nof1_error *error)
-{
-    const double *total = history->round[0].total;
-    size_t width = m->columns + 1;
-    struct nof1_gaussian_group *group = nof1_arena_alloc(arena, m->cells, sizeof *group);
-    double *residual = nof1_arena_alloc(arena, width * width, sizeof *residual);
-    ENSURE(group != NULL && residual != NULL, NOF1_E_NO_MEMORY);
-    for (size_t c = 0; c < m->cells; c++) {
-        TRY(read_cell(&group[c], m, &m->cell[c], total + c * cell_elements(m),
-                      (double)history->counts.group_trials[c], arena));
-    }
-    read_residual(residual, m, total + m->cells * cell_elements(m));
-    struct mixed_totals totals = {{width, m->effects}, m->cells, group, residual};
-    return mixed_totals_fit(m, &totals, (double)history->counts.trials, arena, fit, error);
-}

@@ -203,11 +203,11 @@ static nof1_rc evaluate_final(struct mixed_fit *fit, const struct mixed_model *m
     return NOF1_OK;
 }
 
-static nof1_rc no_variation(const struct mixed_fit *fit, const struct mixed_model *m,
-                            struct nof1_error *error)
+nof1_rc_value mixed_refuse_root(const double *root, const struct mixed_model *m, double limit,
+                                struct nof1_error *error)
 {
     for (size_t j = 0; j < m->terms; j++) {
-        if (fabs(fit->root[j]) > 0.5 * m->root_limit) {
+        if (fabs(root[j]) > limit) {
             return nof1_fail(error, NOF1_E_MODEL,
                              "no variation within trials is left (or it is beyond the charter's "
                              "variance_ratio_box): the residual variance cannot be estimated");
@@ -237,7 +237,7 @@ nof1_rc_value mixed_totals_fit(const struct mixed_model *m, const struct mixed_t
                          "no residual variation is left: all outcomes are equal, or an exact "
                          "function of the fixed terms");
     }
-    TRY(no_variation(fit, m, error));
+    TRY(mixed_refuse_root(fit->root, m, 0.5 * m->root_limit, error));
     fit->converged = fit->decrement < 1e-14;
     TRY(evaluate_final(fit, m, &o.totals, arena));
     return fit->boundary > 0 ? evaluate_final(fit, m, &o.totals, arena) : NOF1_OK;

@@ -446,6 +446,8 @@ static nof1_rc next_round(const struct mixed_model *m, const struct nof1_history
     for (size_t i = 0; i < 2; i++) {
         x[i] = best->x[i] + ask.fraction * ask.step[i];
     }
+    x[1] = fabs(x[1]);
+    TRY(mixed_refuse_root(x + 1, m, m->root_limit, error));
     return mixed_score_propose(next, m, only_column, 1, x, arena);
 }
 

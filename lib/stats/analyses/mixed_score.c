@@ -489,5 +489,6 @@ nof1_rc_value mixed_score_advance(const struct mixed_model *m, const struct nof1
         x[i] = best->x[i] + ask.fraction * ask.step[i];
     }
     fold(x + p, m->effects);
+    TRY(mixed_refuse_root(x + p, m, m->root_limit, error));
     return mixed_score_propose(next, m, best->fit.use, p, x, arena);
 }
