@@ -76,7 +76,7 @@ static void *serve(void *argument)
         pki_must(nof1_server_run(hub->server) == NOF1_OK, "server");
         if (nof1_clock_monotonic() >= next) {
             next = nof1_clock_monotonic() + 150;
-            size_t count = ++turn % 4 == 2 ? 1 : SITES;
+            size_t count = ++turn % 4 == 2 && turn < 12 ? 1 : SITES;
             atomic_fetch_add(&hub->cuts, count == 1 ? 1 : 0);
             pki_must(nof1_server_allow(hub->server, count, hub->allowed, NULL) == NOF1_OK, "allow");
         }
