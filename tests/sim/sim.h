@@ -77,6 +77,8 @@ struct test_random *sim_random(struct sim *sim);
 /* The plan of a YAML text, completed with the coordinator's census and atoms. NULL text: the default
  * analysis (sim_plan_text). Memory of the sim. Aborts when it is not valid. */
 struct nof1_slice sim_plan(struct sim *sim, const char *yaml);
+struct nof1_slice sim_plan_on(struct sim *sim, const char *yaml, size_t blocks,
+                              const size_t *block); /* the roster: 0 all blocks */
 const char *sim_plan_text(void);
 /* Signed by the statistician. h_q may be NULL. Returns the submit error's rc. */
 nof1_rc_value sim_submit(struct sim *sim, struct nof1_slice plan, uint8_t h_q[32]);

@@ -265,7 +265,7 @@ static void name_atoms(struct sim *sim, struct nof1_plan *plan)
 }
 
 static nof1_rc complete_plan(struct sim *sim, struct nof1_buffer *bytes, const char *yaml,
-                             struct nof1_error *error)
+                             size_t blocks, const size_t *block, struct nof1_error *error)
 {
     const struct nof1_node *node = NULL;
     const struct nof1_plan *plan = NULL;
@@ -277,17 +277,25 @@ static nof1_rc complete_plan(struct sim *sim, struct nof1_buffer *bytes, const c
                          nof1_coordinator_census(sim_coordinator(sim)), NULL, error));
     named = *plan;
     name_atoms(sim, &named);
+    named.blocks = blocks;
+    named.block = block;
     return nof1_query_complete(bytes, sim->charter, census, &named,
                                (SIM_START + sim->now) / 1000, error);
 }
 
 struct nof1_slice sim_plan(struct sim *sim, const char *yaml)
 {
+    return sim_plan_on(sim, yaml, 0, NULL);
+}
+
+struct nof1_slice sim_plan_on(struct sim *sim, const char *yaml, size_t blocks, const size_t *block)
+{
     NOF1_CLEANUP(nof1_buffer_free) struct nof1_buffer bytes = {0};
     struct nof1_error error = {0};
     char message[1024];
     SIM_MUST(sim_coordinator(sim) != NULL);
-    nof1_rc_value rc = complete_plan(sim, &bytes, yaml == NULL ? sim_plan_text() : yaml, &error);
+    nof1_rc_value rc = complete_plan(sim, &bytes, yaml == NULL ? sim_plan_text() : yaml, blocks,
+                                     block, &error);
     if (rc != NOF1_OK) {
         nof1_error_text(&error, message, sizeof message);
         fprintf(stderr, "sim: the plan: %s %s\n", nof1_rc_code(rc), message);
