@@ -45,6 +45,9 @@ static bool read_slowly(struct nof1_number *out, const char *text, size_t length
         copy[written++] = c;
     }
     copy[written] = '\0';
+    if (out->sign != 0 && decimals == 0) { /* "5.", "." */
+        return false;
+    }
     out->decimals = exponent || decimals > 254 ? 255 : (uint8_t)decimals;
     return strlen(copy) == written && nof1_double_read(&out->value, copy);
 }
