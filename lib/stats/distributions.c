@@ -7,6 +7,7 @@
 
 #include <float.h>
 #include <math.h>
+#include <stdbool.h>
 
 #include <gsl/gsl_cdf.h>
 #include <gsl/gsl_errno.h>
@@ -33,6 +34,88 @@ double nof1_normal_quantile(double upper)
     return gsl_cdf_ugaussian_Qinv(upper);
 }
 
+/* Gamma(a + 1/2) / Gamma(a) for a > 100; lgamma would lose digits by cancellation. */
+static double gamma_ratio(double a)
+{
+    double i = 1.0 / a;
+    return sqrt(a) * (1.0 - i * (0.125 - i * (1.0 / 128.0 +
+                                              i * (5.0 / 1024.0 - i * (21.0 / 32768.0 +
+                                                                       i * 399.0 / 262144.0)))));
+}
+
+/* The continued fraction of the incomplete beta function by Lentz's method (Press et al., Numerical
+ * Recipes, section 6.4); converges fast for x < (a + 1) / (a + b + 2). */
+static double beta_fraction(double a, double b, double x)
+{
+    double c = 1.0;
+    double d = 1.0 / (1.0 - (a + b) * x / (a + 1.0));
+    double h = d;
+    for (int i = 1; i < 100000; i++) {
+        double m = (double)i;
+        double even = m * (b - m) * x / ((a + 2.0 * m - 1.0) * (a + 2.0 * m));
+        d = 1.0 / (1.0 + even * d);
+        c = 1.0 + even / c;
+        h *= d * c;
+        double odd = -(a + m) * (a + b + m) * x / ((a + 2.0 * m) * (a + 2.0 * m + 1.0));
+        d = 1.0 / (1.0 + odd * d);
+        c = 1.0 + odd / c;
+        h *= d * c;
+        if (fabs(d * c - 1.0) < 2.0 * DBL_EPSILON) {
+            break;
+        }
+    }
+    return h;
+}
+
+/* The even part of the same fraction (DiDonato & Morris 1992, TOMS 708), in terms of y = 1 - x and
+ * lambda = a y - b x > 0, so that x may be close to 1. */
+static double beta_fraction_even(double a, double b, double x, double y)
+{
+    double c = 1.0 + (a * y - b * x);
+    double c1 = 1.0 + 1.0 / a;
+    double p = 1.0;
+    double s = a + 1.0;
+    double previous[2] = {0.0, 1.0};   /* numerator, denominator */
+    double current[2] = {1.0, c / c1};
+    double r = c1 / c;
+    for (int i = 1; i < 10000; i++) {
+        double n = (double)i;
+        double t = n / a;
+        double w = n * (b - n) * x;
+        double e = a / s;
+        double alpha = p * (p + b / a) * e * e * (w * x);
+        double beta = n + w / s + (1.0 + t) / (c1 + t + t) * (c + n * (y + 1.0));
+        p = 1.0 + t;
+        s += 2.0;
+        double numerator = alpha * previous[0] + beta * current[0];
+        double denominator = alpha * previous[1] + beta * current[1];
+        double next = numerator / denominator;
+        bool close = fabs(next - r) <= 2.0 * DBL_EPSILON * next;
+        previous[0] = current[0] / denominator;
+        previous[1] = current[1] / denominator;
+        current[0] = r = next;
+        current[1] = 1.0;
+        if (close) {
+            break;
+        }
+    }
+    return r;
+}
+
+/* P(T > x) for x > 0 and df > 200, where GSL's beta function loses digits to its constant. */
+static double t_tail_many(double x, double df)
+{
+    double a = 0.5 * df;
+    double r = (x / df) * x;
+    double y = r / (1.0 + r);
+    /* x^a (1 - x)^b / B(a, b) with b = 1/2 */
+    double front = exp(-a * log1p(r)) * sqrt(y) * gamma_ratio(a) / sqrt(M_PI);
+    if (x * x > 3.0) {
+        return 0.5 * front * beta_fraction_even(a, 0.5, 1.0 / (1.0 + r), y);
+    }
+    return 0.5 - front * beta_fraction(0.5, a, y);
+}
+
 double nof1_t_upper(double x, double df)
 {
     if (isnan(x) || !(df > 0.0)) {
@@ -46,7 +129,9 @@ double nof1_t_upper(double x, double df)
     }
     /* P(T > x) = I_{df/(df+x^2)}(df/2, 1/2) / 2: the beta tail keeps every digit of small p. */
     double tail;
-    if (x * x < 1.0) {
+    if (df > 200.0) {
+        tail = x == 0.0 ? 0.5 : t_tail_many(fabs(x), df);
+    } else if (x * x < 1.0) {
         tail = 0.5 * gsl_cdf_beta_Q(x * x / (df + x * x), 0.5, 0.5 * df);
     } else {
         tail = 0.5 * gsl_cdf_beta_P(1.0 / (1.0 + (x / df) * x), 0.5 * df, 0.5);
