@@ -67,7 +67,7 @@ static nof1_rc read_run(struct nof1_lab_options *options, int argc, char **argv,
 {
     const struct nof1_argument rows[] = {
         {"sites", "DIR", &options->sites, NULL, "folder with one CSV file a site"},
-        {"plan", "FILE", &options->plan, NULL, "the plan"},
+        {"plan", "FILE[,FILE...]", &options->plan, NULL, "the plan; several run one after another"},
         {"map", "FILE", &options->map, NULL, "which column is what (default names)"},
         {"charter", "FILE", &options->charter, NULL, "the charter (derived from the CSV files)"},
         {"policy", "NAME", &options->policy, NULL, "standard, ultra-rare or open (the charter's)"},
@@ -77,7 +77,7 @@ static nof1_rc read_run(struct nof1_lab_options *options, int argc, char **argv,
         {"quiet", NULL, NULL, &options->quiet, "no progress on stderr"},
         {NULL, NULL, NULL, NULL, NULL}};
     const struct nof1_usage_text usage = {
-        "nof1 lab run --sites DIR --plan FILE [--map FILE] [--charter FILE] [--policy NAME] "
+        "nof1 lab run --sites DIR --plan FILE[,FILE...] [--map FILE] [--charter FILE] [--policy NAME] "
         "[--out DIR] [--json] [--in-process]",
         "Run a whole consortium on this machine: a throw-away certificate authority, a coordinator\n"
         "and a vault and an edge for each CSV file, over loopback with mutual TLS; with\n"
@@ -123,5 +123,10 @@ int nof1_command_lab_run(int argc, char **argv)
     if (rc != NOF1_OK) {
         return nof1_command_failed("nof1 lab run", rc, &error);
     }
-    return nof1_command_result(result, options.json, NULL);
+    int worst = 0;
+    for (size_t p = 0; p < json_array_size(result); ++p) {
+        int code = nof1_command_result(json_array_get(result, p), options.json, NULL);
+        worst = worst == 0 ? code : worst;
+    }
+    return worst;
 }

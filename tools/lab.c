@@ -118,7 +118,7 @@ static nof1_rc read_map(struct nof1_lab *lab, struct nof1_error *error)
     struct nof1_buffer NOF1_CLEANUP(nof1_buffer_free) bytes = {0};
     const char *const *header = NULL;
     size_t columns = 0;
-    const char *outcome = plan_text(lab->plan, "outcome", NULL);
+    const char *outcome = plan_text(lab->plan[0], "outcome", NULL);
     TRY(nof1_file_read(&bytes, lab->site[0].path, NOF1_CSV_MOST_BYTES, error));
     TRY(nof1_csv_header(&header, &columns, lab->arena, lab->site[0].path,
                         nof1_buffer_slice(&bytes), error));
@@ -138,9 +138,9 @@ static nof1_rc derive(struct nof1_lab *lab, struct nof1_error *error)
     struct nof1_lab_derive from = {.sources = lab->sites,
                                    .source = source,
                                    .policy = policy,
-                                   .outcome = plan_text(lab->plan, "outcome", NULL),
-                                   .reference = plan_text(lab->plan, "treatment", "reference"),
-                                   .active = plan_text(lab->plan, "treatment", "active")};
+                                   .outcome = plan_text(lab->plan[0], "outcome", NULL),
+                                   .reference = plan_text(lab->plan[0], "treatment", "reference"),
+                                   .active = plan_text(lab->plan[0], "treatment", "active")};
     TRY(nof1_charter_derive(&charter, lab->arena, &from, error));
     lab->draft = *charter;
     lab->policy = charter->limits;
@@ -185,12 +185,30 @@ static nof1_rc read_charter(struct nof1_lab *lab, struct nof1_error *error)
     return NOF1_OK;
 }
 
+/* The files of --plan, in the order given. */
+static nof1_rc read_plans(struct nof1_lab *lab, struct nof1_error *error)
+{
+    char *rest = nof1_arena_text(lab->arena, lab->options->plan), *save = NULL;
+    size_t most = 1;
+    ENSURE(rest != NULL, NOF1_E_NO_MEMORY);
+    for (const char *c = rest; *c != '\0'; ++c) {
+        most += *c == ',' ? 1 : 0;
+    }
+    const struct nof1_node **plan = nof1_arena_alloc(lab->arena, most, sizeof *plan);
+    ENSURE(plan != NULL, NOF1_E_NO_MEMORY);
+    for (char *file = strtok_r(rest, ",", &save); file != NULL; file = strtok_r(NULL, ",", &save)) {
+        TRY(read_yaml(&plan[lab->plans++], lab->arena, file, error));
+    }
+    lab->plan = plan;
+    return lab->plans > 0 ? NOF1_OK : nof1_fail(error, NOF1_E_USAGE, "--plan names no file");
+}
+
 nof1_rc_value nof1_lab_read(struct nof1_lab *lab, const struct nof1_lab_options *options,
                             struct nof1_error *error)
 {
     *lab = (struct nof1_lab){.options = options, .arena = nof1_arena_new()};
     ENSURE(lab->arena != NULL, NOF1_E_NO_MEMORY);
-    TRY(read_yaml(&lab->plan, lab->arena, options->plan, error));
+    TRY(read_plans(lab, error));
     TRY(list_sites(lab, error));
     TRY(read_map(lab, error));
     for (size_t s = 0; s < lab->sites; ++s) {

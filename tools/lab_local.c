@@ -208,14 +208,14 @@ static nof1_rc take_census(struct local *local, struct nof1_error *error)
     return NOF1_OK;
 }
 
-static nof1_rc submit(struct local *local, struct nof1_error *error)
+static nof1_rc submit(struct local *local, const struct nof1_node *plan, struct nof1_error *error)
 {
     struct nof1_lab *lab = local->lab;
     struct nof1_submission submission = {0};
     struct nof1_error refused = {0};
     NOF1_CLEANUP(nof1_json_freep) json_t *atoms = nof1_coordinator_atoms(local->coordinator);
     nof1_rc_value rc = nof1_submission_make(
-        &submission, lab->charter, nof1_coordinator_census(local->coordinator), atoms, lab->plan,
+        &submission, lab->charter, nof1_coordinator_census(local->coordinator), atoms, plan,
         lab->statistician, local->now / 1000, error);
     if (rc == NOF1_OK) {
         memcpy(local->query, submission.hash, NOF1_HASH_BYTES);
@@ -268,12 +268,11 @@ static void stop(struct local *local)
     free(local->node);
 }
 
-static nof1_rc run(json_t **result, struct local *local, struct nof1_error *error)
+static nof1_rc run_plan(json_t *results, struct local *local, const struct nof1_node *plan,
+                        struct nof1_error *error)
 {
-    TRY(start(local, error));
-    TRY(take_census(local, error));
-    nof1_lab_say(local->lab, "census of epoch 1 taken");
-    TRY(submit(local, error));
+    local->finished = false;
+    TRY(submit(local, plan, error));
     nof1_lab_say(local->lab, "plan submitted; rounds run over in-memory links");
     while (!local->finished) {
         nof1_rc_value rc = advance(local);
@@ -282,14 +281,27 @@ static nof1_rc run(json_t **result, struct local *local, struct nof1_error *erro
         }
         TRY(rc);
     }
-    *result = nof1_coordinator_result(local->coordinator, local->query);
-    ENSURE(*result != NULL, NOF1_E_BUG);
-    if (json_object_get(*result, "refusal") != NULL) {
+    json_t *result = nof1_coordinator_result(local->coordinator, local->query);
+    ENSURE(result != NULL, NOF1_E_BUG);
+    if (json_object_get(result, "refusal") != NULL) {
         say_reasons(local);
     }
+    ENSURE(json_array_append_new(results, result) == 0, NOF1_E_NO_MEMORY);
     return NOF1_OK;
 }
 
+static nof1_rc run(json_t **result, struct local *local, struct nof1_error *error)
+{
+    TRY(start(local, error));
+    TRY(take_census(local, error));
+    nof1_lab_say(local->lab, "census of epoch 1 taken");
+    *result = json_array();
+    ENSURE(*result != NULL, NOF1_E_NO_MEMORY);
+    for (size_t p = 0; p < local->lab->plans; ++p) {
+        TRY(run_plan(*result, local, local->lab->plan[p], error));
+    }
+    return NOF1_OK;
+}
 nof1_rc_value nof1_lab_local(json_t **result, struct nof1_lab *lab, struct nof1_error *error)
 {
     struct local local = {.lab = lab};

@@ -206,7 +206,7 @@ static void say_progress(void *self, const char *state, const json_t *status)
 }
 
 /* gRPC starts here, after the last program: nothing may be started after it. */
-static nof1_rc run_plan(json_t **result, struct processes *p)
+static nof1_rc run_plans(json_t **result, struct processes *p)
 {
     const struct nof1_remote remote = {
         .target = p->target,
@@ -220,7 +220,15 @@ static nof1_rc run_plan(json_t **result, struct processes *p)
         .progress = say_progress,
         .self = p};
     TRY(nof1_rpc_start(p->error));
-    nof1_rc_value rc = nof1_remote_run(result, &remote, p->lab->plan, p->error);
+    nof1_rc_value rc = NOF1_OK;
+    *result = json_array();
+    for (size_t i = 0; rc == NOF1_OK && i < p->lab->plans; ++i) {
+        json_t *one = NULL;
+        rc = nof1_remote_run(&one, &remote, p->lab->plan[i], p->error);
+        if (rc == NOF1_OK && json_array_append_new(*result, one) != 0) {
+            rc = NOF1_E_NO_MEMORY;
+        }
+    }
     nof1_rpc_stop();
     return rc;
 }
@@ -238,7 +246,7 @@ static nof1_rc start_and_run(json_t **result, struct processes *p)
     nof1_lab_say(p->lab, "starting a coordinator and %zu sites with mutual TLS on loopback",
                  p->lab->sites);
     TRY(start_all(p));
-    return run_plan(result, p);
+    return run_plans(result, p);
 }
 
 nof1_rc_value nof1_lab_processes(json_t **result, struct nof1_lab *lab, struct nof1_error *error)

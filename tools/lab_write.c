@@ -7,6 +7,7 @@
 
 #include <errno.h>
 #include <math.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 
@@ -23,6 +24,9 @@ static nof1_rc write_number(struct nof1_buffer *out, double value)
         return nof1_buffer_printf(out, ",");
     }
     nof1_double_short(text, value);
+    if (value == floor(value) && fabs(value) < 1e15) {
+        snprintf(text, sizeof text, "%.0f", value); /* 60, not 6e+01 */
+    }
     return nof1_buffer_printf(out, ",%s", text);
 }
 
@@ -123,29 +127,50 @@ static nof1_rc write_kept(struct nof1_buffer *out, const struct nof1_lab *lab,
     return NOF1_OK;
 }
 
-static nof1_rc write_file(const struct nof1_lab *lab, const char *name, struct nof1_slice bytes,
+static nof1_rc write_file(const struct nof1_lab *lab, const char *folder, const char *name,
+                          struct nof1_slice bytes,
                           struct nof1_error *error)
 {
-    const char *path = nof1_arena_printf(lab->arena, "%s/%s", lab->options->out, name);
+    const char *path = nof1_arena_printf(lab->arena, "%s/%s", folder, name);
     ENSURE(path != NULL, NOF1_E_NO_MEMORY);
     return nof1_file_write(path, bytes, 0644, error);
 }
 
-nof1_rc_value nof1_lab_write(const struct nof1_lab *lab, const json_t *result,
-                             struct nof1_error *error)
+static nof1_rc make_folder(const char *path, struct nof1_error *error)
+{
+    if (mkdir(path, 0777) != 0 && errno != EEXIST) {
+        return nof1_fail_at(error, NOF1_E_IO, path, 0, 0, "the folder cannot be made");
+    }
+    return NOF1_OK;
+}
+
+static nof1_rc write_plan(const struct nof1_lab *lab, const char *folder,
+                          const struct nof1_node *node, const json_t *result,
+                          struct nof1_error *error)
 {
     NOF1_CLEANUP(nof1_buffer_free) struct nof1_buffer rows = {0};
     NOF1_CLEANUP(nof1_buffer_free) struct nof1_buffer text = {0};
     const struct nof1_plan *plan = NULL;
-    if (mkdir(lab->options->out, 0777) != 0 && errno != EEXIST) {
-        return nof1_fail_at(error, NOF1_E_IO, lab->options->out, 0, 0,
-                            "the folder cannot be made");
-    }
-    TRY(nof1_plan_from_yaml(&plan, lab->arena, lab->plan, lab->charter, error));
+    TRY(make_folder(folder, error));
+    TRY(nof1_plan_from_yaml(&plan, lab->arena, node, lab->charter, error));
     TRY(write_kept(&rows, lab, plan));
-    TRY(write_file(lab, "kept.csv", nof1_buffer_slice(&rows), error));
+    TRY(write_file(lab, folder, "kept.csv", nof1_buffer_slice(&rows), error));
     TRY(nof1_json_write(&text, result, true));
     TRY(nof1_buffer_append(&text, "\n", 1));
-    TRY(write_file(lab, "result.json", nof1_buffer_slice(&text), error));
-    return write_file(lab, "charter.json", nof1_buffer_slice(&lab->charter_bytes), error);
+    TRY(write_file(lab, folder, "result.json", nof1_buffer_slice(&text), error));
+    return write_file(lab, folder, "charter.json", nof1_buffer_slice(&lab->charter_bytes), error);
+}
+
+nof1_rc_value nof1_lab_write(const struct nof1_lab *lab, const json_t *results,
+                             struct nof1_error *error)
+{
+    TRY(make_folder(lab->options->out, error));
+    for (size_t p = 0; p < lab->plans; ++p) {
+        const char *folder =
+            lab->plans == 1 ? lab->options->out
+                            : nof1_arena_printf(lab->arena, "%s/%zu", lab->options->out, p + 1);
+        ENSURE(folder != NULL, NOF1_E_NO_MEMORY);
+        TRY(write_plan(lab, folder, lab->plan[p], json_array_get(results, p), error));
+    }
+    return NOF1_OK;
 }
