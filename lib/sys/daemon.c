@@ -98,7 +98,9 @@ int nof1_options_read(int argc, char **argv, int first, const char *program, con
     }
     for (size_t i = 0; i < count; i++) {
         if (option[i].required && *option[i].text == NULL) {
-            return usage_error(program, "missing option --", option[i].name);
+            char name[64];
+            snprintf(name, sizeof name, "--%s", option[i].name);
+            return usage_error(program, "missing option", name);
         }
     }
     return -1;

@@ -146,7 +146,7 @@ expect_line "its edge knows" "$work/edge-good.log" event=link.up
 edge_command="$bin/nof1-edge --socket $work/none --target 127.0.0.1:$port --ca $ca/ca.pem"
 # shellcheck disable=SC2086
 {
-    expect_exit "no certificate: the edge asks for one" 2 "missing option -- cert" \
+    expect_exit "no certificate: the edge asks for one" 2 "missing option --cert" \
         $edge_command --key "$ca/site/a.key"
     expect_exit "expired: the edge says so" 77 "ask the consortium's CA for a new certificate" \
         $edge_command --cert "$work/expired.pem" --key "$ca/site/a.key"
@@ -251,6 +251,19 @@ pids="$pids $edge_pid"
 expect_line "https_proxy is honoured" "$work/proxy.log" "CONNECT hub.test:$port"
 expect_line "and the site is let in through it" "$log" event=link.up site=b
 stop "$edge_pid"
+
+# ---- the coordinator's own certificate is renewed ------------------------------------------------
+serial() {
+    openssl s_client -connect "127.0.0.1:$port" -cert "$ca/site/a.pem" -key "$ca/site/a.key" \
+        < /dev/null 2> /dev/null | openssl x509 -noout -serial 2> /dev/null || true
+}
+old=$(serial)
+mkdir "$work/old" && mv "$ca/coordinator/hub.pem" "$ca/coordinator/hub.key" "$work/old/"
+"$root/certs/issue.sh" "$ca" coordinator hub --ip 127.0.0.1 --dns hub.test > /dev/null
+turn=0
+while { new=$(serial); [ -z "$new" ] || [ "$new" = "$old" ]; } && [ $turn -lt 60 ]; do sleep 0.5; turn=$((turn + 1)); done
+if [ -n "$old" ] && [ -n "$new" ] && [ "$new" != "$old" ]; then pass "a renewed certificate is used without a restart"
+else fail "a renewed certificate is used without a restart: $old, then $new" "$log"; fi
 
 # ---- faults and administration ------------------------------------------------------------------
 if "$bin/nof1-coordinator" status --dir "$work/hub" | grep -qF '"a"'; then pass "status names the links"; else fail "status"; fi
