@@ -9,7 +9,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include <base/json.h>
 #include <crypto/hash.h>
 #include <node/sources/number.h>
 
@@ -68,15 +67,9 @@ static nof1_rc check_bounds(const struct freezer *f, size_t row, const char *nam
     if (isnan(value) || (value >= lower && value <= upper)) {
         return NOF1_OK;
     }
-    char found[NOF1_DOUBLE_TEXT];
-    char low[NOF1_DOUBLE_TEXT];
-    char high[NOF1_DOUBLE_TEXT];
-    nof1_double_short(found, value);
-    nof1_double_short(low, lower);
-    nof1_double_short(high, upper);
     return nof1_fail_at(f->error, NOF1_E2403, f->table->file, f->table->line[row], 0,
-                        "%s: %s found, a number from %s to %s expected (the charter's bounds)",
-                        name, found, low, high);
+                        "%s: %.15g found, a number from %.15g to %.15g expected (the charter's "
+                        "bounds)", name, value, lower, upper);
 }
 
 static nof1_rc freeze_outcome(struct freezer *f, size_t index, const struct nof1_table_outcome *from)
