@@ -121,13 +121,13 @@ static void make_frame(struct frame *frame, size_t effects, const double *gamma,
     }
 }
 
-/* out[c, d] += sum over k, l of middle[k, l] between[(c, k), (d, l)]. */
+/* out[c, d] += sum over k, l of middle[k, l] between[(c, k), (d, l)]; both are symmetric. */
 static void sandwich(double *out, size_t columns, size_t rank, const double middle[4],
                      const double *between)
 {
     size_t stride = columns * rank;
     for (size_t c = 0; c < columns; c++) {
-        for (size_t d = 0; d < columns; d++) {
+        for (size_t d = 0; d <= c; d++) {
             double sum = 0;
             for (size_t k = 0; k < rank; k++) {
                 for (size_t l = 0; l < rank; l++) {
@@ -135,6 +135,7 @@ static void sandwich(double *out, size_t columns, size_t rank, const double midd
                 }
             }
             out[c * columns + d] += sum;
+            out[d * columns + c] += d == c ? 0 : sum;
         }
     }
 }

@@ -68,4 +68,11 @@ nof1_rc nof1_gaussian_kenward_roger(double *covariance, double *df, struct nof1_
                                     const struct nof1_gaussian_sums *sums,
                                     const struct nof1_gaussian_point *point);
 
+/* Satterthwaite's degrees of freedom of each coefficient [p]: v^2 / (g'H^-1 g), g the gradient of the
+ * coefficient's variance v by (sigma^2, G) and H the observed Hessian of -2 log-likelihood. `sums`
+ * must be whole (response y). Errors: NOF1_E_NO_MEMORY. */
+nof1_rc nof1_gaussian_satterthwaite(double *df, struct nof1_arena *arena,
+                                    const struct nof1_gaussian_sums *sums,
+                                    const struct nof1_gaussian_point *point);
+
 #endif

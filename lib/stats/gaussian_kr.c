@@ -23,20 +23,22 @@ struct kr {
     double *middle[PARAMETERS];              /* C^-1 P_j C^-1 */
 };
 
-static void copy_design(double *out, const double *from, size_t p)
+/* Leading p*p block of a matrix of the given width. */
+static void copy_block(double *out, const double *from, size_t p, size_t width)
 {
     for (size_t i = 0; i < p * p; i++) {
-        out[i] = from[(i / p) * (p + 1) + i % p];
+        out[i] = from[(i / p) * width + i % p];
     }
 }
 
-static void fill_blocks(struct kr *kr, const struct nof1_gaussian_sums *sums, size_t terms)
+static void fill_blocks(struct kr *kr, const struct nof1_gaussian_sums *sums, size_t terms,
+                        size_t width)
 {
     for (size_t j = 0; j < terms; j++) {
-        copy_design(kr->first[j + 1], sums->first[j], kr->p);
+        copy_block(kr->first[j + 1], sums->first[j], kr->p, width);
         for (size_t k = 0; k < terms; k++) {
-            copy_design(kr->second[(j + 1) * PARAMETERS + k + 1],
-                        sums->second[j * NOF1_TERMS_MAX + k], kr->p);
+            copy_block(kr->second[(j + 1) * PARAMETERS + k + 1],
+                       sums->second[j * NOF1_TERMS_MAX + k], kr->p, width);
             kr->trace2[(j + 1) * PARAMETERS + k + 1] = sums->trace2[j * NOF1_TERMS_MAX + k];
         }
     }
@@ -44,11 +46,11 @@ static void fill_blocks(struct kr *kr, const struct nof1_gaussian_sums *sums, si
 
 /* Parameter 0 by linearity. */
 static void fill_residual(struct kr *kr, const struct nof1_gaussian_sums *sums,
-                          const struct nof1_gaussian_point *point)
+                          const struct nof1_gaussian_point *point, size_t width)
 {
     size_t size = kr->p * kr->p, m = kr->parameters;
     double trace = sums->rows;
-    memcpy(kr->first[0], point->c, size * sizeof(double));
+    copy_block(kr->first[0], sums->cross, kr->p, width);
     for (size_t j = 1; j < m; j++) {
         trace -= point->gamma[j - 1] * sums->trace[j - 1];
         for (size_t i = 0; i < size; i++) {
@@ -76,10 +78,12 @@ static void fill_residual(struct kr *kr, const struct nof1_gaussian_sums *sums,
     }
 }
 
-static void fill_weights(struct kr *kr, const struct nof1_gaussian_point *point, double *work)
+/* Twice the inverse of the expected information, or, given 2 AI, of the observed one: 2 AI - EI. */
+static void fill_weights(struct kr *kr, const struct nof1_gaussian_point *point,
+                         const double *twice, double *work)
 {
     size_t p = kr->p, m = kr->parameters;
-    double information[PARAMETERS * PARAMETERS], inverse[PARAMETERS * PARAMETERS];
+    double information[PARAMETERS * PARAMETERS] = {0}, inverse[PARAMETERS * PARAMETERS];
     double eigen[3 * PARAMETERS * PARAMETERS + 2 * PARAMETERS];
     for (size_t j = 0; j < m; j++) {
         nof1_multiply(work, point->c_inverse, kr->first[j], p);
@@ -88,9 +92,15 @@ static void fill_weights(struct kr *kr, const struct nof1_gaussian_point *point,
     for (size_t j = 0; j < m; j++) {
         for (size_t k = 0; k < m; k++) {
             size_t jk = j * PARAMETERS + k;
-            information[j * m + k] =
-                kr->trace2[jk] - 2 * nof1_trace_product(point->c_inverse, kr->second[jk], p) +
-                nof1_trace_product(kr->middle[j], kr->first[k], p);
+            information[j * m + k] = kr->trace2[jk];
+            if (point->reml) {
+                information[j * m + k] +=
+                    nof1_trace_product(kr->middle[j], kr->first[k], p) -
+                    2 * nof1_trace_product(point->c_inverse, kr->second[jk], p);
+            }
+            if (twice != NULL) {
+                information[j * m + k] = twice[jk] - information[j * m + k];
+            }
         }
     }
     (void)nof1_symmetric_pseudo_inverse(inverse, information, m, 1e-12, eigen);
@@ -137,32 +147,90 @@ static double single_df(const struct kr *kr, const struct nof1_gaussian_point *p
     return a > 0 ? 2 / a : INFINITY;
 }
 
+/* Point the blocks into the arena and fill them from the leading p columns of the sums. `work`
+ * receives 3 p*p doubles of scratch. */
+static nof1_rc kr_new(struct kr *kr, double **work, struct nof1_arena *arena,
+                      const struct nof1_gaussian_sums *sums,
+                      const struct nof1_gaussian_point *point, size_t p)
+{
+    size_t size = p * p;
+    double *memory =
+        nof1_arena_alloc(arena, size * (PARAMETERS * (PARAMETERS + 2) + 3), sizeof *memory);
+    ENSURE(memory != NULL, NOF1_E_NO_MEMORY);
+    *kr = (struct kr){.p = p, .parameters = point->terms + 1};
+    for (size_t j = 0; j < PARAMETERS; j++) {
+        kr->first[j] = memory + j * size;
+        kr->middle[j] = memory + (PARAMETERS + j) * size;
+    }
+    for (size_t j = 0; j < PARAMETERS * PARAMETERS; j++) {
+        kr->second[j] = memory + (2 * PARAMETERS + j) * size;
+    }
+    *work = memory + PARAMETERS * (PARAMETERS + 2) * size;
+    fill_blocks(kr, sums, point->terms, point->p + 1);
+    fill_residual(kr, sums, point, point->p + 1);
+    return NOF1_OK;
+}
+
 nof1_rc_value nof1_gaussian_kenward_roger(double *covariance, double *df, struct nof1_arena *arena,
                                           const struct nof1_gaussian_sums *sums,
                                           const struct nof1_gaussian_point *point)
 {
-    struct kr kr = {.p = point->p, .parameters = point->terms + 1};
-    size_t size = point->p * point->p;
-    double *memory =
-        nof1_arena_alloc(arena, size * (PARAMETERS * (PARAMETERS + 2) + 3), sizeof *memory);
-    ENSURE(memory != NULL, NOF1_E_NO_MEMORY);
-    for (size_t j = 0; j < PARAMETERS; j++) {
-        kr.first[j] = memory + j * size;
-        kr.middle[j] = memory + (PARAMETERS + j) * size;
-    }
-    for (size_t j = 0; j < PARAMETERS * PARAMETERS; j++) {
-        kr.second[j] = memory + (2 * PARAMETERS + j) * size;
-    }
-    double *work = memory + PARAMETERS * (PARAMETERS + 2) * size;
-    fill_blocks(&kr, sums, point->terms);
-    fill_residual(&kr, sums, point);
-    fill_weights(&kr, point, work);
+    struct kr kr;
+    double *work;
+    TRY(kr_new(&kr, &work, arena, sums, point, point->p));
+    fill_weights(&kr, point, NULL, work);
     adjusted(covariance, &kr, point, work);
-    for (size_t i = 0; i < size; i++) {
+    for (size_t i = 0; i < point->p * point->p; i++) {
         covariance[i] *= point->sigma2;
     }
     for (size_t i = 0; i < point->p; i++) {
         df[i] = single_df(&kr, point, i);
+    }
+    return NOF1_OK;
+}
+
+/* 2 AI: 2 r'H^-1 V_j P V_k H^-1 r / sigma^2 for all parameters; `all` holds the blocks with the
+ * response as last column. */
+static void average_information(double *out, const struct kr *all,
+                                const struct nof1_gaussian_point *point, double *a, double *row)
+{
+    size_t p = point->p, width = p + 1;
+    for (size_t i = 0; i < p; i++) {
+        a[i] = -point->beta[i];
+    }
+    a[p] = 1;
+    for (size_t j = 0; j < all->parameters; j++) {
+        for (size_t i = 0; i < p; i++) {
+            row[j * p + i] = 0;
+            for (size_t k = 0; k < width; k++) {
+                row[j * p + i] += all->first[j][i * width + k] * a[k];
+            }
+        }
+    }
+    for (size_t j = 0; j < all->parameters; j++) {
+        for (size_t k = 0; k < all->parameters; k++) {
+            size_t jk = j * PARAMETERS + k;
+            out[jk] = 2 / point->sigma2 *
+                      (nof1_bilinear(a, all->second[jk], a, width) -
+                       nof1_bilinear(row + j * p, point->c_inverse, row + k * p, p));
+        }
+    }
+}
+
+nof1_rc_value nof1_gaussian_satterthwaite(double *df, struct nof1_arena *arena,
+                                          const struct nof1_gaussian_sums *sums,
+                                          const struct nof1_gaussian_point *point)
+{
+    struct kr design, all;
+    double *work, *unused, twice[PARAMETERS * PARAMETERS] = {0};
+    double *vector = nof1_arena_alloc(arena, point->p * (PARAMETERS + 1) + 1, sizeof *vector);
+    ENSURE(vector != NULL, NOF1_E_NO_MEMORY);
+    TRY(kr_new(&design, &work, arena, sums, point, point->p));
+    TRY(kr_new(&all, &unused, arena, sums, point, point->p + 1));
+    average_information(twice, &all, point, vector, vector + point->p + 1);
+    fill_weights(&design, point, twice, work);
+    for (size_t i = 0; i < point->p; i++) {
+        df[i] = single_df(&design, point, i);
     }
     return NOF1_OK;
 }

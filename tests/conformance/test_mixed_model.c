@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
  * The mixed model against exact optima (mixed_model/make.R: lmer run tight, then polished by Newton
- * steps on dense matrices; Kenward-Roger by pbkrtest): estimates and standard errors 1e-9, variances
+ * steps on dense matrices; Kenward-Roger by pbkrtest, Satterthwaite by lmerTest): estimates and standard errors 1e-9, variances
  * 1e-8, criterion 1e-9, Kenward-Roger 1e-6.
  */
 #include <criterion/criterion.h>
@@ -17,7 +17,7 @@
 #define FOLDER NOF1_SOURCE_DIR "/tests/conformance/mixed_model/"
 
 struct worst {
-    double estimate, error, variance, criterion, kr_error, kr_df;
+    double estimate, error, variance, criterion, kr_error, kr_df, sat_df;
 };
 
 static double at(const json_t *object, const char *key, size_t i)
@@ -73,6 +73,10 @@ static void compare_terms(struct worst *w, const json_t *reference, const json_t
         double se = at(reference, "std.error", i);
         w->estimate = fmax(w->estimate, gap(test_estimate(result, term, "estimate"),
                                             at(reference, "estimate", i), se));
+        if (json_object_get(reference, "satterthwaite.df") != NULL) {
+            w->sat_df = fmax(w->sat_df, gap(test_estimate(result, term, "df"),
+                                            at(reference, "satterthwaite.df", i), 0));
+        }
         if (json_object_get(reference, "kr.df") == NULL) {
             w->error = fmax(w->error, gap(test_estimate(result, term, "std.error"), se, 0));
             continue;
@@ -123,7 +127,8 @@ static void check_case(const char *file, bool *failed)
         w.criterion = gap(criterion, at(reference, "criterion", 0), 1);
         const char *form = json_string_value(json_object_get(reference, "form"));
         bool fine = w.estimate <= 1e-9 && w.error <= 1e-9 && w.variance <= 1e-8 &&
-                    w.criterion <= 1e-9 && w.kr_error <= 1e-6 && w.kr_df <= 1e-6;
+                    w.criterion <= 1e-9 && w.kr_error <= 1e-6 && w.kr_df <= 1e-6 &&
+                    w.sat_df <= 1e-6;
         cr_expect(fine, "%s: beta %.1e se %.1e variance %.1e criterion %.1e kr se %.1e df %.1e",
                   name, w.estimate, w.error, w.variance, w.criterion, w.kr_error, w.kr_df);
         cr_expect(form == NULL ||
@@ -137,9 +142,9 @@ static void check_case(const char *file, bool *failed)
                   "%s: boundary", name);
         *failed = *failed || !fine;
         if (getenv("NOF1_TEST_VERBOSE") != NULL) {
-            printf("%-18s rounds %2.0f beta %.1e se %.1e var %.1e crit %.1e kr %.1e %.1e decr %.1e\n",
+            printf("%-18s rounds %2.0f beta %.1e se %.1e var %.1e crit %.1e kr %.1e %.1e sat %.1e decr %.1e\n",
                    name, test_number(result, "fit/rounds"), w.estimate, w.error, w.variance,
-                   w.criterion, w.kr_error, w.kr_df, test_number(result, "fit/gradient"));
+                   w.criterion, w.kr_error, w.kr_df, w.sat_df, test_number(result, "fit/gradient"));
         }
         json_decref(result);
     }

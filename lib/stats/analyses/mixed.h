@@ -40,6 +40,7 @@ struct mixed_column {
     const char *name;  /* as R names it */
 };
 
+enum mixed_df { MIXED_Z, MIXED_SATTERTHWAITE, MIXED_KENWARD_ROGER };
 enum mixed_form { MIXED_SCORE, MIXED_CLASS, MIXED_CYCLES, MIXED_POOL };
 
 /* Coordinate k (0 trial mean, 1 arm difference) of a column in a class: scale * feature, or the
@@ -72,7 +73,8 @@ struct mixed_model {
     size_t columns; /* p */
     const struct mixed_column *column;
     size_t effects, terms;
-    bool reml, kenward_roger;
+    bool reml;
+    enum mixed_df df;
     double level;
     double start[NOF1_TERMS_MAX]; /* S of the first evaluation */
     double scale;                 /* planning sd within trials */

@@ -153,8 +153,9 @@ static const struct nof1_option options[] = {
      "Residuals are independent with one variance."},
     {"method", NOF1_OPT_CHOICE, "REML|ML", "REML", 0, 0,
      "Restricted or full maximum likelihood."},
-    {"df", NOF1_OPT_CHOICE, "kenward_roger|z", "kenward_roger", 0, 0,
-     "Small-sample inference by Kenward and Roger (REML only), or the normal distribution."},
+    {"df", NOF1_OPT_CHOICE, "kenward_roger|satterthwaite|z", "kenward_roger", 0, 0,
+     "Small-sample inference by Kenward and Roger (REML only) or Satterthwaite (forms of one round "
+     "only), or the normal distribution."},
     {"level", NOF1_OPT_NUMBER, "between 0 and 1", "0.95", 0, 1, "Level of confidence intervals."},
     {"incomplete", NOF1_OPT_CHOICE, "auto|class|score|pool|cycles|exclude", "auto", 0, 0,
      "What to release when data are incomplete: class (one round, needs every trial in a charter "

@@ -65,15 +65,15 @@ static nof1_rc read_options(struct mixed_model *m, const struct nof1_node *optio
                             struct nof1_error *error)
 {
     static const char *const method[] = {"ML", "REML"};
-    static const char *const df[] = {"z", "kenward_roger"};
+    static const char *const df[] = {"z", "satterthwaite", "kenward_roger"};
     static const char *const residual[] = {"iid"};
     size_t index;
     TRY(one_of(option_text(options, "residual"), residual, 1, &index, "residual", error));
     TRY(one_of(option_text(options, "method"), method, 2, &index, "method", error));
     m->reml = index == 1;
-    TRY(one_of(option_text(options, "df"), df, 2, &index, "df", error));
-    m->kenward_roger = index == 1;
-    if (m->kenward_roger && !m->reml) {
+    TRY(one_of(option_text(options, "df"), df, 3, &index, "df", error));
+    m->df = (enum mixed_df)index;
+    if (m->df == MIXED_KENWARD_ROGER && !m->reml) {
         return nof1_fail(error, NOF1_E_PLAN,
                          "df: kenward_roger needs method: REML; with ML write df: z");
     }
@@ -257,6 +257,11 @@ nof1_rc_value mixed_prepare(struct nof1_model **out, struct nof1_arena *arena,
     }
     TRY(write_formula(m, arena, fixed));
     TRY(choose_form(m, arena, option_text(options, "incomplete"), error));
+    if (m->df == MIXED_SATTERTHWAITE && (m->form == MIXED_SCORE || m->form == MIXED_POOL)) {
+        return nof1_fail(error, NOF1_E_PLAN,
+                         "df: satterthwaite needs the observed information, which rounds do not "
+                         "release; write kenward_roger");
+    }
     measure_scratch(m);
     *out = &m->base;
     return NOF1_OK;

@@ -66,7 +66,10 @@ static nof1_rc write_estimates(struct writer *w, json_t *out)
     double *covariance = nof1_arena_alloc(w->arena, p * p + p + 1, sizeof *covariance);
     ENSURE(covariance != NULL, NOF1_E_NO_MEMORY);
     double *df = covariance + p * p;
-    if (w->model->kenward_roger) {
+    if (w->model->df == MIXED_SATTERTHWAITE) {
+        TRY(nof1_gaussian_satterthwaite(df, w->arena, &fit->sums, &fit->point));
+    }
+    if (w->model->df == MIXED_KENWARD_ROGER) {
         TRY(nof1_gaussian_kenward_roger(covariance, df, w->arena, &fit->sums, &fit->point));
     } else {
         for (size_t i = 0; i < p * p; i++) {
@@ -83,7 +86,7 @@ static nof1_rc write_estimates(struct writer *w, json_t *out)
         append(w, rows,
                estimate_row(w, column->name, estimate,
                             covariance[i * p + i] * scale,
-                            w->model->kenward_roger ? df[i] : INFINITY));
+                            w->model->df == MIXED_Z ? INFINITY : df[i]));
     }
     put(w, out, "estimates", rows);
     return NOF1_OK;
@@ -192,6 +195,7 @@ nof1_rc_value mixed_report_json(json_t **out, struct nof1_arena *arena,
                                 const struct mixed_model *model, const struct nof1_history *history,
                                 const struct mixed_fit *fit)
 {
+    static const char *const df_name[] = {"z", "satterthwaite", "kenward_roger"};
     struct writer w = {arena, model, history, fit, json_array(), false};
     json_t *o = json_object();
     ENSURE(o != NULL && w.warnings != NULL, NOF1_E_NO_MEMORY);
@@ -199,7 +203,7 @@ nof1_rc_value mixed_report_json(json_t **out, struct nof1_arena *arena,
     put(&w, o, "form", json_string(model->base.form));
     put(&w, o, "model", json_string(model->formula));
     put(&w, o, "method", json_string(model->reml ? "REML" : "ML"));
-    put(&w, o, "df_method", json_string(model->kenward_roger ? "kenward_roger" : "z"));
+    put(&w, o, "df_method", json_string(df_name[model->df]));
     nof1_rc_value rc = write_estimates(&w, o);
     write_components(&w, o);
     write_fit(&w, o);

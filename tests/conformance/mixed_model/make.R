@@ -80,6 +80,10 @@ write_case <- function(name, d, formula, options, reml = TRUE, kr = reml, form =
     out$kr.df <- sapply(seq_len(ncol(X)), function(i) {
       L <- rep(0, ncol(X)); L[i] <- 1; number(get_Lb_ddf(fit, L)) })
   }
+  if (grepl("satterthwaite", options)) {
+    s <- lmerTest::as_lmerModLmerTest(fit)
+    out$satterthwaite.df <- sapply(seq_len(ncol(X)), function(i) { L <- rep(0, ncol(X)); L[i] <- 1; number(lmerTest::contest1D(s, L)$df) })
+  }
   writeLines(toJSON(out, digits = I(17), auto_unbox = TRUE, null = "null", pretty = TRUE),
              paste0(name, ".json"))
   cat(sprintf("%-16s f %.10f lmer %+.1e  decrement %.1e  theta %s\n", name, e$f,
@@ -110,6 +114,8 @@ write_case("balanced_score", d, slope, opt(incomplete = "score"), form = "score"
 write_case("balanced_ml", d, slope, opt(method = "ML"), reml = FALSE, form = "class")
 write_case("balanced_level", d, level, opt(random = "[intercept]"), form = "class")
 write_case("level_score_ml", d, level, opt(random = "[intercept]", method = "ML", incomplete = "score"), reml = FALSE, form = "score")
+write_case("satterthwaite", d, slope, opt(df = "satterthwaite"), kr = FALSE, form = "class")
+write_case("satterthwaite_ml", d, level, opt(random = "[intercept]", method = "ML", df = "satterthwaite"), reml = FALSE, form = "class")
 # scheduled periods as covariates
 write_case("period_class", d, y ~ treatment + period + (1 + treatment | trial), opt("[treatment, period]"), form = "class")
 write_case("period_level", d, y ~ treatment + factor(period) + (1 | trial), opt("[treatment, factor(period)]", "[intercept]"), form = "class")
