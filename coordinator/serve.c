@@ -41,6 +41,15 @@ static void query_finished(void *self, struct nof1_slice query)
              NOF1_LOG_FIELDS(nof1_log_hex("query", query.data, query.length)));
 }
 
+/* What happens when, for operators and for those who measure; no query's content. */
+static void entry_appended(void *self, const char *kind)
+{
+    (void)self;
+    nof1_log(NOF1_LOG_INFO, "ledger.append",
+             NOF1_LOG_FIELDS(nof1_log_text("kind", kind),
+                             nof1_log_integer("monotonic_us", nof1_clock_microseconds())));
+}
+
 /* ---- refresh ------------------------------------------------------------------------------------ */
 
 static void warn_about_lists(struct coordinator *coordinator)
@@ -225,6 +234,7 @@ static nof1_rc open_store(struct coordinator *coordinator, struct nof1_error *er
     coordinator->driver = (struct nof1_driver){.store = coordinator->store,
                                                .send = send_to_site,
                                                .finish = query_finished,
+                                               .appended = entry_appended,
                                                .self = coordinator};
     return NOF1_OK;
 }

@@ -5,9 +5,11 @@
  */
 #include <tools/lab_processes.h>
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <node/store.h>
@@ -20,6 +22,7 @@
 #include <tools/remote.h>
 
 #define START_TIMEOUT 30000 /* milliseconds until the coordinator listens */
+#define LOG_MAX (64u << 20)
 #define RUN_TIMEOUT 3600    /* seconds; the plan's own deadline comes first */
 
 struct processes {
@@ -249,6 +252,20 @@ static nof1_rc start_and_run(json_t **result, struct processes *p)
     return run_plans(result, p);
 }
 
+/* The coordinator's log holds no site's number: --out keeps it for those who measure. */
+static void keep_log(const struct processes *p)
+{
+    NOF1_CLEANUP(nof1_buffer_free) struct nof1_buffer log = {0};
+    const char *out = p->lab->options->out;
+    const char *kept = out == NULL ? NULL
+                                   : nof1_arena_printf(p->lab->arena, "%s/coordinator.log", out);
+    if (kept != NULL && (mkdir(out, 0777) == 0 || errno == EEXIST) &&
+        nof1_file_read(&log, place(p, "coordinator.log"), LOG_MAX, NULL) == NOF1_OK &&
+        nof1_file_write(kept, nof1_buffer_slice(&log), 0644, NULL) != NOF1_OK) {
+        nof1_lab_say(p->lab, "%s could not be written", kept);
+    }
+}
+
 nof1_rc_value nof1_lab_processes(json_t **result, struct nof1_lab *lab, struct nof1_error *error)
 {
     struct processes p = {.lab = lab, .error = error, .signals = -1};
@@ -259,6 +276,9 @@ nof1_rc_value nof1_lab_processes(json_t **result, struct nof1_lab *lab, struct n
     }
     nof1_children_stop(&p.children);
     nof1_lab_ca_free(p.ca);
+    if (p.folder != NULL) {
+        keep_log(&p);
+    }
     if (p.folder != NULL) {
         nof1_remove_tree(p.folder);
     }

@@ -27,3 +27,10 @@ int64_t nof1_clock_monotonic(void)
 {
     return read_clock(CLOCK_MONOTONIC);
 }
+
+int64_t nof1_clock_microseconds(void)
+{
+    struct timespec now = {0};
+    (void)clock_gettime(CLOCK_MONOTONIC, &now);
+    return (int64_t)now.tv_sec * 1000000 + now.tv_nsec / 1000;
+}

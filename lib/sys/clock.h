@@ -17,5 +17,6 @@ struct nof1_clock {
 int64_t nof1_clock_now(struct nof1_clock *clock);
 /* Milliseconds since an arbitrary start; unaffected by changes of the date. */
 int64_t nof1_clock_monotonic(void);
+int64_t nof1_clock_microseconds(void); /* the same, in microseconds */
 
 #endif

@@ -51,6 +51,10 @@ static nof1_rc perform_one(struct nof1_driver *driver, const struct nof1_action 
 {
     switch (action->kind) {
     case NOF1_ACTION_APPEND:
+        if (driver->appended != NULL) {
+            driver->appended(driver->self, action->key);
+        }
+        return write_action(driver->store, action, now, writing);
     case NOF1_ACTION_PUT:
         return write_action(driver->store, action, now, writing);
     case NOF1_ACTION_SEND:

@@ -16,6 +16,8 @@ struct nof1_driver {
     nof1_rc_value (*send)(void *self, const char *peer, struct nof1_slice frame);
     /* A query reached a final state; may be NULL. */
     void (*finish)(void *self, struct nof1_slice query);
+    /* An entry of this kind is appended; may be NULL. */
+    void (*appended)(void *self, const char *kind);
     void *self;
     /* Times asked for and not yet due, in no order; owned. */
     size_t timers, capacity;
