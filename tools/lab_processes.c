@@ -238,10 +238,13 @@ static nof1_rc run_plans(json_t **result, struct processes *p)
 
 static nof1_rc start_and_run(json_t **result, struct processes *p)
 {
-    char folder[] = "/tmp/nof1-lab-XXXXXX"; /* short: names of sockets are */
+    const char *parent = getenv("TMPDIR");
+    char folder[64]; /* short: names of sockets are */
+    parent = parent == NULL || *parent == '\0' || strlen(parent) > 40 ? "/tmp" : parent;
+    snprintf(folder, sizeof folder, "%s/nof1-lab-XXXXXX", parent);
     TRY(nof1_signals_open(&p->signals));
     if (mkdtemp(folder) == NULL) {
-        return nof1_fail(p->error, NOF1_E_IO, "no folder can be made in /tmp");
+        return nof1_fail(p->error, NOF1_E_IO, "no folder can be made in %s", parent);
     }
     p->folder = nof1_arena_text(p->lab->arena, folder);
     ENSURE(p->folder != NULL, NOF1_E_NO_MEMORY);
