@@ -1,0 +1,202 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later
+ *
+ * nof1-node(8): the commands for a hospital's IT person, data steward and clinician.
+ */
+#include <stdio.h>
+#include <string.h>
+
+#include <base/json.h>
+#include <node/admin.h>
+#include <node/vault.h>
+#include <sys/daemon.h>
+
+#define PROGRAM "nof1-node"
+#define COUNT(array) (sizeof(array) / sizeof((array)[0]))
+
+static const char usage[] =
+    "usage: nof1-node COMMAND [options]\n\n"
+    "  charter show FILE             hash and readable summary of a charter\n"
+    "  charter approve FILE --dir DIR --hash HASH\n"
+    "                                agree to it; HASH as told by the consortium\n"
+    "  source check FILE --map FILE [--charter FILE] [--site ID]\n"
+    "                                read a data file, change nothing\n"
+    "  freeze FILE --dir DIR --map FILE --site ID [--charter FILE]\n"
+    "                                make it the next epoch of the vault\n"
+    "  status --dir DIR              queries, refusals with their reasons, budget, as JSON\n"
+    "  pause --dir DIR, resume --dir DIR\n"
+    "                                answer no new plan; answer again\n"
+    "  approve QUERY --dir DIR, refuse QUERY --dir DIR\n"
+    "                                decide about a plan, where every plan waits for it\n\n"
+    "COMMAND --help explains the options of a command.\n";
+
+static int report(nof1_rc_value rc, struct nof1_error *error)
+{
+    if (rc == NOF1_OK) {
+        return 0;
+    }
+    if (error->rc == NOF1_OK) {
+        (void)nof1_fail(error, rc, "%s", nof1_rc_sentence(rc));
+    }
+    return nof1_report_error(PROGRAM, error);
+}
+
+/* The word at argv[at], unless it is an option; then the command misses its file. */
+static const char *word_at(int argc, char **argv, int at)
+{
+    return at < argc && strncmp(argv[at], "--", 2) != 0 ? argv[at] : NULL;
+}
+
+static int missing(const char *what)
+{
+    fprintf(stderr, PROGRAM ": %s is missing (see " PROGRAM " --help)\n", what);
+    return 2;
+}
+
+static int charter_show(int argc, char **argv, int at)
+{
+    const char *file = word_at(argc, argv, at);
+    int code = nof1_options_read(argc, argv, file == NULL ? at : at + 1, PROGRAM,
+                                 "nof1-node charter show FILE", 0, NULL);
+    if (code >= 0 || file == NULL) {
+        return code >= 0 ? code : missing("FILE");
+    }
+    NOF1_CLEANUP(nof1_arena_freep) struct nof1_arena *arena = nof1_arena_new();
+    struct nof1_error error = {.rc = NOF1_OK};
+    const struct nof1_charter *charter = NULL;
+    struct nof1_slice bytes;
+    nof1_rc_value rc = arena == NULL ? NOF1_E_NO_MEMORY
+                                     : nof1_node_charter(&charter, &bytes, arena, file, &error);
+    if (rc == NOF1_OK) {
+        nof1_node_show_charter(stdout, charter);
+    }
+    return report(rc, &error);
+}
+
+static int charter_approve(int argc, char **argv, int at)
+{
+    const char *file = word_at(argc, argv, at);
+    const char *folder = NULL;
+    const char *hash = NULL;
+    const struct nof1_option options[] = {
+        {"dir", "DIR", "the vault's folder", &folder, NULL, true},
+        {"hash", "HASH", "64 hex digits, as told by the consortium", &hash, NULL, true}};
+    int code = nof1_options_read(argc, argv, file == NULL ? at : at + 1, PROGRAM,
+                                 "nof1-node charter approve FILE --dir DIR --hash HASH",
+                                 COUNT(options), options);
+    if (code >= 0 || file == NULL) {
+        return code >= 0 ? code : missing("FILE");
+    }
+    struct nof1_error error = {.rc = NOF1_OK};
+    nof1_rc_value rc = nof1_node_approve_charter(folder, file, hash, &error);
+    if (rc == NOF1_OK) {
+        printf("approved: %s/%s\n", folder, NOF1_NODE_CHARTER);
+    }
+    return report(rc, &error);
+}
+
+static int source_check(int argc, char **argv, int at)
+{
+    struct nof1_node_source source = {.path = word_at(argc, argv, at)};
+    const struct nof1_option options[] = {
+        {"map", "FILE", "which column is what (YAML)", &source.map, NULL, true},
+        {"charter", "FILE", "check values against this charter too", &source.charter, NULL, false},
+        {"site", "ID", "this site's name on the charter", &source.site, NULL, false}};
+    int code = nof1_options_read(
+        argc, argv, source.path == NULL ? at : at + 1, PROGRAM,
+        "nof1-node source check [FILE] --map FILE [--charter FILE] [--site ID]", COUNT(options),
+        options);
+    if (code >= 0) {
+        return code;
+    }
+    struct nof1_error error = {.rc = NOF1_OK};
+    return report(nof1_node_check_source(stdout, &source, &error), &error);
+}
+
+static int freeze(int argc, char **argv, int at)
+{
+    struct nof1_node_source source = {.path = word_at(argc, argv, at)};
+    const char *folder = NULL;
+    const struct nof1_option options[] = {
+        {"dir", "DIR", "the vault's folder", &folder, NULL, true},
+        {"map", "FILE", "which column is what (YAML)", &source.map, NULL, true},
+        {"site", "ID", "this site's name on the charter", &source.site, NULL, true},
+        {"charter", "FILE", "the approved charter; default DIR/" NOF1_NODE_CHARTER, &source.charter,
+         NULL, false}};
+    int code = nof1_options_read(
+        argc, argv, source.path == NULL ? at : at + 1, PROGRAM,
+        "nof1-node freeze [FILE] --dir DIR --map FILE --site ID [--charter FILE]", COUNT(options),
+        options);
+    if (code >= 0) {
+        return code;
+    }
+    struct nof1_error error = {.rc = NOF1_OK};
+    uint32_t id = 0;
+    return report(nof1_node_freeze(&id, folder, &source, stdout, &error), &error);
+}
+
+/* status, pause, resume, approve, refuse: one command to the vault. */
+static int ask(int argc, char **argv, int at, const char *command, bool with_query)
+{
+    const char *query = with_query ? word_at(argc, argv, at) : NULL;
+    const char *folder = NULL;
+    const char *admin = NULL;
+    const struct nof1_option options[] = {
+        {"dir", "DIR", "the vault's folder", &folder, NULL, false},
+        {"admin", "PATH", "the vault's admin socket; default DIR/" NOF1_SITE_ADMIN, &admin, NULL,
+         false}};
+    int code = nof1_options_read(argc, argv, query == NULL ? at : at + 1, PROGRAM,
+                                 with_query ? "nof1-node approve|refuse QUERY --dir DIR"
+                                            : "nof1-node status|pause|resume --dir DIR",
+                                 COUNT(options), options);
+    if (code >= 0) {
+        return code;
+    }
+    if ((with_query && query == NULL) || (folder == NULL && admin == NULL)) {
+        return missing(with_query && query == NULL ? "QUERY" : "--dir DIR");
+    }
+    char path[4096];
+    snprintf(path, sizeof path, "%s/%s", folder == NULL ? "" : folder, NOF1_SITE_ADMIN);
+    NOF1_CLEANUP(nof1_json_freep) json_t *request =
+        json_pack("{s:s, s:s*}", "command", command, "query", query);
+    NOF1_CLEANUP(nof1_json_freep) json_t *reply = NULL;
+    NOF1_CLEANUP(nof1_buffer_free) struct nof1_buffer text = {0};
+    struct nof1_error error = {.rc = NOF1_OK};
+    nof1_rc_value rc = nof1_node_ask(&reply, admin == NULL ? path : admin, request, &error);
+    const json_t *status = json_object_get(reply, "status");
+    rc = rc == NOF1_OK && status != NULL ? nof1_json_write(&text, status, true) : rc;
+    if (rc == NOF1_OK && status != NULL) {
+        printf("%.*s\n", (int)text.length, (const char *)text.data);
+    }
+    return report(rc, &error);
+}
+
+int main(int argc, char **argv)
+{
+    const char *first = argc > 1 ? argv[1] : "";
+    const char *second = argc > 2 ? argv[2] : "";
+    if (strcmp(first, "charter") == 0 && strcmp(second, "show") == 0) {
+        return charter_show(argc, argv, 3);
+    }
+    if (strcmp(first, "charter") == 0 && strcmp(second, "approve") == 0) {
+        return charter_approve(argc, argv, 3);
+    }
+    if (strcmp(first, "source") == 0 && strcmp(second, "check") == 0) {
+        return source_check(argc, argv, 3);
+    }
+    if (strcmp(first, "freeze") == 0) {
+        return freeze(argc, argv, 2);
+    }
+    if (strcmp(first, "status") == 0 || strcmp(first, "pause") == 0 || strcmp(first, "resume") == 0) {
+        return ask(argc, argv, 2, first, false);
+    }
+    if (strcmp(first, "approve") == 0 || strcmp(first, "refuse") == 0) {
+        return ask(argc, argv, 2, first, true);
+    }
+    if (strcmp(first, "--version") == 0) {
+        printf("%s %s\n", PROGRAM, NOF1_VERSION);
+        return 0;
+    }
+    bool help = strcmp(first, "--help") == 0 || strcmp(first, "help") == 0;
+    fputs(usage, help ? stdout : stderr);
+    return help ? 0 : 2;
+}
