@@ -46,14 +46,28 @@ static size_t roster_index(const struct run *run, size_t site)
 
 /* ---- census ---------------------------------------------------------------------------------- */
 
-const struct nof1_census *nof1_coordinator_census_of(const struct nof1_coordinator *coordinator,
-                                                     uint32_t epoch)
+static const struct census_record *census_record(const struct nof1_coordinator *coordinator,
+                                                 uint32_t epoch)
 {
     const struct census_record *record = coordinator->census;
     while (record != NULL && record->epoch != epoch) {
         record = record->next;
     }
+    return record;
+}
+
+const struct nof1_census *nof1_coordinator_census_of(const struct nof1_coordinator *coordinator,
+                                                     uint32_t epoch)
+{
+    const struct census_record *record = census_record(coordinator, epoch);
     return record == NULL ? NULL : record->census;
+}
+
+struct nof1_slice nof1_coordinator_census_bytes(const struct nof1_coordinator *coordinator,
+                                                uint32_t epoch)
+{
+    const struct census_record *record = census_record(coordinator, epoch);
+    return record == NULL ? (struct nof1_slice){0} : record->bytes;
 }
 
 nof1_rc nof1_coordinator_keep_census(struct nof1_coordinator *coordinator, uint32_t epoch,
@@ -177,13 +191,10 @@ static nof1_rc catch_up(struct nof1_coordinator *coordinator, struct run *run, s
 
 static nof1_rc greet(struct nof1_coordinator *coordinator, size_t site)
 {
-    struct peer *peer = &coordinator->peer[site];
-    const struct census_record *record = coordinator->census;
-    while (record != NULL && record->epoch != peer->epoch) {
-        record = record->next;
-    }
-    if (record != NULL) {
-        TRY(nof1_coordinator_send_census(coordinator, site, record->epoch, record->bytes));
+    uint32_t epoch = coordinator->peer[site].epoch;
+    struct nof1_slice census = nof1_coordinator_census_bytes(coordinator, epoch);
+    if (census.length > 0) {
+        TRY(nof1_coordinator_send_census(coordinator, site, epoch, census));
     }
     for (struct run *run = coordinator->runs; run != NULL; run = run->next) {
         if (run_final(run)) {
@@ -206,14 +217,14 @@ static nof1_rc take_hello(struct nof1_coordinator *coordinator, size_t site,
 {
     struct peer *peer = &coordinator->peer[site];
     const struct nof1_charter *charter = coordinator->config.charter;
-    bool repeated = peer->hello && peer->epoch == hello->epoch;
     if (strcmp(hello->site, charter->site[site].id) != 0) {
         return NOF1_OK; /* speaks for somebody else: the link's identity decides */
     }
     peer->hello = true;
     peer->epoch = hello->epoch;
     peer->same_charter = memcmp(hello->charter.data, charter->hash, NOF1_HASH_BYTES) == 0;
-    return peer->same_charter && !repeated ? greet(coordinator, site) : NOF1_OK;
+    /* a second Hello on one stream is a vault that was restarted behind its edge */
+    return peer->same_charter ? greet(coordinator, site) : NOF1_OK;
 }
 
 static nof1_rc take_query_frame(struct nof1_coordinator *coordinator, size_t site,
@@ -379,8 +390,16 @@ nof1_rc nof1_coordinator_step(struct nof1_coordinator *coordinator, const struct
     coordinator->now = event->now;
     TRY(take_event(coordinator, event, submit_error));
     TRY(nof1_run_census(coordinator));
+    bool ended = true; /* a run that ends may let another one of its family begin */
+    while (ended) {
+        ended = false;
+        for (struct run *run = coordinator->runs; run != NULL; run = run->next) {
+            bool before = run_final(run);
+            TRY(drive(coordinator, run));
+            ended = ended || run_final(run) != before;
+        }
+    }
     for (struct run *run = coordinator->runs; run != NULL; run = run->next) {
-        TRY(drive(coordinator, run));
         TRY(ask_timer(coordinator, run));
     }
     return NOF1_OK;
@@ -394,6 +413,7 @@ static nof1_rc start(struct nof1_coordinator *coordinator, struct nof1_error *er
                                          sizeof(struct peer));
     ENSURE(coordinator->peer != NULL, NOF1_E_NO_MEMORY);
     TRY(nof1_atom_lists_new(coordinator));
+    TRY(nof1_run_census_check(coordinator, error));
     return nof1_run_restore(coordinator, error);
 }
 
@@ -454,11 +474,10 @@ static bool awaited(const struct nof1_coordinator *coordinator, const struct run
 static json_t *awaited_json(const struct nof1_coordinator *coordinator, const struct run *run)
 {
     json_t *list = json_array();
-    for (size_t i = 0; run->query != NULL && i < run->query->sites; i++) {
+    for (size_t i = 0; list != NULL && run->query != NULL && i < run->query->sites; i++) {
         if (awaited(coordinator, run, i)) {
             const size_t site = run->query->site[i];
-            json_array_append_new(list,
-                                  json_string(coordinator->config.charter->site[site].id));
+            list = nof1_json_row(list, json_string(coordinator->config.charter->site[site].id));
         }
     }
     return list;
@@ -488,8 +507,9 @@ json_t *nof1_coordinator_status(const struct nof1_coordinator *coordinator, cons
         return run == NULL ? NULL : status_of(coordinator, run);
     }
     json_t *list = json_array();
-    for (const struct run *run = coordinator->runs; run != NULL; run = run->next) {
-        json_array_append_new(list, status_of(coordinator, run));
+    for (const struct run *run = coordinator->runs; list != NULL && run != NULL;
+         run = run->next) {
+        list = nof1_json_row(list, status_of(coordinator, run));
     }
     return list;
 }

@@ -19,7 +19,12 @@ struct nof1_coordinator_config {
 };
 
 struct nof1_coordinator;
-/* Restores: unfinished queries are re-run from the start as a new attempt. Borrows config. */
+/* Restores: unfinished queries are re-run from the start as a new attempt. Borrows config. The driver
+ * then steps once with NOF1_EVENT_TIMER, because deadlines may have passed in the meantime.
+ *
+ * Stored (PUT): "query/H_q" (plan, signature, state), "result/H_q", "evidence/H_q" (what an outsider
+ * needs to re-check a release), "census/EPOCH", "atoms/FAMILY", "ledger/entries" (number of entries
+ * appended by this session; provenance.ledger_index counts them from 0). */
 nof1_rc nof1_coordinator_new(struct nof1_coordinator **out,
                              const struct nof1_coordinator_config *config, int64_t now,
                              struct nof1_error *error);

@@ -95,7 +95,7 @@ static json_t *keys_json(const struct atom_list *list)
 {
     json_t *keys = json_array();
     for (size_t i = 0; keys != NULL && i < list->atoms; i++) {
-        json_array_append_new(keys, json_string(list->atom[i]));
+        keys = nof1_json_row(keys, json_string(list->atom[i]));
     }
     return keys;
 }

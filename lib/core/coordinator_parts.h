@@ -131,6 +131,8 @@ const char *nof1_run_state_text(enum run_state state);
 void nof1_hex_text(char *out, const uint8_t *bytes, size_t length); /* 2 * length + 1 characters */
 bool nof1_hex_read(uint8_t *out, size_t length, const char *text);
 json_t *nof1_hex_json(const uint8_t *bytes, size_t length);
+/* Takes over `row`; a row that could not be made loses the list (NULL), so that none is ever shorter. */
+json_t *nof1_json_row(json_t *list, json_t *row);
 
 /* coordinator.c */
 struct run *nof1_run_find(const struct nof1_coordinator *coordinator, const uint8_t *h_q);
@@ -138,6 +140,8 @@ const struct nof1_census *nof1_coordinator_census_of(const struct nof1_coordinat
                                                      uint32_t epoch);
 nof1_rc nof1_coordinator_keep_census(struct nof1_coordinator *coordinator, uint32_t epoch,
                                      struct nof1_slice bytes, struct nof1_error *error);
+struct nof1_slice nof1_coordinator_census_bytes(const struct nof1_coordinator *coordinator,
+                                                uint32_t epoch); /* empty: none */
 nof1_rc nof1_run_send(struct nof1_coordinator *coordinator, struct run *run, size_t roster_index,
                       struct nof1_slice frame);
 nof1_rc nof1_run_broadcast(struct nof1_coordinator *coordinator, struct run *run,
@@ -151,6 +155,9 @@ int64_t nof1_run_limit(const struct run *run); /* milliseconds: expired from the
 nof1_rc nof1_run_submit(struct nof1_coordinator *coordinator, const struct nof1_event *event,
                         struct nof1_error *submit_error);
 nof1_rc nof1_run_census(struct nof1_coordinator *coordinator);
+/* A charter whose census cannot be planned is refused when the coordinator starts. */
+nof1_rc nof1_run_census_check(const struct nof1_coordinator *coordinator,
+                              struct nof1_error *error);
 nof1_rc nof1_run_restore(struct nof1_coordinator *coordinator, struct nof1_error *error);
 void nof1_run_free(struct run *run);
 

@@ -66,6 +66,18 @@ json_t *nof1_hex_json(const uint8_t *bytes, size_t length)
     return value;
 }
 
+json_t *nof1_json_row(json_t *list, json_t *row)
+{
+    if (list != NULL && row != NULL && json_array_append_new(list, row) == 0) {
+        return list;
+    }
+    if (list == NULL) {
+        json_decref(row);
+    }
+    json_decref(list);
+    return NULL;
+}
+
 nof1_rc nof1_record_put(struct nof1_coordinator *coordinator, const char *folder, const char *hex,
                         const json_t *value, bool canonical)
 {

@@ -228,6 +228,17 @@ static const struct run *census_run(const struct nof1_coordinator *coordinator, 
     return run;
 }
 
+nof1_rc nof1_run_census_check(const struct nof1_coordinator *coordinator, struct nof1_error *error)
+{
+    const struct nof1_charter *charter = coordinator->config.charter;
+    NOF1_CLEANUP(nof1_buffer_free) struct nof1_buffer plan = {0};
+    struct nof1_query *query = NULL;
+    TRY(nof1_census_plan(&plan, charter, 1));
+    TRY(nof1_query_new(&query, charter, NULL, nof1_buffer_slice(&plan), error));
+    nof1_query_free(query);
+    return NOF1_OK;
+}
+
 nof1_rc nof1_run_census(struct nof1_coordinator *coordinator)
 {
     uint32_t epoch = common_epoch(coordinator);
@@ -248,7 +259,7 @@ nof1_rc nof1_run_census(struct nof1_coordinator *coordinator)
     nof1_rc_value rc = prepare(coordinator, run, NULL);
     if (rc != NOF1_OK) {
         nof1_run_free(run);
-        return NOF1_E_BUG; /* the census plan follows from a charter that was accepted */
+        return rc == NOF1_E_NO_MEMORY ? rc : NOF1_E_BUG; /* checked at the start */
     }
     link_run(coordinator, run);
     return begin(coordinator, run, "query.submitted");

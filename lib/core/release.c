@@ -64,15 +64,11 @@ static json_t *sites_each(const struct nof1_coordinator *coordinator, const stru
 {
     json_t *list = json_array();
     for (size_t i = 0; list != NULL && i < run->query->sites; i++) {
-        json_t *row = json_pack(
-            "{s:s, s:I, s:I}", "site",
-            coordinator->config.charter->site[run->query->site[i]].id, "bytes_in",
-            (json_int_t)run->attempt->bytes_in[i], "bytes_out",
-            (json_int_t)run->attempt->bytes_out[i]);
-        if (json_array_append_new(list, row) != 0) {
-            json_decref(list);
-            return NULL;
-        }
+        const size_t site = run->query->site[i];
+        list = nof1_json_row(list, json_pack("{s:s, s:I, s:I}", "site",
+                                        coordinator->config.charter->site[site].id, "bytes_in",
+                                        (json_int_t)run->attempt->bytes_in[i], "bytes_out",
+                                        (json_int_t)run->attempt->bytes_out[i]));
     }
     return list;
 }
@@ -118,10 +114,9 @@ static json_t *key_ads_json(const struct run *run)
     json_t *list = json_array();
     for (size_t i = 0; list != NULL && i < run->query->sites; i++) {
         const Nof1__V1__KeyAd *ad = run->attempt->key_ad[i];
-        json_array_append_new(list, json_pack("{s:s, s:o, s:o, s:o, s:o}", "site", ad->site,
-                                              "attempt", hex_of(ad->attempt), "x25519",
-                                              hex_of(ad->x25519), "nonce", hex_of(ad->nonce),
-                                              "signature", hex_of(ad->signature)));
+        list = nof1_json_row(list, json_pack("{s:s, s:o, s:o, s:o, s:o}", "site", ad->site, "attempt",
+                                        hex_of(ad->attempt), "x25519", hex_of(ad->x25519), "nonce",
+                                        hex_of(ad->nonce), "signature", hex_of(ad->signature)));
     }
     return list;
 }
@@ -130,7 +125,7 @@ static json_t *doubles_json(const double *value, size_t count)
 {
     json_t *list = json_array();
     for (size_t i = 0; list != NULL && i < count; i++) {
-        json_array_append_new(list, nof1_json_double(value[i]));
+        list = nof1_json_row(list, nof1_json_double(value[i]));
     }
     return list;
 }
@@ -140,10 +135,10 @@ static json_t *masked_json(const struct run *run, const struct closed_round *clo
     json_t *list = json_array();
     for (size_t i = 0; list != NULL && i < run->query->sites; i++) {
         const struct nof1_slice signature = closed->signature[i];
-        json_array_append_new(
-            list, json_pack("{s:s, s:o, s:o}", "site", run->attempt->key_ad[i]->site, "digest",
-                            nof1_hex_json(closed->digest[i], NOF1_HASH_BYTES), "signature",
-                            nof1_hex_json(signature.data, signature.length)));
+        list = nof1_json_row(list,
+                        json_pack("{s:s, s:o, s:o}", "site", run->attempt->key_ad[i]->site,
+                                  "digest", nof1_hex_json(closed->digest[i], NOF1_HASH_BYTES),
+                                  "signature", nof1_hex_json(signature.data, signature.length)));
     }
     return list;
 }
@@ -154,7 +149,7 @@ static json_t *rounds_json(const struct run *run)
     json_t *list = json_array();
     for (size_t r = 0; list != NULL && r < attempt->closed_count; r++) {
         const struct closed_round *closed = &attempt->closed[r];
-        json_array_append_new(
+        list = nof1_json_row(
             list, json_pack("{s:i, s:o, s:o, s:o, s:o}", "round", (int)closed->round, "parameters",
                             doubles_json(closed->parameter, closed->parameters), "total",
                             nof1_hex_json(closed->total, closed->elements * NOF1_RING_BYTES),
@@ -169,10 +164,10 @@ static json_t *attests_json(const struct run *run)
     json_t *list = json_array();
     for (size_t i = 0; list != NULL && i < run->query->sites; i++) {
         const Nof1__V1__Attest *attest = run->attempt->attest[i];
-        json_array_append_new(list, json_pack("{s:s, s:i, s:o, s:o}", "site", attest->site, "round",
-                                              (int)attest->round, "transcript",
-                                              hex_of(attest->transcript), "signature",
-                                              hex_of(attest->signature)));
+        list = nof1_json_row(list, json_pack("{s:s, s:i, s:o, s:o}", "site", attest->site, "round",
+                                        (int)attest->round, "transcript",
+                                        hex_of(attest->transcript), "signature",
+                                        hex_of(attest->signature)));
     }
     return list;
 }
@@ -202,7 +197,7 @@ static nof1_rc census_bytes(struct nof1_buffer *out, const struct nof1_coordinat
     return nof1_census_canonical(out, census, charter);
 }
 
-static nof1_rc release_census(struct nof1_coordinator *coordinator, const struct run *run)
+static nof1_rc store_census(struct nof1_coordinator *coordinator, const struct run *run)
 {
     NOF1_CLEANUP(nof1_buffer_free) struct nof1_buffer bytes = {0};
     TRY(census_bytes(&bytes, coordinator, run));
@@ -214,6 +209,13 @@ static nof1_rc release_census(struct nof1_coordinator *coordinator, const struct
     TRY(nof1_actions_add(coordinator->actions, (struct nof1_action){.kind = NOF1_ACTION_PUT,
                                                                     .key = key,
                                                                     .bytes = census}));
+    return nof1_atom_lists_epoch(coordinator, run->census_epoch);
+}
+
+/* Only once the release is in the ledger. */
+static nof1_rc tell_census(struct nof1_coordinator *coordinator, const struct run *run)
+{
+    struct nof1_slice census = nof1_coordinator_census_bytes(coordinator, run->census_epoch);
     for (size_t i = 0; i < run->query->sites; i++) {
         if (nof1_run_ready(coordinator, run, i)) {
             TRY(nof1_coordinator_send_census(coordinator, run->query->site[i], run->census_epoch,
@@ -253,9 +255,9 @@ nof1_rc nof1_release(struct nof1_coordinator *coordinator, struct run *run)
     }
     TRY(complete(result, coordinator, run));
     if (run->census) {
-        TRY(release_census(coordinator, run));
-        TRY(nof1_atom_lists_epoch(coordinator, run->census_epoch));
+        TRY(store_census(coordinator, run));
     }
     TRY(nof1_run_atoms(coordinator, run, true));
-    return nof1_run_release(coordinator, run, json_incref(result), evidence_of(coordinator, run));
+    TRY(nof1_run_release(coordinator, run, json_incref(result), evidence_of(coordinator, run)));
+    return run->census ? tell_census(coordinator, run) : NOF1_OK;
 }

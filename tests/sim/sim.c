@@ -232,6 +232,15 @@ void sim_crash(struct sim *sim, size_t node, int64_t down)
     }
 }
 
+void sim_swap(struct sim *sim, size_t site)
+{
+    struct nof1_event up = {.kind = NOF1_EVENT_LINK_UP, .peer = ""};
+    sim_note(sim, "%s is swapped", sim_name(sim, site));
+    sim_halt(sim, site);
+    sim_boot(sim, site);
+    sim_step(sim, site, &up);
+}
+
 static void reboot(struct sim *sim, size_t node)
 {
     if (sim->node[node].running) {

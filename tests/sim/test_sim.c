@@ -422,6 +422,26 @@ Test(sim, restarted_site_makes_a_second_attempt)
     sim_free(sim);
 }
 
+Test(sim, vault_restarted_behind_its_edge)
+{
+    /* in the middle of opening, of round 0, of round 1, of closing */
+    static const int64_t when[] = {2, 7, 12, 17, 22, 27};
+    for (size_t i = 0; i < sizeof when / sizeof *when; i++) {
+        struct sim *sim = sim_new(&(struct sim_options){.sites = 3, .patients = 6, .seed = 17});
+        uint8_t h_q[32];
+        sim_start(sim);
+        cr_assert_eq(sim_submit(sim, sim_plan(sim, NULL), h_q), NOF1_OK);
+        int64_t submitted = sim_now(sim);
+        sim_run(sim, sim_now(sim) + when[i]);
+        sim_swap(sim, 1);
+        expect_state(sim, h_q, "released");
+        cr_expect(sim_pooled_equal(sim, h_q));
+        cr_expect_lt(sim_now(sim) - submitted, 1000, "no time-out had to be waited for\n%s",
+                     sim_trace(sim));
+        sim_free(sim);
+    }
+}
+
 /* ---- limits ------------------------------------------------------------------------------------------ */
 
 Test(sim, policy_refusal_ends_the_query_with_rule_and_remedy)
