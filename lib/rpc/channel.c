@@ -19,7 +19,7 @@ nof1_rc nof1_channel_open(grpc_channel **out, const char *target, const char *se
                           const struct nof1_tls_files *files, struct nof1_error *error)
 {
     grpc_channel_credentials *credentials = NULL;
-    grpc_arg argument[12] = {
+    grpc_arg argument[13] = {
         nof1_arg_integer(GRPC_ARG_MAX_RECEIVE_MESSAGE_LENGTH, NOF1_MESSAGE_MAX),
         nof1_arg_integer(GRPC_ARG_MAX_SEND_MESSAGE_LENGTH, NOF1_MESSAGE_MAX),
         /* Above the server's least interval of 10 s: it would end us with "too_many_pings". */
@@ -31,8 +31,10 @@ nof1_rc nof1_channel_open(grpc_channel **out, const char *target, const char *se
         nof1_arg_integer(GRPC_ARG_ENABLE_HTTP_PROXY, is_loopback(target) ? 0 : 1),
         nof1_arg_integer(GRPC_ARG_ENABLE_RETRIES, 0),
         nof1_arg_integer(GRPC_ARG_MIN_RECONNECT_BACKOFF_MS, 15000),
+        nof1_arg_integer(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, 200),
+        nof1_arg_integer(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, 2000),
     };
-    size_t count = 10;
+    size_t count = 12;
     if (server_name != NULL) {
         argument[count++] = nof1_arg_text(GRPC_SSL_TARGET_NAME_OVERRIDE_ARG, server_name);
     }
@@ -114,8 +116,9 @@ static bool looks_refused(const char *details)
     return false;
 }
 
-void nof1_channel_advice(struct nof1_error *out, const char *target, grpc_status_code status,
-                         const char *details, const struct nof1_tls_files *files, unsigned roles)
+void nof1_channel_advice(struct nof1_error *out, const char *target, bool admitted,
+                         grpc_status_code status, const char *details,
+                         const struct nof1_tls_files *files, unsigned roles)
 {
     struct nof1_identity own;
     struct nof1_error why = {0};
@@ -136,6 +139,9 @@ void nof1_channel_advice(struct nof1_error *out, const char *target, grpc_status
                         "%s: its certificate is not the coordinator's under %s: check the address, "
                         "--server-name and the CA file, and whether a proxy opens TLS (%s)",
                         target, files->ca, details);
+    } else if (admitted && looks_refused(details)) {
+        (void)nof1_fail(out, NOF1_E_UNREACHABLE, "%s: the connection was lost (%s)", target,
+                        details);
     } else if (looks_refused(details)) {
         (void)nof1_fail(out, NOF1_E_TLS,
                         "%s closed the connection. Seen from here the certificate of %s is in "

@@ -7,12 +7,15 @@
 
 #include <grpc/grpc.h>
 #include <grpc/support/time.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include <rpc/link.h>
 #include <rpc/message.h>
+#include <sys/clock.h>
 
+#define RETRY_AFTER 250 /* milliseconds */
 #define ROLES (NOF1_ROLE_STATISTICIAN | NOF1_ROLE_AUDITOR)
 
 struct nof1_client {
@@ -20,6 +23,7 @@ struct nof1_client {
     struct nof1_tls_files files; /* points to the texts above */
     grpc_channel *channel;
     grpc_completion_queue *queue;
+    bool admitted; /* the coordinator has answered at least once */
 };
 
 void nof1_client_free(struct nof1_client *client)
@@ -127,15 +131,15 @@ static nof1_rc judge(const struct nof1_client *client, const struct exchange *ex
     }
     if (exchange->status != GRPC_STATUS_OK) {
         struct nof1_error advice = {0};
-        nof1_channel_advice(&advice, client->target, exchange->status, details, &client->files,
-                            ROLES);
+        nof1_channel_advice(&advice, client->target, client->admitted, exchange->status, details,
+                            &client->files, ROLES);
         return nof1_fail(error, advice.rc, "%s", advice.message);
     }
     TRY(nof1_channel_check(exchange->call, &client->files, error));
     return nof1_message_unpack(reply, exchange->reply);
 }
 
-nof1_rc nof1_client_call(struct nof1_client *client, enum nof1_method method,
+static nof1_rc call_once(struct nof1_client *client, enum nof1_method method,
                          struct nof1_slice request, struct nof1_buffer *reply, int milliseconds,
                          struct nof1_error *error)
 {
@@ -157,4 +161,26 @@ nof1_rc nof1_client_call(struct nof1_client *client, enum nof1_method method,
     grpc_byte_buffer_destroy(exchange.reply);
     grpc_slice_unref(exchange.details);
     return rc;
+}
+
+nof1_rc nof1_client_call(struct nof1_client *client, enum nof1_method method,
+                         struct nof1_slice request, struct nof1_buffer *reply, int milliseconds,
+                         struct nof1_error *error)
+{
+    struct nof1_error why = {0};
+    int64_t end = nof1_clock_monotonic() + milliseconds;
+    int64_t left = milliseconds;
+    for (;;) {
+        why = (struct nof1_error){0};
+        nof1_rc_value rc = call_once(client, method, request, reply, (int)left, &why);
+        client->admitted = client->admitted || rc == NOF1_OK;
+        left = end - nof1_clock_monotonic() - RETRY_AFTER;
+        if (rc != NOF1_E_UNREACHABLE || !client->admitted || left <= 0) {
+            if (rc != NOF1_OK && error != NULL) {
+                *error = why;
+            }
+            return rc;
+        }
+        (void)poll(NULL, 0, RETRY_AFTER);
+    }
 }

@@ -86,8 +86,8 @@ static void report(struct nof1_link *link)
         return;
     }
     nof1_message_text(details, sizeof details, attempt->details);
-    nof1_channel_advice(&advice, link->config.target, attempt->code, details, &link->config.files,
-                        NOF1_ROLE_SITE);
+    nof1_channel_advice(&advice, link->config.target, attempt->up, attempt->code, details,
+                        &link->config.files, NOF1_ROLE_SITE);
     nof1_log_error(NOF1_LOG_WARNING, attempt->up ? "link.lost" : "link.failed", &advice);
 }
 

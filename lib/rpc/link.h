@@ -47,8 +47,10 @@ nof1_rc nof1_channel_open(grpc_channel **out, const char *target, const char *se
  * revoked? Errors: NOF1_E_TLS. */
 nof1_rc nof1_channel_check(grpc_call *call, const struct nof1_tls_files *files,
                            struct nof1_error *error);
-/* What a person can do about a failed call: looks at the status and at the own files. */
-void nof1_channel_advice(struct nof1_error *out, const char *target, grpc_status_code status,
-                         const char *details, const struct nof1_tls_files *files, unsigned roles);
+/* What a person can do about a failed call: looks at the status and at the own files. admitted: the
+ * coordinator had let this identity in before, so a closed connection is a lost one. */
+void nof1_channel_advice(struct nof1_error *out, const char *target, bool admitted,
+                         grpc_status_code status, const char *details,
+                         const struct nof1_tls_files *files, unsigned roles);
 
 #endif
