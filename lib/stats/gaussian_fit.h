@@ -68,6 +68,16 @@ nof1_rc nof1_gaussian_kenward_roger(double *covariance, double *df, struct nof1_
                                     const struct nof1_gaussian_sums *sums,
                                     const struct nof1_gaussian_point *point);
 
+/* One step of iterative generalised least squares (Goldstein 1986): the (sigma^2, G) whose expected
+ * squares at this point equal the observed ones, as root[terms], S of Gamma = G / sigma^2. Near the
+ * optimum from anywhere when data are nearly balanced. square[terms] and q as in the point, at
+ * beta-hat. *inside: sigma^2 is positive and Gamma's eigenvalues are at least `least`; where they are
+ * not, root has them raised to it (or is not written, when sigma^2 <= 0: *solved false).
+ * Errors: NOF1_E_NO_MEMORY. */
+nof1_rc nof1_gaussian_igls(double *root, bool *solved, bool *inside, struct nof1_arena *arena,
+                           const struct nof1_gaussian_sums *sums,
+                           const struct nof1_gaussian_point *point, const double *square, double q,
+                           double least);
 /* Satterthwaite's degrees of freedom of each coefficient [p]: v^2 / (g'H^-1 g), g the gradient of the
  * coefficient's variance v by (sigma^2, G) and H the observed Hessian of -2 log-likelihood. `sums`
  * must be whole (response y). Errors: NOF1_E_NO_MEMORY. */

@@ -304,3 +304,63 @@ Test(mixed_forms, exclude_leaves_out_and_counts_only_classes)
     json_decref(whole);
     nof1_arena_free(arena);
 }
+
+/* ---- budgets that end before the optimum ----------------------------------------------------- */
+
+/* Trials lose every fifth or so row, so that patterns differ. */
+static char *gappy_csv(struct nof1_arena *arena, uint64_t seed, int trials)
+{
+    char *csv = series_csv(arena, seed, trials, 4, 4, 2, 2);
+    struct test_random random = {seed};
+    struct nof1_buffer text = {0};
+    for (char *line = csv; *line != '\0';) {
+        size_t length = strcspn(line, "\n") + 1;
+        bool keep = line == csv || test_random_uniform(&random) > 0.2;
+        if (keep) {
+            cr_assert(nof1_buffer_append(&text, line, length) == NOF1_OK);
+        }
+        line += length;
+    }
+    char *out = nof1_arena_printf(arena, "%.*s", (int)text.length, (const char *)text.data);
+    nof1_buffer_free(&text);
+    return out;
+}
+
+Test(mixed_forms, a_short_budget_states_its_error)
+{
+    static const char *const forms[2] = {"pool", "score"};
+    double worst[2] = {0, 0}, inexact[2] = {0, 0};
+    for (uint64_t seed = 0; seed < 40; seed++) {
+        for (int form = 0; form < 2; form++) {
+            struct nof1_arena *arena = nof1_arena_new();
+            struct nof1_error error = {0};
+            json_t *exact, *budget;
+            char plan[256];
+            char *csv = gappy_csv(arena, seed, form == 0 ? 16 : 46);
+            snprintf(plan, sizeof plan, "analysis: mixed_model\nincomplete: %s\ncharter: "
+                                          "{centre: 50}\n", forms[form]);
+            cr_assert(run_text(&exact, arena, csv, plan, &error) == NOF1_OK, "%s", error.message);
+            snprintf(plan, sizeof plan,
+                     "analysis: mixed_model\nincomplete: %s\ncharter: {open: false, centre: 50, "
+                     "max_release_ratio: 0.35}\n", forms[form]);
+            cr_assert(run_text(&budget, arena, csv, plan, &error) == NOF1_OK, "%s", error.message);
+            double se = test_estimate(exact, "treatment", "std.error");
+            double miss = fabs(test_estimate(budget, "treatment", "estimate") -
+                               test_estimate(exact, "treatment", "estimate")) / se;
+            double stated = test_number(budget, "fit/approximation_se");
+            bool is_exact = json_is_true(json_object_get(json_object_get(budget, "fit"), "exact"));
+            cr_expect(converged(exact), "%s seed %d", forms[form], (int)seed);
+            cr_expect(is_exact == (stated == 0), "%s seed %d", forms[form], (int)seed);
+            cr_expect(miss <= stated + 1e-9, "%s seed %d: %g se, stated %g", forms[form], (int)seed,
+                      miss, stated);
+            worst[form] = fmax(worst[form], miss);
+            inexact[form] += !is_exact;
+            json_decref(exact);
+            json_decref(budget);
+            nof1_arena_free(arena);
+        }
+    }
+    cr_expect(worst[0] < 0.02, "pool: %g se", worst[0]);
+    cr_expect(worst[1] < 0.02, "score: %g se", worst[1]);
+    cr_expect(inexact[0] > 20 && inexact[1] > 20, "budgets were not short: %g %g", inexact[0], inexact[1]);
+}

@@ -7,9 +7,12 @@
  * The last step is taken at the coordinator and never released.
  */
 #include <math.h>
+#include <stats/matrix.h>
 #include <string.h>
 
 #include "mixed.h"
+
+#define FAR 0.05 /* decrement above which the model of second order is not trusted */
 
 static size_t pairs_of(size_t n)
 {
@@ -446,6 +449,41 @@ static nof1_rc first_round(struct nof1_next *next, const struct mixed_model *m,
     return NOF1_OK;
 }
 
+/* Far from the optimum: the least-squares beta for the visited S, which is exact, and S from the squares
+ * at that beta, which are known up to a term of expectation 0: with b the distance to it,
+ * r'H^-1 V_j H^-1 r falls by b'P_j b. After the first round x is left alone where this would lead to
+ * the boundary. */
+static nof1_rc far_step(double *x, const struct mixed_model *m, const struct mixed_visit *visit,
+                        bool first, struct nof1_arena *arena)
+{
+    const struct nof1_gaussian_point *point = &visit->fit.point;
+    size_t p = visit->fit.used;
+    double b[MIXED_COLUMNS_MAX + 1] = {0}, square[NOF1_TERMS_MAX], q = point->q;
+    bool usable = true, inside = false;
+    for (size_t i = 0; i < p; i++) {
+        b[i] = point->beta[i];
+        q -= b[i] * point->score[i];
+    }
+    for (size_t j = 0; j < m->terms; j++) {
+        double part = nof1_bilinear(b, visit->fit.sums.first[j], b, p + 1);
+        square[j] = point->square[j] - part;
+        usable = usable && part < 0.5 * point->square[j];
+    }
+    double root[NOF1_TERMS_MAX] = {0};
+    if (usable && q > 0) {
+        TRY(nof1_gaussian_igls(root, &usable, &inside, arena, &visit->fit.sums, point, square, q,
+                               0.01));
+    }
+    if (!first && !inside) {
+        return NOF1_OK;
+    }
+    for (size_t i = 0; i < p; i++) {
+        x[i] = visit->x[i] + b[i];
+    }
+    memcpy(x + p, usable && q > 0 ? root : visit->x + p, m->terms * sizeof *x);
+    return NOF1_OK;
+}
+
 nof1_rc_value mixed_score_advance(const struct mixed_model *m, const struct nof1_history *history,
                                   struct nof1_arena *arena, struct nof1_next *next,
                                   struct mixed_fit *fit, struct nof1_error *error)
@@ -465,11 +503,8 @@ nof1_rc_value mixed_score_advance(const struct mixed_model *m, const struct nof1
     size_t p = visited[0].fit.used, n = p + m->terms;
     double *x = nof1_arena_alloc(arena, n, sizeof *x);
     ENSURE(x != NULL, NOF1_E_NO_MEMORY);
-    if (rounds == 1) { /* the exact least-squares beta for the starting S */
-        for (size_t i = 0; i < p; i++) {
-            x[i] = visited[0].x[i] + visited[0].fit.point.beta[i];
-        }
-        memcpy(x + p, visited[0].x + p, m->terms * sizeof *x);
+    if (rounds == 1) {
+        TRY(far_step(x, m, &visited[0], true, arena));
         return mixed_score_propose(next, m, visited[0].fit.use, p, x, arena);
     }
     struct nof1_ask ask;
@@ -487,6 +522,9 @@ nof1_rc_value mixed_score_advance(const struct mixed_model *m, const struct nof1
     }
     for (size_t i = 0; i < n; i++) {
         x[i] = best->x[i] + ask.fraction * ask.step[i];
+    }
+    if (ask.decrement > FAR && ask.best == rounds - 1 && rounds <= 4) {
+        TRY(far_step(x, m, best, false, arena));
     }
     fold(x + p, m->effects);
     TRY(mixed_refuse_root(x + p, m, m->root_limit, error));
