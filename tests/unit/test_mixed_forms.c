@@ -364,3 +364,58 @@ Test(mixed_forms, a_short_budget_states_its_error)
     cr_expect(worst[1] < 0.02, "score: %g se", worst[1]);
     cr_expect(inexact[0] > 20 && inexact[1] > 20, "budgets were not short: %g %g", inexact[0], inexact[1]);
 }
+
+Test(mixed_forms, pool_needs_no_census_of_patterns)
+{
+    double worst = 0, rounds = 0;
+    for (uint64_t seed = 0; seed < 30; seed++) {
+        struct nof1_arena *arena = nof1_arena_new();
+        struct nof1_error error = {0};
+        json_t *basis, *plain;
+        char *csv = gappy_csv(arena, 500 + seed, 20);
+        cr_assert(run_text(&basis, arena, csv, "analysis: mixed_model\nincomplete: pool\n",
+                           &error) == NOF1_OK, "%s", error.message);
+        cr_assert(run_text(&plain, arena, csv, "analysis: mixed_model\nincomplete: pool\n"
+                           "charter: {lambda: []}\n", &error) == NOF1_OK, "%s", error.message);
+        cr_expect(converged(basis) && converged(plain), "seed %d: %g %g", (int)seed,
+                  test_number(basis, "fit/gradient"), test_number(plain, "fit/gradient"));
+        worst = fmax(worst, fabs(test_estimate(basis, "treatment", "estimate") -
+                                 test_estimate(plain, "treatment", "estimate")));
+        worst = fmax(worst, fabs(test_number(basis, "fit/logLik") - test_number(plain, "fit/logLik")));
+        rounds += test_number(basis, "fit/rounds") / 30;
+        json_decref(basis);
+        json_decref(plain);
+        nof1_arena_free(arena);
+    }
+    cr_expect(worst < 1e-9, "%g apart", worst);
+    cr_expect(rounds < 6, "%g rounds", rounds);
+}
+
+/* Weights of the share rule: 1 / (variance of the effect + 1/n0 + 1/n1), nothing without both arms. */
+Test(mixed_forms, weights_follow_information)
+{
+    struct nof1_arena *arena = nof1_arena_new();
+    struct nof1_model *model;
+    struct nof1_error error = {0};
+    const char *csv = HEAD FOUR(1, 3, 5, 4, 1) "2,1,0,7,,\n2,2,1,8,,\n3,1,0,2,,\n";
+    struct test_study *s = test_trials_from_text(
+        arena, csv, "analysis: mixed_model\nincomplete: score\n", NULL);
+    cr_assert(s->analysis->prepare(&model, arena, &s->study, &error) == NOF1_OK);
+    void *scratch = nof1_arena_alloc(arena, model->scratch + 8 * model->scratch_row, 1);
+    double theta[7] = {0, 0, 0, 0, 2, 0, 1.5}; /* S diagonal: effect variance 2.25 */
+    double expected[3] = {1 / (2.25 + 1), 1 / (2.25 + 2), 0};
+    for (size_t i = 0; i < 3; i++) {
+        double weight = s->analysis->weight(model, theta, &s->trial[i], scratch);
+        cr_expect(test_close(weight, expected[i], 1e-14, 1), "trial %zu: %g", i, weight);
+    }
+    cr_expect(s->analysis->in_domain(model, theta, 7));
+    theta[6] = 2e4;
+    cr_expect(!s->analysis->in_domain(model, theta, 7), "beyond the variance box");
+    theta[6] = 1;
+    theta[1] = 1e9;
+    cr_expect(!s->analysis->in_domain(model, theta, 7), "beyond the beta box");
+    theta[1] = NAN;
+    cr_expect(!s->analysis->in_domain(model, theta, 7));
+    cr_expect(!s->analysis->in_domain(model, theta, 6));
+    nof1_arena_free(arena);
+}

@@ -15,7 +15,8 @@
 
 #include "mixed.h"
 
-#define POOL_ROUNDS 12
+#define POOL_ROUNDS 12  /* after a basis round */
+#define PLAIN_ROUNDS 24 /* without one */
 #define POOL_LARGE 19 /* patients from which a third weight pays */
 #define WEIGHTS_MAX 3
 
@@ -57,7 +58,8 @@ static nof1_rc afford(struct mixed_model *m, struct nof1_error *error)
     double patients = (double)mixed_census(study, "patients");
     m->basis = m->patterns == 0 ? 0 : patients >= POOL_LARGE ? 3 : 2;
     m->basis = m->basis > charter->lambdas ? charter->lambdas : m->basis;
-    m->base.max_rounds = POOL_ROUNDS;
+    uint32_t limit = m->basis > 0 ? POOL_ROUNDS : PLAIN_ROUNDS;
+    m->base.max_rounds = limit;
     if (charter->limits.open || study->census == NULL) {
         return NOF1_OK;
     }
@@ -72,7 +74,7 @@ static nof1_rc afford(struct mixed_model *m, struct nof1_error *error)
                          "random_effects has a form with fewer numbers");
     }
     double most = charter->limits.max_rounds_query > 0 ? charter->limits.max_rounds_query : rounds;
-    m->base.max_rounds = (uint32_t)fmin(POOL_ROUNDS, fmin(rounds, most));
+    m->base.max_rounds = (uint32_t)fmin(limit, fmin(rounds, most));
     return NOF1_OK;
 }
 
@@ -464,6 +466,7 @@ nof1_rc_value mixed_pool_advance(const struct mixed_model *m, const struct nof1_
 {
     size_t first = m->basis > 0 ? 1 : 0;
     struct completion c;
+    next->done = false;
     if (history->rounds == 0) {
         return first == 1 ? NOF1_OK : start_round(next, m, 0, m->start[0], arena);
     }
