@@ -6,6 +6,7 @@
  * quantile exists here: each is one patient's value.
  */
 #include <math.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -96,10 +97,22 @@ struct cell {
 
 /* All numbers of one trial, or all totals. */
 struct numbers {
-    struct cell all, arm[2], period[MOST_PERIODS + 1];
+    struct cell all, arm[2];
     double pairs, difference, difference_square;
+    struct cell period[MOST_PERIODS + 1];
     double bin[2][MOST_BINS], bin_trials[2][MOST_BINS];
 };
+
+/* Only what the model uses: most of the room is never looked at. */
+static void clear(struct numbers *out, const struct descriptive *model)
+{
+    memset(out, 0, offsetof(struct numbers, period));
+    memset(out->period, 0, (model->periods + 1) * sizeof *out->period);
+    for (size_t arm = 0; arm < 2; arm++) {
+        memset(out->bin[arm], 0, model->bins * sizeof **out->bin);
+        memset(out->bin_trials[arm], 0, model->bins * sizeof **out->bin_trials);
+    }
+}
 
 static void cell_add(struct cell *cell, double y)
 {
@@ -143,7 +156,7 @@ static void add_missing(struct numbers *out, const struct descriptive *model,
 static void numbers_of(struct numbers *out, const struct descriptive *model,
                        const struct nof1_trial *trial, void *scratch)
 {
-    memset(out, 0, sizeof *out);
+    clear(out, model);
     struct nof1_series series;
     nof1_series_of(&series, model->base.study, trial, scratch);
     const double *raw = trial->outcome[model->base.study->plan->outcome];
