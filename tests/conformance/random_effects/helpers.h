@@ -40,13 +40,11 @@ static inline void same(const char *what, double got, double want, double tolera
 /* A study from a file of the folder, or from CSV text. */
 static inline struct test_study *study_of(struct nof1_arena *arena, const char *csv, const char *text)
 {
-    char path[512];
-    char yaml[1024];
-    snprintf(yaml, sizeof yaml, "analysis: random_effects\n%s\n", text);
+    const char *yaml = nof1_arena_printf(arena, "analysis: random_effects\n%s\n", text);
     if (strchr(csv, ',') != NULL) {
         return test_trials_from_text(arena, csv, yaml, &nof1_random_effects);
     }
-    snprintf(path, sizeof path, FOLDER "%s", csv);
+    const char *path = nof1_arena_printf(arena, "%s%s", FOLDER, csv);
     return test_trials_from_csv(arena, path, yaml, &nof1_random_effects);
 }
 
