@@ -5,7 +5,6 @@
  */
 #include "coordinator_parts.h"
 
-#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -141,26 +140,9 @@ nof1_rc nof1_coordinator_ask(struct nof1_buffer *reply, const char *folder, cons
 {
     char path[512];
     char line[64];
-    struct nof1_socket *socket = NULL;
-    struct nof1_slice answer;
-    bool got = false;
     path_in(path, folder, NOF1_COORDINATOR_ADMIN);
     snprintf(line, sizeof line, "{\"command\":\"%s\"}", command);
-    TRY(nof1_socket_connect(&socket, path, NOF1_LINES, (uid_t)-1, error));
-    nof1_rc_value rc = nof1_socket_send(socket, nof1_slice_text(line));
-    for (int turn = 0; rc == NOF1_OK && !got && turn < 100; turn++) {
-        struct pollfd wait = {.fd = nof1_socket_fd(socket), .events = nof1_socket_events(socket)};
-        (void)poll(&wait, 1, 100);
-        rc = nof1_socket_flush(socket);
-        rc = rc == NOF1_OK ? nof1_socket_receive(socket, &answer, &got) : rc;
-    }
-    if (rc == NOF1_OK && got) {
-        rc = nof1_buffer_append(reply, answer.data, answer.length);
-    } else {
-        rc = nof1_fail(error, NOF1_E_UNREACHABLE, "%s: no answer", path);
-    }
-    nof1_socket_close(socket);
-    return rc;
+    return nof1_socket_ask(reply, path, nof1_slice_text(line), 10000, error);
 }
 
 /* ---- commands without a running coordinator ---------------------------------------------------- */

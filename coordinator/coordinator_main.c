@@ -206,6 +206,7 @@ static int run_serve(int argc, char **argv, int first)
     }
     struct nof1_error error = {0};
     NOF1_CLEANUP(nof1_arena_freep) struct nof1_arena *arena = nof1_arena_new();
+    nof1_log_start();
     nof1_rc_value rc = arena == NULL ? NOF1_E_NO_MEMORY
                                      : complete(arena, config, serve,
                                                 sizeof serve / sizeof serve[0], &error);

@@ -185,6 +185,7 @@ int main(int argc, char **argv)
         return code;
     }
     struct nof1_error error = {0};
+    nof1_log_start();
     nof1_rc_value rc = run(&settings, &error);
     if (rc == NOF1_OK) {
         return 0;

@@ -21,11 +21,13 @@
 #define NOF1_SITE_STORE "site.sqlite"   /* in the vault's folder: epochs, ledger, state */
 #define NOF1_SITE_SECRET "secret"       /* 32 bytes, made at the first start; back it up */
 #define NOF1_SITE_ADMIN "admin.sock"
+#define NOF1_SITE_CHARTER "charter.json"
 
 struct nof1_vault_config {
     const char *program;     /* for messages */
     const char *folder;      /* mode 0700 */
-    const char *charter;     /* file: canonical bytes of the approved version */
+    const char *charter;     /* file: canonical bytes of the approved version; NULL:
+                                FOLDER/charter.json, where nof1-node charter approve puts it */
     const char *site;        /* id on the charter */
     const char *key;         /* PEM of the vault's signing key */
     const char *policy;      /* YAML; NULL: the charter's limits */

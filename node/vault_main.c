@@ -10,7 +10,8 @@ int main(int argc, char **argv)
     struct nof1_vault_config config = {.program = "nof1-vault"};
     const struct nof1_option options[] = {
         {"dir", "DIR", "the vault's folder: frozen data, ledger, secret", &config.folder, NULL, true},
-        {"charter", "FILE", "the approved charter (canonical JSON)", &config.charter, NULL, true},
+        {"charter", "FILE", "the approved charter; default DIR/charter.json", &config.charter, NULL,
+         false},
         {"site", "ID", "this site's name on the charter", &config.site, NULL, true},
         {"key", "FILE", "the vault's signing key (PEM, mode 0600)", &config.key, NULL, true},
         {"socket", "PATH", "where the edge connects", &config.socket, NULL, true},
@@ -25,7 +26,11 @@ int main(int argc, char **argv)
     };
     int code = nof1_options_read(
         argc, argv, 1, config.program,
-        "nof1-vault --dir DIR --charter FILE --site ID --key FILE --socket PATH [options]",
+        "nof1-vault --dir DIR --site ID --key FILE --socket PATH [options]",
         sizeof options / sizeof options[0], options);
-    return code >= 0 ? code : nof1_vault_run(&config);
+    if (code >= 0) {
+        return code;
+    }
+    nof1_log_start();
+    return nof1_vault_run(&config);
 }

@@ -35,6 +35,10 @@ static nof1_rc read_charter(struct nof1_vault *vault, struct nof1_error *error)
     struct nof1_site_config *site = &vault->site_config;
     const char *path = vault->config->charter;
     struct nof1_error why = {0};
+    if (path == NULL) {
+        path = nof1_arena_printf(vault->arena, "%s/%s", vault->config->folder, NOF1_SITE_CHARTER);
+        ENSURE(path != NULL, NOF1_E_NO_MEMORY);
+    }
     TRY(read_file(&site->charter_bytes, vault->arena, path, error));
     nof1_rc_value rc = nof1_charter_read(&site->charter, vault->arena, site->charter_bytes, &why);
     if (rc != NOF1_OK) {

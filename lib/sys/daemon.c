@@ -15,6 +15,8 @@
 #include <sys/signalfd.h>
 #include <unistd.h>
 
+#include <base/log.h>
+
 /* ---- options --------------------------------------------------------------------------------- */
 
 static void print_help(const char *program, const char *synopsis, size_t count,
@@ -112,6 +114,12 @@ int nof1_report_error(const char *program, const struct nof1_error *error)
     nof1_error_text(error, text, sizeof text);
     fprintf(stderr, "%s: %s\n", program, text);
     return nof1_rc_exit_code(error->rc);
+}
+
+void nof1_log_start(void)
+{
+    /* systemd.exec(5): set when stdout or stderr is connected to the journal. */
+    nof1_log_setup(STDERR_FILENO, NOF1_LOG_INFO, getenv("JOURNAL_STREAM") != NULL);
 }
 
 /* ---- signals --------------------------------------------------------------------------------- */

@@ -15,6 +15,8 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include <sys/clock.h>
+
 #define FRAME_LIMIT ((size_t)64 << 20)
 #define LINE_LIMIT ((size_t)1 << 20)
 #define QUEUE_LIMIT ((size_t)256 << 20)
@@ -320,4 +322,30 @@ nof1_rc nof1_socket_receive(struct nof1_socket *socket, struct nof1_slice *messa
             return NOF1_OK;
         }
     }
+}
+
+/* ---- one question ---------------------------------------------------------------------------- */
+
+nof1_rc nof1_socket_ask(struct nof1_buffer *reply, const char *path, struct nof1_slice line,
+                        int milliseconds, struct nof1_error *error)
+{
+    struct nof1_socket *socket = NULL;
+    struct nof1_slice answer;
+    bool got = false;
+    int64_t end = nof1_clock_monotonic() + milliseconds;
+    TRY(nof1_socket_connect(&socket, path, NOF1_LINES, (uid_t)-1, error));
+    nof1_rc_value rc = nof1_socket_send(socket, line);
+    while (rc == NOF1_OK && !got && nof1_clock_monotonic() < end) {
+        struct pollfd wait = {.fd = socket->fd, .events = nof1_socket_events(socket)};
+        (void)poll(&wait, 1, 100);
+        rc = nof1_socket_flush(socket);
+        rc = rc == NOF1_OK ? nof1_socket_receive(socket, &answer, &got) : rc;
+    }
+    if (rc == NOF1_OK && got) {
+        rc = nof1_buffer_append(reply, answer.data, answer.length);
+    } else {
+        rc = nof1_fail(error, NOF1_E_UNREACHABLE, "%s: no answer", path);
+    }
+    nof1_socket_close(socket);
+    return rc;
 }

@@ -49,5 +49,9 @@ nof1_rc nof1_socket_flush(struct nof1_socket *socket);
  * nothing complete yet. Errors: NOF1_E_UNREACHABLE: the other side closed; NOF1_E_IO;
  * NOF1_E_DECODE: too long. */
 nof1_rc nof1_socket_receive(struct nof1_socket *socket, struct nof1_slice *message, bool *got);
+/* For admin commands: connect to a socket of lines, send one line, append the answer to reply. Blocks
+ * up to `milliseconds`. Errors: NOF1_E_UNREACHABLE when nobody listens or answers. */
+nof1_rc nof1_socket_ask(struct nof1_buffer *reply, const char *path, struct nof1_slice line,
+                        int milliseconds, struct nof1_error *error);
 
 #endif

@@ -105,9 +105,17 @@ YAML
 log=$work/hub.log
 serve() { # port
     rm -f "$work/port"
-    "$bin/nof1-coordinator" serve --dir "$work/hub" --listen "127.0.0.1:$1" --ca "$ca/ca.pem" \
-        --cert "$ca/coordinator/hub.pem" --key "$ca/coordinator/hub.key" --crl "$ca/crl" \
-        --charter "$work/charter.json" --port-file "$work/port" 2>> "$log" &
+    cat > "$work/hub.yaml" << YAML
+dir: $work/hub
+listen: "[::1]:1" # the option wins
+ca: $ca/ca.pem
+cert: $ca/coordinator/hub.pem
+key: $ca/coordinator/hub.key
+crl: $ca/crl
+charter: $work/charter.json
+port-file: $work/port
+YAML
+    "$bin/nof1-coordinator" serve --config "$work/hub.yaml" --listen "127.0.0.1:$1" 2>> "$log" &
     hub=$!
     pids="$pids $hub"
     turn=0
@@ -294,6 +302,12 @@ expect_line "revoke cuts the live stream" "$log" event=link.cut "not on the char
 expect_exit "a second coordinator on the same folder" 78 "another process uses this folder" \
     "$bin/nof1-coordinator" serve --dir "$work/hub" --listen 127.0.0.1:0 --ca "$ca/ca.pem" \
     --cert "$ca/coordinator/hub.pem" --key "$ca/coordinator/hub.key" --charter "$work/charter.json"
+expect_exit "a port that is taken" 78 "is the port in use" \
+    "$bin/nof1-coordinator" serve --dir "$work/hub3" --listen "127.0.0.1:$port" --ca "$ca/ca.pem" \
+    --cert "$ca/coordinator/hub.pem" --key "$ca/coordinator/hub.key" --charter "$work/charter.json"
+printf 'dir: x\nlisten_to: y\n' > "$work/bad.yaml"
+expect_exit "a configuration with an unknown key" 78 "bad.yaml:2" \
+    "$bin/nof1-coordinator" serve --config "$work/bad.yaml"
 cp "$work/charter.json" "$work/charter2.json"
 expect_exit "a charter without signature" 78 "run nof1-coordinator charter sign" \
     "$bin/nof1-coordinator" serve --dir "$work/hub2" --listen 127.0.0.1:0 --ca "$ca/ca.pem" \
