@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <core/atoms.h>
 #include <core/census_analysis.h>
 #include <core/plan.h>
 
@@ -15,6 +16,8 @@
 #define VALID_AFTER_GATHERING (30 * 86400)
 /* verify = full while every site can be sent all vectors of a round in this many bytes. */
 #define FULL_VERIFY_BYTES (4u << 20)
+/* Atoms of one family hold at least min_atom_patients each: far fewer exist. */
+#define ATOMS_MAX 4096
 /* Of the census, which has no statistician to choose a date: 9999-12-31. */
 #define CENSUS_NOT_AFTER INT64_C(253402300799)
 
@@ -100,6 +103,21 @@ static nof1_rc compare_census_plan(const struct nof1_charter *charter, struct no
     return NOF1_OK;
 }
 
+/* Keys are short, and nobody is counted twice. */
+static nof1_rc check_atom_keys(const struct nof1_plan *plan, struct nof1_error *error)
+{
+    bool valid = plan->atoms <= ATOMS_MAX;
+    for (size_t a = 0; valid && a < plan->atoms; a++) {
+        valid = plan->atom[a][0] != 0 && strlen(plan->atom[a]) < NOF1_ATOM_TEXT;
+        for (size_t b = 0; valid && b < a; b++) {
+            valid = strcmp(plan->atom[a], plan->atom[b]) != 0;
+        }
+    }
+    return valid ? NOF1_OK
+                 : nof1_fail(error, NOF1_E_PLAN, "atoms: expected at most %d different keys",
+                             ATOMS_MAX);
+}
+
 static nof1_rc fill(struct nof1_query *query, const struct nof1_charter *charter,
                     const struct nof1_census *census, struct nof1_slice bytes,
                     struct nof1_error *error)
@@ -108,6 +126,7 @@ static nof1_rc fill(struct nof1_query *query, const struct nof1_charter *charter
     const struct nof1_plan *plan = query->study.plan;
     query->study.charter = charter;
     TRY(find_analysis(query, charter, error));
+    TRY(check_atom_keys(plan, error));
     query->study.census = query->census ? NULL : census;
     if (query->study.census != NULL && census->epoch != plan->epoch) {
         return nof1_fail(error, NOF1_E_PLAN, "the plan is for epoch %u, the census for epoch %u",

@@ -278,7 +278,7 @@ nof1_rc nof1_site_parts(struct nof1_site *site, struct site_attempt *attempt)
     const struct site_family *family = nof1_site_family(site, plan);
     attempt->family_version = family->version;
     if (attempt->record != NULL && attempt->record->opened) {
-        ENSURE(attempt->record->parts == patients, NOF1_E_BUG);
+        ENSURE(attempt->record->parts == patients, NOF1_E2502); /* another freeze, same number */
         memcpy(attempt->part, attempt->record->part, patients * sizeof *attempt->part);
         return NOF1_OK; /* a re-run counts what the first run counted */
     }

@@ -222,6 +222,30 @@ static const Nof1__V1__Frame *unlisted_atom(struct hand *h)
     return hand_offer(h, 0);
 }
 
+static const Nof1__V1__Frame *long_atom(struct hand *h)
+{
+    return offer_text(h, "\"atoms\":[\"0\"]",
+                      "\"atoms\":[\"0\",\"000000000000000000000000000000000\"]");
+}
+
+static const Nof1__V1__Frame *atom_twice(struct hand *h)
+{
+    return offer_text(h, "\"atoms\":[\"0\"]", "\"atoms\":[\"0\",\"0\"]");
+}
+
+static const Nof1__V1__Frame *unknown_stratum(struct hand *h)
+{
+    return offer_text(h, "\"plan\":1,", "\"plan\":1,\"strata\":[\"X\"],");
+}
+
+static const Nof1__V1__Frame *long_title(struct hand *h)
+{
+    char title[260] = "\"title\":\"";
+    memset(title + 9, 'x', 240);
+    title[249] = 0;
+    return offer_text(h, "\"title\":\"", title);
+}
+
 /* ---- rosters */
 
 static const Nof1__V1__Frame *roster_short(struct hand *h)
@@ -631,6 +655,10 @@ static const struct violation_row {
     {"paused, restarted", paused_and_restarted, "E2313", &plain},
     {"paused midway", paused_midway, "E2313", &plain},
     {"atoms not listed", unlisted_atom, "E2210", &plain},
+    {"an atom key too long", long_atom, "E1016", &plain},
+    {"an atom twice", atom_twice, "E1016", &plain},
+    {"a stratum that is no cell", unknown_stratum, "E2404", &plain},
+    {"a title too long", long_title, "E2405", &plain},
     {"roster lacks a site", roster_short, "E2204", &plain},
     {"roster names a site twice", roster_twice, "E2204", &plain},
     {"a site that the charter lacks", roster_sybil, "E2104", &plain},
