@@ -107,6 +107,8 @@ const char *sim_ledger_entry(const struct sim *sim, size_t node, size_t index, c
 
 /* Invariants watched all the time: an empty text, or what was violated first. */
 const char *sim_violation(const struct sim *sim);
+/* Every running site has charged at least the plans that it has answered. */
+bool sim_budgets_kept(struct sim *sim);
 /* The released totals of a query equal the ring sums over all trials of its roster, bit for bit. */
 bool sim_pooled_equal(struct sim *sim, const uint8_t h_q[32]);
 

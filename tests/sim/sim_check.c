@@ -91,6 +91,37 @@ void sim_watch(struct sim *sim, size_t from, const Nof1__V1__Frame *frame)
     }
 }
 
+static bool first_of_its_query(const struct sim *sim, size_t index)
+{
+    const struct sim_answer *answer = &sim->answer[index];
+    for (size_t i = 0; i < index; i++) {
+        if (sim->answer[i].site == answer->site &&
+            memcmp(sim->answer[i].query, answer->query, 32) == 0) {
+            return false;
+        }
+    }
+    return true;
+}
+
+bool sim_budgets_kept(struct sim *sim)
+{
+    for (size_t s = 0; s < sim->options.sites; s++) {
+        json_t *status = sim->node[s].site == NULL ? NULL : nof1_site_status(sim->node[s].site);
+        json_t *budget = json_object_get(status, "budget");
+        json_int_t charged = json_integer_value(json_object_get(budget, "queries"));
+        json_int_t answered = 0;
+        for (size_t i = 0; i < sim->answers; i++) {
+            answered += sim->answer[i].site == s && first_of_its_query(sim, i) ? 1 : 0;
+        }
+        bool known = status != NULL;
+        json_decref(status);
+        if (known && charged < answered - 1) { /* the census is free */
+            return false;
+        }
+    }
+    return true;
+}
+
 /* ---- the trace ------------------------------------------------------------------------------------ */
 
 void sim_describe(char *out, size_t size, const Nof1__V1__Frame *frame)

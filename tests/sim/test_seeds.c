@@ -5,7 +5,7 @@
  *   - no site ever gives two different answers in one round of one attempt (sim_violation);
  *   - every query ends in a final state by its deadline;
  *   - a released result holds the bits of pooling, with every trial counted once;
- *   - a plan is charged at a site before its first answer leaves, and stays charged;
+ *   - a plan is charged at a site before its first answer leaves, and stays charged over restarts;
  *   - what is final stays final, over restarts too.
  * A failure prints its seed; NOF1_SIM_SEED=n replays that one with its trace, NOF1_SIM_SEEDS=n runs n.
  */
@@ -147,6 +147,9 @@ static const char *check_final(struct sim *sim, uint8_t (*h_q)[32], char (*state
         if (strcmp(state[p], sim_state(sim, h_q[p])) != 0) {
             return "a final state changed";
         }
+    }
+    if (!sim_budgets_kept(sim)) {
+        return "a site has charged fewer plans than it has answered";
     }
     return sim_violation(sim)[0] != 0 ? sim_violation(sim) : NULL;
 }
