@@ -160,6 +160,13 @@ static void write_fit(struct writer *w, json_t *out)
              "the estimated covariance of the random effects is singular (a variance of zero or a "
              "correlation of one)");
     }
+    size_t response = fit->used;
+    double level = fit->sums.cross[response * fit->shape.columns + response];
+    if (w->model->form == MIXED_CLASS && level > 1e8 * fit->point.q) {
+        warn(w, "centre",
+             "the charter's centre is so far from the outcomes that digits of the variances are "
+             "lost; correct it, or write incomplete: score");
+    }
     if (fit->approximation > 0) {
         warn(w, "approximate",
              "the rounds ended before the optimum was reached: the effect may differ from it by "

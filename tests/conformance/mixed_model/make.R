@@ -69,7 +69,7 @@ write_case <- function(name, d, formula, options, reml = TRUE, kr = reml, form =
   e <- polish(th, y, X, Z, reml, free)
   G <- gamma_of(e$l, q) * e$sigma2
   out <- list(name = name, options = options, reml = reml, boundary = boundary,
-    terms = sub("trt", "treatment", sub("factor\\((\\w+)\\)", "factor(\\1)", colnames(X))),
+    terms = sub("absent_(\\w+)", "missing(\\1)", colnames(X)),
     estimate = number(e$beta) + y0 * (colnames(X) == "(Intercept)"), std.error = number(sqrt(diag(e$vcov))),
     var = number(G[lower.tri(G, diag = TRUE)]), sigma2 = e$sigma2, criterion = e$f + constant,
     deviance = e$ml, nobs = length(y), trials = Z$k, form = form,
@@ -148,6 +148,21 @@ write_case("class_covariates", d6, y ~ treatment + period + age + sex + treatmen
            opt("[treatment, period, age, sex, \"treatment:age\", \"treatment:sex\"]", charter = "centre: 50, missing: exclude"), form = "class")
 write_case("class_level_cov", d6, y ~ treatment + age + treatment:age + (1 | trial),
            opt("[treatment, age, \"treatment:age\"]", "[intercept]", charter = "centre: 50, missing: exclude"), form = "class")
+# carry-over, cycles, strata, a covariate missing in some patients
+prev <- function(d) { d$previous_treatment <- ave(d$treatment, d$trial, FUN = function(t) c(0, head(t, -1))); d }
+write_case("previous", prev(d3), y ~ treatment + previous_treatment + (1 + treatment | trial), opt("[treatment, previous_treatment]", incomplete = "score"), form = "score")
+write_case("previous_class", prev(d), y ~ treatment + previous_treatment + (1 + treatment | trial), opt("[treatment, previous_treatment]"), form = "class")
+write_case("cycle", d3, y ~ treatment + cycle + (1 | trial), opt("[treatment, cycle]", "[intercept]", incomplete = "score"), form = "score")
+write_case("cycle_class", d, y ~ treatment + factor(cycle) + (1 + treatment | trial), opt("[treatment, factor(cycle)]", charter = "centre: 50, missing: exclude"), form = "class")
+d6$stratum <- d6$sex
+write_case("stratum", d6, y ~ treatment + stratum + treatment:stratum + (1 + treatment | trial), opt("[treatment, stratum, \"treatment:stratum\"]", charter = "centre: 50, missing: exclude, stratum: sex"), form = "class")
+dm <- d[, 1:5]; set.seed(12); dm$age <- round(rnorm(20, 40, 12), 1)[dm$trial]; mid <- mean(range(dm$age[!dm$trial %in% c(3, 8, 14)]))
+absent <- dm$trial %in% c(3, 8, 14); dm$age[absent] <- mid; dm$absent_age <- as.integer(absent)
+hide <- function(name) { x <- read.csv(paste0(name, ".csv")); x$age[x$absent_age == 1] <- NA; x$absent_age <- NULL
+  write.csv(x, paste0(name, ".csv"), row.names = FALSE, quote = FALSE, na = "") }
+for (form in c("class", "score")) { name <- paste0("centre_", form)
+  write_case(name, dm, y ~ treatment + absent_age + age + (1 + treatment | trial), opt("[treatment, age]", incomplete = form, charter = "centre: 50, missing: centre"), form = form)
+  hide(name) }
 # boundary
 set.seed(9); d7 <- simulate_series(15, 3, 10, tau = 0, su = 0, sigma = 2)
 for (s in 1:200) { d7 <- simulate_series(15, 3, 300 + s, tau = 0, su = 0); f <- suppressWarnings(lmer(level, d7, control = tight())); if (getME(f, "theta") < 1e-6) break }
