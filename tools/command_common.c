@@ -47,3 +47,19 @@ int nof1_command_result(const json_t *result, bool json, const char *next)
     }
     return exit_code_of(result);
 }
+
+int nof1_command_refused(const char *command, nof1_rc_value rc, const struct nof1_error *error,
+                         bool json)
+{
+    int code = nof1_rc_exit_code(rc);
+    if (code != 3 && code != 5) {
+        return nof1_command_failed(command, rc, error);
+    }
+    NOF1_CLEANUP(nof1_json_freep) json_t *result = json_pack(
+        "{s:{s:s, s:s, s:s, s:s, s:n}}", "refusal", "code", nof1_rc_code(rc), "rule",
+        nof1_rc_sentence(rc), "text",
+        error->rc == rc && error->message[0] != '\0' ? error->message : nof1_rc_sentence(rc),
+        "remedy", nof1_rc_remedy(rc), "retry_after");
+    return result == NULL ? nof1_command_failed(command, rc, error)
+                          : nof1_command_result(result, json, NULL);
+}

@@ -121,7 +121,7 @@ int nof1_command_lab_run(int argc, char **argv)
         nof1_lab_free(&lab);
     }
     if (rc != NOF1_OK) {
-        return nof1_command_failed("nof1 lab run", rc, &error);
+        return nof1_command_refused("nof1 lab run", rc, &error, options.json);
     }
     int worst = 0;
     for (size_t p = 0; p < json_array_size(result); ++p) {

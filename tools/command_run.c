@@ -100,7 +100,7 @@ int nof1_command_run(int argc, char **argv)
         return 0;
     }
     rc = rc == NOF1_OK ? run_plan(&result, &connection, plan, signing_key, quiet, &error) : rc;
-    return rc != NOF1_OK ? nof1_command_failed("nof1 run", rc, &error)
+    return rc != NOF1_OK ? nof1_command_refused("nof1 run", rc, &error, json)
                          : nof1_command_result(result, json, "nof1 catalog");
 }
 

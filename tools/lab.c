@@ -288,6 +288,7 @@ void nof1_lab_free(struct nof1_lab *lab)
     nof1_key_free(lab->statistician);
     nof1_key_free(lab->coordinator);
     nof1_buffer_free(&lab->charter_bytes);
+    nof1_buffer_free(&lab->census);
     if (lab->arena != NULL) {
         nof1_arena_free(lab->arena);
     }

@@ -47,6 +47,7 @@ struct nof1_lab {
     struct nof1_charter draft;             /* keys filled in, not hashed */
     struct nof1_buffer charter_bytes;      /* canonical */
     const struct nof1_charter *charter;
+    struct nof1_buffer census;             /* canonical, once taken (in-process) */
     struct nof1_limits policy;             /* of every site */
     const char *site_policy;               /* preset of the sites' own policy file, NULL: none */
     const char *said;                      /* the state that stderr told last */

@@ -205,7 +205,8 @@ static nof1_rc take_census(struct local *local, struct nof1_error *error)
         }
         TRY(rc);
     }
-    return NOF1_OK;
+    struct nof1_slice census = nof1_coordinator_census(local->coordinator);
+    return nof1_buffer_append(&lab->census, census.data, census.length);
 }
 
 static nof1_rc submit(struct local *local, const struct nof1_node *plan, struct nof1_error *error)

@@ -158,6 +158,9 @@ static nof1_rc write_plan(const struct nof1_lab *lab, const char *folder,
     TRY(nof1_json_write(&text, result, true));
     TRY(nof1_buffer_append(&text, "\n", 1));
     TRY(write_file(lab, folder, "result.json", nof1_buffer_slice(&text), error));
+    if (lab->census.length > 0) {
+        TRY(write_file(lab, folder, "census.json", nof1_buffer_slice(&lab->census), error));
+    }
     return write_file(lab, folder, "charter.json", nof1_buffer_slice(&lab->charter_bytes), error);
 }
 

@@ -16,6 +16,7 @@ struct command {
 };
 
 static const struct command commands[] = {
+    {"check", NULL, nof1_command_check, "what a plan would release, and who would refuse it"},
     {"run", NULL, nof1_command_run, "run a plan and print its result"},
     {"status", NULL, nof1_command_status, "what every query waits for"},
     {"result", NULL, nof1_command_result_of, "print the result of a query again"},

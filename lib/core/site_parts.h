@@ -140,6 +140,13 @@ static inline bool site_fatal(nof1_rc_value rc)
     return rc == NOF1_E_NO_MEMORY || rc == NOF1_E_CRYPTO || rc == NOF1_E_BUG || rc == NOF1_E_STORE;
 }
 
+/* The lab's policy open allows a roster of one site: there is nobody to hide from and nobody to share
+ * a mask with. Everywhere else a roster of one is refused long before, and the masks refuse it too. */
+static inline bool site_is_alone(const struct nof1_site *site, const struct site_attempt *attempt)
+{
+    return site->config.lab && site->config.policy.open && attempt->query->sites == 1;
+}
+
 /* site.c */
 struct site_attempt *nof1_site_attempt(const struct nof1_site *site, ProtobufCBinaryData query);
 void nof1_site_drop(struct nof1_site *site, struct site_attempt *attempt, const char *state,

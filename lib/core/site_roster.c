@@ -112,8 +112,10 @@ static nof1_rc make_masker(struct nof1_site *site, struct site_attempt *attempt,
         }
     }
     TRY(nof1_roster_hash(attempt->h_roster, count, ad));
-    TRY(nof1_masker_new(&attempt->masker, attempt->secret, site->config.id, peers, peer,
-                        attempt->h_q, attempt->h_roster));
+    if (!site_is_alone(site, attempt)) {
+        TRY(nof1_masker_new(&attempt->masker, attempt->secret, site->config.id, peers, peer,
+                            attempt->h_q, attempt->h_roster));
+    }
     return nof1_transcript_open(attempt->transcript, site->config.charter->hash, attempt->h_q,
                                 attempt->h_roster);
 }

@@ -36,7 +36,9 @@ static nof1_rc answer(struct nof1_site *site, struct site_attempt *attempt, uint
 {
     uint8_t digest[NOF1_HASH_BYTES], signature[NOF1_SIGNATURE_MAX];
     size_t length = 0;
-    TRY(nof1_masker_apply(attempt->masker, attempt->transcript, elements, y));
+    if (!site_is_alone(site, attempt)) {
+        TRY(nof1_masker_apply(attempt->masker, attempt->transcript, elements, y));
+    }
     uint8_t *vector = nof1_arena_alloc(attempt->arena, elements, NOF1_RING_BYTES);
     ENSURE(vector != NULL, NOF1_E_NO_MEMORY);
     for (size_t e = 0; e < elements; e++) {

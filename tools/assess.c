@@ -1,0 +1,290 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later
+ *
+ * Assessing a plan: see assess.h. Fills round 0 with what the census says and asks the very checks
+ * that vaults run.
+ */
+#include <tools/assess.h>
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <base/json.h>
+#include <core/census.h>
+#include <core/checks.h>
+#include <core/plan.h>
+
+/* A round 0 as the census expects it. */
+struct expected {
+    struct nof1_query *query;
+    struct nof1_opening opening;
+    struct nof1_loads loads;
+    struct nof1_counts counts;
+    double *total;
+};
+
+static uint64_t of_outcome(const struct nof1_query *query, const char *what)
+{
+    const struct nof1_study *study = &query->study;
+    const char *outcome = study->charter->outcome[study->plan->outcome].name;
+    char name[3 * NOF1_NAME_MAX];
+    snprintf(name, sizeof name, "%s/%s", outcome, what);
+    return nof1_census_count(study, name);
+}
+
+/* Patients of a group: census elements are named after classes and strata; others hold everybody. */
+static uint64_t of_group(const struct nof1_query *query, const char *group, uint64_t all)
+{
+    bool known = strncmp(group, "class:", 6) == 0 || strncmp(group, "stratum:", 8) == 0 ||
+                 strncmp(group, "cycles:", 7) == 0 || strncmp(group, "pattern:", 8) == 0;
+    uint64_t count = known ? of_outcome(query, group) : 0;
+    return known ? count : all;
+}
+
+static void fill_blocks(struct expected *e)
+{
+    const struct nof1_study *study = &e->query->study;
+    const struct nof1_plan *plan = study->plan;
+    const char *outcome = study->charter->outcome[plan->outcome].name;
+    for (size_t b = 0; b < plan->blocks && study->census != NULL; ++b) {
+        struct nof1_plan one = *plan;
+        const struct nof1_study alone = {study->charter, study->census, &one};
+        char name[3 * NOF1_NAME_MAX];
+        snprintf(name, sizeof name, "%s/patients", outcome);
+        one.blocks = 1;
+        one.block = &plan->block[b];
+        e->total[e->opening.block_patients + b] = (double)nof1_census_count(&alone, name);
+    }
+}
+
+/* Names of round 0 in its order; see core/opening.h. */
+static nof1_rc fill(struct expected *e, struct nof1_arena *arena)
+{
+    const struct nof1_model *model = e->query->model;
+    size_t atoms = e->query->study.plan->atoms == 0 ? 1 : e->query->study.plan->atoms;
+    TRY(nof1_opening_layout(&e->opening, arena, model, atoms));
+    TRY(nof1_loads_of(&e->loads, arena, model));
+    e->total = nof1_arena_alloc(arena, e->opening.elements + 1, sizeof *e->total);
+    ENSURE(e->total != NULL, NOF1_E_NO_MEMORY);
+    uint64_t patients = of_outcome(e->query, "patients");
+    uint64_t trials = of_outcome(e->query, "trials");
+    double sites = (double)of_outcome(e->query, "sites");
+    e->total[0] = (double)e->query->sites;
+    e->total[1] = (double)trials;
+    e->total[2] = (double)patients;
+    for (size_t g = 0; g < model->groups; ++g) {
+        double count = (double)of_group(e->query, model->group[g], patients);
+        e->total[e->opening.group_patients + g] = count;
+        e->total[e->opening.group_trials + g] = count;
+        e->total[e->opening.group_sites + g] = fmin(count, sites);
+    }
+    fill_blocks(e);
+    for (size_t s = 0; s < e->opening.sparse; ++s) {
+        e->total[e->opening.sparse_sites + s] = sites;
+    }
+    for (size_t a = 0; a < e->opening.atoms; ++a) {
+        /* one atom: everybody; several: who is in which is not known before round 0 */
+        bool only = e->opening.atoms == 1;
+        e->total[e->opening.atom_first + 4 * a] = only ? (double)patients : 0;
+        e->total[e->opening.atom_first + 4 * a + 1] = only ? sites : 0;
+    }
+    return nof1_opening_counts(&e->counts, arena, model, &e->opening, e->total);
+}
+
+static bool add_refusal(json_t *refusals, nof1_rc_value rc, const struct nof1_error *error)
+{
+    if (rc == NOF1_OK) {
+        return true;
+    }
+    const char *text = error->rc == rc && error->message[0] != '\0' ? error->message
+                                                                    : nof1_rc_sentence(rc);
+    return json_array_append_new(refusals, json_pack("{s:s, s:s, s:s, s:s}", "code",
+                                                     nof1_rc_code(rc), "rule", nof1_rc_sentence(rc),
+                                                     "text", text, "remedy",
+                                                     nof1_rc_remedy(rc))) == 0;
+}
+
+typedef nof1_rc_value check_function(const struct nof1_opened *opened, struct nof1_error *error);
+
+static nof1_rc add_refusals(json_t *refusals, const struct expected *e)
+{
+    static check_function *const checks[] = {nof1_check_patients, nof1_check_groups,
+                                             nof1_check_support,  nof1_check_parameters,
+                                             nof1_check_ratio,    nof1_check_entropy};
+    const struct nof1_charter *charter = e->query->study.charter;
+    const struct nof1_opened opened = {.limits = &charter->limits, .query = e->query,
+                                       .opening = &e->opening, .loads = &e->loads,
+                                       .counts = &e->counts, .total = e->total};
+    struct nof1_error error = {.rc = NOF1_OK};
+    nof1_rc_value rc = nof1_check_roster(&charter->limits, e->query, e->query->site[0], &error);
+    ENSURE(add_refusal(refusals, rc, &error), NOF1_E_NO_MEMORY);
+    rc = nof1_check_budget(&charter->limits, e->query, 0, 0, &error);
+    ENSURE(add_refusal(refusals, rc, &error), NOF1_E_NO_MEMORY);
+    for (size_t c = 0; !charter->limits.open && c < sizeof checks / sizeof checks[0]; ++c) {
+        error = (struct nof1_error){.rc = NOF1_OK};
+        rc = checks[c](&opened, &error);
+        ENSURE(rc != NOF1_E_NO_MEMORY && add_refusal(refusals, rc, &error), NOF1_E_NO_MEMORY);
+    }
+    return NOF1_OK;
+}
+
+/* Fewest patients at which every load stays within the limit. */
+static json_int_t patients_needed(const struct expected *e, double limit)
+{
+    double most = 0;
+    for (size_t l = 0; l < e->loads.count; ++l) {
+        const struct nof1_load *load = &e->loads.load[l];
+        double needed = ceil((double)load->scalars / ((double)load->block_size * limit) - 1e-9);
+        most = fmax(most, needed);
+    }
+    return (json_int_t)most;
+}
+
+static nof1_rc count_scalars(json_int_t *outcome, json_int_t *design, const struct expected *e,
+                             struct nof1_arena *arena)
+{
+    *outcome = *design = 0;
+    for (uint32_t r = 1; r <= e->query->model->max_rounds; ++r) {
+        struct nof1_layout layout = {0};
+        TRY(e->query->analysis->layout(e->query->model, r, arena, &layout));
+        for (size_t k = 0; k < layout.elements; ++k) {
+            bool is_outcome = layout.element[k].role == NOF1_OUTCOME;
+            *outcome += is_outcome ? 1 : 0;
+            *design += is_outcome ? 0 : 1;
+        }
+    }
+    return NOF1_OK;
+}
+
+static json_t *group_names(const struct nof1_model *model)
+{
+    json_t *list = json_array();
+    for (size_t g = 0; list != NULL && g < model->groups; ++g) {
+        json_array_append_new(list, json_string(model->group[g]));
+    }
+    return list;
+}
+
+static nof1_rc describe(json_t **out, const struct expected *e, struct nof1_arena *arena)
+{
+    const struct nof1_limits *limits = &e->query->study.charter->limits;
+    json_int_t outcome;
+    json_int_t design;
+    TRY(count_scalars(&outcome, &design, e, arena));
+    json_t *refusals = json_array();
+    ENSURE(refusals != NULL, NOF1_E_NO_MEMORY);
+    nof1_rc_value rc = add_refusals(refusals, e);
+    if (rc != NOF1_OK) {
+        json_decref(refusals);
+        return rc;
+    }
+    uint64_t ratio = nof1_ratio_groups(&e->loads, e->query->model->groups, e->counts.patients,
+                                       e->counts.group_patients, 0, NULL);
+    const char *verdict = json_string_value(json_object_get(json_array_get(refusals, 0), "code"));
+    *out = json_pack(
+        "{s:s, s:s, s:o, s:I, s:I, s:I, s:f, s:f, s:I, s:I, s:I, s:s, s:o}", "analysis",
+        e->query->study.plan->analysis, "form", e->query->model->form, "groups",
+        group_names(e->query->model), "scalars", outcome, "design_scalars", design, "rounds",
+        (json_int_t)e->query->model->max_rounds, "ratio", (double)ratio / (double)NOF1_RATIO_UNIT,
+        "ratio_limit", limits->max_release_ratio, "patients", (json_int_t)e->counts.patients,
+        "patients_needed", patients_needed(e, limits->max_release_ratio), "sites",
+        (json_int_t)e->query->sites, "verdict", verdict == NULL ? "accepted" : verdict, "refusals",
+        refusals);
+    return *out == NULL ? NOF1_E_NO_MEMORY : NOF1_OK;
+}
+
+/* One plan, prepared and held against the rules. */
+static nof1_rc assess_one(json_t **out, struct nof1_arena *arena, const struct nof1_charter *charter,
+                          const struct nof1_census *census, const struct nof1_plan *plan,
+                          int64_t now, struct nof1_error *error)
+{
+    NOF1_CLEANUP(nof1_buffer_free) struct nof1_buffer bytes = {0};
+    struct expected e = {0};
+    TRY(nof1_query_complete(&bytes, charter, census, plan, now, error));
+    TRY(nof1_query_new(&e.query, charter, census, nof1_buffer_slice(&bytes), error));
+    nof1_rc_value rc = fill(&e, arena);
+    rc = rc == NOF1_OK ? describe(out, &e, arena) : rc;
+    nof1_query_free(e.query);
+    return rc;
+}
+
+/* A model that charter and census cannot carry. */
+static nof1_rc not_prepared(json_t **out, const struct nof1_plan *plan, nof1_rc_value rc,
+                            const struct nof1_error *error)
+{
+    json_t *refusals = json_array();
+    ENSURE(refusals != NULL && add_refusal(refusals, rc, error), NOF1_E_NO_MEMORY);
+    *out = json_pack("{s:s, s:s, s:o}", "analysis", plan->analysis, "verdict", nof1_rc_code(rc),
+                     "refusals", refusals);
+    return *out == NULL ? NOF1_E_NO_MEMORY : NOF1_OK;
+}
+
+static const struct nof1_option *find_option(const struct nof1_analysis *analysis, const char *key)
+{
+    for (const struct nof1_option *o = analysis->option; o->key != NULL; ++o) {
+        if (strcmp(o->key, key) == 0) {
+            return o;
+        }
+    }
+    return NULL;
+}
+
+/* The other forms of the same question: every choice of `incomplete`. */
+static nof1_rc add_alternatives(json_t *list, struct nof1_arena *arena,
+                                const struct nof1_charter *charter,
+                                const struct nof1_census *census, const struct nof1_plan *plan,
+                                int64_t now)
+{
+    const struct nof1_analysis *analysis = nof1_analysis_find(plan->analysis);
+    const struct nof1_option *option =
+        analysis == NULL ? NULL : find_option(analysis, "incomplete");
+    const char *word = option == NULL ? NULL : option->choices;
+    while (word != NULL && *word != '\0') {
+        size_t length = strcspn(word, "|");
+        const char *choice = nof1_arena_printf(arena, "%.*s", (int)length, word);
+        const struct nof1_plan *other = NULL;
+        json_t *one = NULL;
+        struct nof1_error error = {.rc = NOF1_OK};
+        ENSURE(choice != NULL, NOF1_E_NO_MEMORY);
+        word += length + (word[length] == '|' ? 1 : 0);
+        if (strcmp(choice, "auto") == 0 ||
+            nof1_plan_with_option(&other, arena, plan, "incomplete", choice, &error) != NOF1_OK) {
+            continue;
+        }
+        nof1_rc_value rc = assess_one(&one, arena, charter, census, other, now, &error);
+        ENSURE(rc != NOF1_E_NO_MEMORY, rc);
+        if (rc != NOF1_OK) {
+            TRY(not_prepared(&one, other, rc, &error));
+        }
+        json_object_set_new(one, "incomplete", json_string(choice));
+        ENSURE(json_array_append_new(list, one) == 0, NOF1_E_NO_MEMORY);
+    }
+    return NOF1_OK;
+}
+
+nof1_rc_value nof1_assess(json_t **out, const struct nof1_charter *charter,
+                          struct nof1_slice census_bytes, const struct nof1_node *node, int64_t now,
+                          struct nof1_error *error)
+{
+    NOF1_CLEANUP(nof1_arena_freep) struct nof1_arena *arena = nof1_arena_new();
+    NOF1_CLEANUP(nof1_json_freep) json_t *result = NULL;
+    const struct nof1_census *census = NULL;
+    const struct nof1_plan *plan = NULL;
+    ENSURE(arena != NULL, NOF1_E_NO_MEMORY);
+    if (census_bytes.length > 0) {
+        TRY(nof1_census_read(&census, arena, charter, census_bytes, NULL, error));
+    }
+    TRY(nof1_plan_from_yaml(&plan, arena, node, charter, error));
+    nof1_rc_value rc = assess_one(&result, arena, charter, census, plan, now, error);
+    ENSURE(rc != NOF1_E_NO_MEMORY, rc);
+    if (rc != NOF1_OK) {
+        struct nof1_error unused = {.rc = NOF1_OK};
+        TRY(not_prepared(&result, plan, rc, error == NULL ? &unused : error));
+    }
+    json_t *alternatives = json_array();
+    ENSURE(alternatives != NULL && json_object_set_new(result, "alternatives", alternatives) == 0,
+           NOF1_E_NO_MEMORY);
+    TRY(add_alternatives(alternatives, arena, charter, census, plan, now));
+    *out = json_incref(result);
+    return NOF1_OK;
+}
