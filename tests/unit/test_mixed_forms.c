@@ -419,3 +419,84 @@ Test(mixed_forms, weights_follow_information)
     cr_expect(!s->analysis->in_domain(model, theta, 6));
     nof1_arena_free(arena);
 }
+
+/* ---- layouts --------------------------------------------------------------------------------- */
+
+static void check_layout(const struct nof1_model *model, uint32_t round, struct nof1_arena *arena)
+{
+    struct nof1_layout layout;
+    size_t outcomes = 0;
+    cr_assert(model->analysis->layout(model, round, arena, &layout) == NOF1_OK);
+    cr_expect(layout.elements > 0 && layout.elements <= model->max_elements);
+    for (size_t e = 0; e < layout.elements; e++) {
+        const struct nof1_element *element = &layout.element[e];
+        int exponent;
+        outcomes += element->role == NOF1_OUTCOME;
+        cr_expect(element->bound > 0 && element->bound <= 0x1p96, "%s", element->name);
+        cr_expect(element->block_size >= 1, "%s", element->name);
+        cr_expect(element->group >= -1 && element->group < (int)model->groups, "%s", element->name);
+        cr_expect(element->quantum == 0 || frexp(element->quantum, &exponent) == 0.5, "%s",
+                  element->name);
+        for (size_t f = 0; f < e; f++) {
+            cr_expect(strcmp(layout.element[f].name, element->name) != 0, "%s twice", element->name);
+        }
+    }
+    cr_expect(outcomes > 0);
+}
+
+Test(mixed_forms, layouts_are_well_formed)
+{
+    static const char *const plans[] = {
+        "", "random: {trial: [intercept]}\n", "incomplete: score\n", "incomplete: pool\n",
+        "incomplete: cycles\n",
+        "fixed: [treatment, \"factor(period)\", previous_treatment]\n",
+        "fixed: [treatment, period, age, \"treatment:age\"]\ncharter: {missing: exclude}\n",
+        "fixed: [treatment, \"factor(period)\", time, cycle, age, \"treatment:age\"]\n"
+        "incomplete: score\n"};
+    for (size_t i = 0; i < sizeof plans / sizeof *plans; i++) {
+        struct nof1_arena *arena = nof1_arena_new();
+        struct nof1_error error = {0};
+        struct nof1_model *model;
+        char plan[256];
+        snprintf(plan, sizeof plan, "analysis: mixed_model\n%s", plans[i]);
+        struct test_study *s = test_trials_from_text(
+            arena, series_csv(arena, 5, 12, 3, 1, 1, 1), plan, NULL);
+        cr_assert(s->analysis->prepare(&model, arena, &s->study, &error) == NOF1_OK, "%s",
+                  error.message);
+        check_layout(model, 1, arena);
+        if (model->max_rounds > 1) {
+            check_layout(model, 2, arena);
+        }
+        nof1_arena_free(arena);
+    }
+}
+
+static bool has_warning(const json_t *result, const char *code)
+{
+    size_t i;
+    json_t *warning;
+    json_array_foreach(json_object_get(result, "warnings"), i, warning)
+    {
+        if (strcmp(json_string_value(json_object_get(warning, "code")), code) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+Test(mixed_forms, a_far_centre_is_reported)
+{
+    struct nof1_arena *arena = nof1_arena_new();
+    struct nof1_error error = {0};
+    json_t *result;
+    const char *csv = series_csv(arena, 21, 12, 3, 0.1, 0.1, 0.05);
+    for (int centred = 0; centred < 2; centred++) {
+        char plan[128];
+        snprintf(plan, sizeof plan, "analysis: mixed_model\ncharter: {centre: %d}\n",
+                 centred ? 50 : -10000);
+        cr_assert(run_text(&result, arena, csv, plan, &error) == NOF1_OK, "%s", error.message);
+        cr_expect(has_warning(result, "centre") == !centred, "centred %d", centred);
+        json_decref(result);
+    }
+    nof1_arena_free(arena);
+}

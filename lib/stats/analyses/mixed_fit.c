@@ -235,7 +235,8 @@ nof1_rc_value mixed_totals_fit(const struct mixed_model *m, const struct mixed_t
     if (rc != NOF1_OK) {
         return nof1_fail(error, NOF1_E_MODEL,
                          "no residual variation is left: all outcomes are equal, or an exact "
-                         "function of the fixed terms");
+                         "function of the fixed terms (or the charter's centre is so far from "
+                         "them that no digit of the variation is left)");
     }
     TRY(mixed_refuse_root(fit->root, m, 0.5 * m->root_limit, error));
     fit->converged = fit->decrement < 1e-14;
