@@ -235,7 +235,7 @@ static const Nof1__V1__Frame *atom_twice(struct hand *h)
 
 static const Nof1__V1__Frame *unknown_stratum(struct hand *h)
 {
-    return offer_text(h, "\"plan\":1,", "\"plan\":1,\"strata\":[\"X\"],");
+    return offer_text(h, "\"strata\":[]", "\"strata\":[\"X\"]");
 }
 
 static const Nof1__V1__Frame *long_title(struct hand *h)
