@@ -179,6 +179,11 @@ static nof1_rc check_offered(struct nof1_site *site, struct site_attempt *attemp
     const struct nof1_query *query = attempt->query;
     const struct site_record_round *earlier = &attempt->record->round[attempt->round + 1];
     bool close = !next->done && next->parameters == count;
+    /* the domain first: a parameter outside it is worth its own name in the ledger */
+    if (close && count > 0 && query->analysis->in_domain != NULL &&
+        !query->analysis->in_domain(query->model, offered, count)) {
+        return nof1_fail(&site->error, NOF1_E2306, "%s", "");
+    }
     for (size_t p = 0; close && p < count; p++) {
         close = nof1_parameter_close(offered[p], next->parameter[p]);
     }
@@ -188,10 +193,6 @@ static nof1_rc check_offered(struct nof1_site *site, struct site_attempt *attemp
     }
     if (!close) {
         return nof1_fail(&site->error, NOF1_E2305, "%s", "");
-    }
-    if (query->analysis->in_domain != NULL && count > 0 &&
-        !query->analysis->in_domain(query->model, offered, count)) {
-        return nof1_fail(&site->error, NOF1_E2306, "%s", "");
     }
     return NOF1_OK;
 }

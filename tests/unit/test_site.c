@@ -575,6 +575,29 @@ static const Nof1__V1__Frame *not_rounded(struct hand *h)
     return hand_open(h, 0, (uint32_t)h->history.rounds + 1);
 }
 
+static const Nof1__V1__Frame *outside_the_domain(struct hand *h)
+{
+    until(h, 1);
+    while (h->parameters == 0) {
+        hand_round(h, 1);
+        cr_assert(hand_advance(h, 1));
+    }
+    double *parameter = nof1_arena_alloc(h->arena, h->parameters, sizeof *parameter);
+    for (size_t p = 0; p < h->parameters; p++) {
+        parameter[p] = -0x1p-20; /* a pole scan: a negative variance */
+    }
+    h->parameter = parameter;
+    return hand_open(h, 0, (uint32_t)h->history.rounds + 1);
+}
+
+/* The first run's bits must come back, even where another unit would be close enough. */
+static const Nof1__V1__Frame *rerun_with_other_parameters(struct hand *h)
+{
+    hand_run(h);
+    hand_attempt(h);
+    return shifted(h, 1);
+}
+
 static const Nof1__V1__Frame *closed_too_early(struct hand *h)
 {
     until(h, 1);
@@ -689,6 +712,8 @@ static const struct violation_row {
     {"other counts in a re-run", rerun_with_other_counts, "E2502", &plain},
     {"parameters off by two units", two_units_off, "E2305", &rounds},
     {"parameters not rounded", not_rounded, "E2305", &rounds},
+    {"a negative variance", outside_the_domain, "E2306", &rounds},
+    {"other parameters in a re-run", rerun_with_other_parameters, "E2305", &rounds},
     {"closed too early", closed_too_early, "E2305", &rounds},
     {"a round too many", round_after_the_last, "E2302", &plain},
     {"close of a round not answered", close_of_other_round, "E2503", &plain},
