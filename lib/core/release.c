@@ -7,10 +7,11 @@
  */
 #include <core/release.h>
 
-#include <string.h>
+#include <math.h>
 
 #include <base/json.h>
 #include <core/census_analysis.h>
+#include <core/entropy.h>
 #include <core/ratio.h>
 #include <crypto/transcript.h>
 
@@ -46,18 +47,42 @@ static uint64_t scalars_of(const struct attempt *attempt, enum nof1_role role)
     return scalars;
 }
 
-/* The largest share of released outcome numbers among the numbers that the patients hold. */
-static nof1_rc release_ratio(json_t **out, const struct run *run)
+/* What the release spends: the largest share of released outcome numbers among the numbers that the
+ * patients hold, and the bits that remain open about discrete outcomes (null: the rule is not needed). */
+static nof1_rc measures(json_t **ratio, json_t **bits, const struct nof1_coordinator *coordinator,
+                        const struct run *run)
 {
     const struct nof1_model *model = run->query->model;
-    const struct attempt *attempt = run->attempt;
+    const struct nof1_counts *counts = &run->attempt->counts;
     struct nof1_loads loads = {0};
-    TRY(nof1_loads_of(&loads, attempt->arena, model));
-    uint64_t ratio = nof1_ratio_groups(&loads, model->groups, attempt->counts.patients,
-                                       attempt->counts.group_patients, 0, NULL);
-    *out = ratio >= NOF1_RATIO_NONE ? json_null()
-                                    : nof1_json_number((double)ratio / (double)NOF1_RATIO_UNIT);
+    double left = INFINITY;
+    TRY(nof1_loads_of(&loads, run->attempt->arena, model));
+    uint64_t spent = nof1_ratio_groups(&loads, model->groups, counts->patients,
+                                       counts->group_patients, 0, NULL);
+    if (!run->census) {
+        (void)nof1_entropy_allows(&left, model, &loads,
+                                  coordinator->config.charter->limits.min_entropy_bits,
+                                  counts->patients, counts->group_patients, 0, NULL);
+    }
+    *ratio = spent >= NOF1_RATIO_NONE ? json_null()
+                                      : nof1_json_number((double)spent / (double)NOF1_RATIO_UNIT);
+    *bits = nof1_json_number(left);
     return NOF1_OK;
+}
+
+/* Totals over the roster, as every site of it has seen them. */
+static json_t *groups_json(const struct run *run)
+{
+    const struct nof1_counts *counts = &run->attempt->counts;
+    json_t *list = json_array();
+    for (size_t g = 0; list != NULL && g < run->query->model->groups; g++) {
+        list = nof1_json_row(list, json_pack("{s:s, s:I, s:I, s:I}", "group",
+                                             run->query->model->group[g], "patients",
+                                             (json_int_t)counts->group_patients[g], "trials",
+                                             (json_int_t)counts->group_trials[g], "sites",
+                                             (json_int_t)counts->group_sites[g]));
+    }
+    return list;
 }
 
 static json_t *sites_each(const struct nof1_coordinator *coordinator, const struct run *run)
@@ -79,16 +104,18 @@ static nof1_rc privacy_of(json_t **out, const struct nof1_coordinator *coordinat
     const struct attempt *attempt = run->attempt;
     const struct nof1_charter *charter = coordinator->config.charter;
     json_t *ratio = NULL;
-    TRY(release_ratio(&ratio, run));
+    json_t *bits = NULL;
+    TRY(measures(&ratio, &bits, coordinator, run));
     *out = json_pack(
-        "{s:s, s:I, s:I, s:i, s:o, s:i, s:I, s:I, s:I, s:s, s:o}", "policy",
+        "{s:s, s:I, s:I, s:i, s:o, s:o, s:i, s:I, s:I, s:I, s:s, s:o, s:o}", "policy",
         charter->limits.open ? "open: lab, no disclosure control" : "charter", "released_scalars",
         (json_int_t)scalars_of(attempt, NOF1_OUTCOME), "design_scalars",
         (json_int_t)scalars_of(attempt, NOF1_DESIGN), "rounds", (int)attempt->closed_count - 1,
-        "ratio", ratio, "sites", (int)run->query->sites, "trials",
+        "ratio", ratio, "entropy_bits", bits, "sites", (int)run->query->sites, "trials",
         (json_int_t)attempt->counts.trials, "patients", (json_int_t)attempt->counts.patients,
         "left_out", (json_int_t)attempt->counts.left_out, "form",
-        run->query->model->form == NULL ? "" : run->query->model->form, "sites_each",
+        run->query->model->form == NULL ? "" : run->query->model->form, "groups",
+        groups_json(run), "sites_each",
         sites_each(coordinator, run));
     return *out == NULL ? NOF1_E_NO_MEMORY : NOF1_OK;
 }

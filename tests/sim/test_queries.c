@@ -132,6 +132,27 @@ Test(queries, unions_of_blocks_and_rests)
     sim_free(sim);
 }
 
+/* Several rounds, each at parameters that every site recomputes from the totals before it. */
+Test(queries, rounds_with_parameters)
+{
+    struct sim *sim = sim_new(&(struct sim_options){.sites = 4, .patients = 8, .seed = 27,
+                                                    .missing = true, .jitter = 9});
+    uint8_t h_q[32];
+    sim_start(sim);
+    struct nof1_slice plan = sim_plan(sim, "plan: 1\ntitle: rounds\noutcome: y\n"
+                                           "treatment: {reference: \"A\", active: [\"B\"]}\n"
+                                           "analysis: mixed_model\nfixed: [treatment]\n"
+                                           "random: {trial: [intercept]}\nincomplete: score\n"
+                                           "gather_by: 2h\ndeadline: 10m\n");
+    cr_assert_eq(sim_submit(sim, plan, h_q), NOF1_OK);
+    expect_state(sim, h_q, "released");
+    json_t *result = sim_result(sim, h_q);
+    cr_expect_gt(
+        json_integer_value(json_object_get(json_object_get(result, "privacy"), "rounds")), 1);
+    json_decref(result);
+    sim_free(sim);
+}
+
 Test(queries, new_epoch_takes_its_own_census)
 {
     struct sim *sim = sim_new(&(struct sim_options){.sites = 3, .patients = 6, .seed = 24});

@@ -179,6 +179,9 @@ Test(sim, result_says_what_was_spent_and_where_it_came_from)
     cr_expect_gt(json_integer_value(json_object_get(privacy, "released_scalars")), 0);
     cr_expect_gt(json_integer_value(json_object_get(privacy, "rounds")), 0);
     cr_expect_gt(json_number_value(json_object_get(privacy, "ratio")), 0);
+    cr_expect_not_null(json_object_get(privacy, "entropy_bits"));
+    const json_t *group = json_array_get(json_object_get(privacy, "groups"), 0);
+    cr_expect_gt(json_integer_value(json_object_get(group, "patients")), 0);
     cr_expect_eq(json_array_size(json_object_get(privacy, "sites_each")), 4);
     const json_t *each = json_array_get(json_object_get(privacy, "sites_each"), 3);
     cr_expect_gt(json_integer_value(json_object_get(each, "bytes_in")), 32);
