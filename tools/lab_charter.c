@@ -18,6 +18,7 @@
 #include <tools/lab_classes.h>
 
 #define MOST_LEVELS 256
+#define LAB_BETA_BOX 0x1p40 /* open: covariates of any unit, however far from zero */
 
 /* All observed values of one column over the sources. */
 struct values {
@@ -239,14 +240,18 @@ static const struct nof1_table_covariate *find_covariate(const struct nof1_table
     return NULL;
 }
 
+/* Does it change within a trial? `rows`: a value that some rows of a trial lack counts as a change,
+ * because freezing would fill those rows in and a model on the rows as they are leaves them out. */
 static bool changes_within(const struct nof1_table *table,
-                           const struct nof1_table_covariate *covariate)
+                           const struct nof1_table_covariate *covariate, bool rows)
 {
     for (size_t t = 0; t < table->trials; ++t) {
         uint32_t seen = 0;
         for (size_t r = table->first[t]; r < table->first[t + 1]; ++r) {
             uint32_t word = covariate->word[r];
-            if (word != 0 && seen != 0 && word != seen) {
+            bool differs = rows ? word != covariate->word[table->first[t]]
+                                : word != 0 && seen != 0 && word != seen;
+            if (differs) {
                 return true;
             }
             seen = word != 0 ? word : seen;
@@ -257,7 +262,8 @@ static bool changes_within(const struct nof1_table *table,
 
 /* Is it usable, and what are its values? *usable false: no value, or levels no charter can hold. */
 static nof1_rc derive_covariate(struct nof1_covariate *out, bool *usable, const char *name,
-                                const struct nof1_lab_derive *from, struct nof1_arena *arena)
+                                const struct nof1_lab_derive *from, bool rows,
+                                struct nof1_arena *arena)
 {
     NOF1_CLEANUP(free_values) struct values values = {0};
     size_t words = 0;
@@ -282,7 +288,7 @@ static nof1_rc derive_covariate(struct nof1_covariate *out, bool *usable, const 
             level[out->levels++] = c->text[w];
         }
         out->varies_within =
-            out->varies_within || (c != NULL && changes_within(from->source[s].table, c));
+            out->varies_within || (c != NULL && changes_within(from->source[s].table, c, rows));
     }
     out->levels = distinct(level, out->levels);
     *usable = out->levels > 0 && (out->kind == NOF1_NUMERIC || (fit && out->levels <= MOST_LEVELS));
@@ -311,7 +317,8 @@ static nof1_rc derive_covariates(struct nof1_charter *charter, struct nof1_arena
     for (size_t k = 0; k < table->covariates; ++k) {
         bool usable = false;
         struct nof1_covariate *here = &covariate[charter->covariates];
-        TRY(derive_covariate(here, &usable, table->covariate[k].name, from, arena));
+        TRY(derive_covariate(here, &usable, table->covariate[k].name, from, charter->limits.open,
+                             arena));
         if (usable && strcmp(here->name, strata) == 0 && here->kind == NOF1_FACTOR &&
             !here->varies_within) {
             charter->stratum_covariate = here->name;
@@ -323,7 +330,21 @@ static nof1_rc derive_covariates(struct nof1_charter *charter, struct nof1_arena
     return NOF1_OK;
 }
 
-/* Sorted; the plan's reference first. An imported table of effects has none: the plan's then. */
+/* Move the name to place `at`, when it is among those from there on. */
+static void move_forward(const char **name, size_t count, size_t at, const char *wanted)
+{
+    for (size_t k = at; wanted != NULL && k < count; ++k) {
+        if (strcmp(name[k], wanted) == 0) {
+            const char *found = name[k];
+            memmove(name + at + 1, name + at, (k - at) * sizeof *name);
+            name[at] = found;
+            return;
+        }
+    }
+}
+
+/* Sorted; the plan's reference first, then its active one, because the census counts the patterns of
+ * the first two. An imported table of effects has none: the plan's then. */
 static nof1_rc derive_treatments(struct nof1_charter *charter, struct nof1_arena *arena,
                                  const struct nof1_lab_derive *from, struct nof1_error *error)
 {
@@ -352,12 +373,9 @@ static nof1_rc derive_treatments(struct nof1_charter *charter, struct nof1_arena
         }
         name[k] = nof1_arena_text(arena, name[k]);
         ENSURE(name[k] != NULL, NOF1_E_NO_MEMORY);
-        if (from->reference != NULL && strcmp(name[k], from->reference) == 0) {
-            const char *reference = name[k];
-            memmove(name + 1, name, k * sizeof *name);
-            name[0] = reference;
-        }
     }
+    move_forward(name, count, 0, from->reference);
+    move_forward(name, count, from->reference == NULL ? 0 : 1, from->active);
     if (count < 2 || count > NOF1_TREATMENTS_MAX) {
         return nof1_fail(error, NOF1_E_INPUT, "the data hold %zu treatments, 2 to %u expected",
                          count, NOF1_TREATMENTS_MAX);
@@ -441,7 +459,7 @@ static nof1_rc derive_rules(struct nof1_charter *charter, struct nof1_arena *are
     }
     charter->lambdas = trials < 19 ? 2 : 3; /* three from n = 19: docs/statistics.md */
     charter->lambda = trials < 19 ? two : three;
-    charter->beta_box = 1;
+    charter->beta_box = charter->limits.open ? LAB_BETA_BOX : 1;
     charter->variance_ratio_box = 1e6;
     charter->any_arm = charter->limits.open;
     charter->missing = charter->limits.open ? NOF1_MISSING_ROWS : NOF1_MISSING_EXCLUDE;

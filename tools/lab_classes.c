@@ -121,6 +121,17 @@ static const double *outcome_values(const struct nof1_table *table, const char *
     return NULL;
 }
 
+/* Factors of period and cycle have the levels up to the charter's maxima: numbers may have gaps. */
+static void cover_numbers(struct nof1_charter *charter, int32_t period, int32_t cycle)
+{
+    uint32_t arms = (uint32_t)charter->treatments;
+    uint32_t periods = period <= 0 ? 0 : ((uint32_t)period + arms - 1) / arms;
+    charter->max_periods = periods > charter->max_periods ? periods : charter->max_periods;
+    if (cycle > 0 && (uint32_t)cycle > charter->max_cycles) {
+        charter->max_cycles = (uint32_t)cycle;
+    }
+}
+
 /* Periods of one arm and cycles of one trial; rows without a period are one each. */
 static void count_periods(struct nof1_charter *charter, const struct nof1_table *table,
                           size_t trial)
@@ -136,6 +147,7 @@ static void count_periods(struct nof1_charter *charter, const struct nof1_table 
             charter->max_periods = periods[arm];
         }
         cycles += fresh_cycle ? 1 : 0;
+        cover_numbers(charter, table->period[r], table->cycle[r]);
     }
     charter->max_cycles = cycles > charter->max_cycles ? cycles : charter->max_cycles;
     charter->max_cycles = charter->max_cycles > MOST_COUNT ? MOST_COUNT : charter->max_cycles;
