@@ -119,9 +119,11 @@ nof1_rc_value nof1_minimise(const struct nof1_objective *objective, struct nof1_
     memcpy(d.x, x, n * sizeof *x);
     ENSURE(objective->evaluate(objective->context, d.x, &d.f, d.gradient, d.hessian), NOF1_E_MODEL);
     double last = INFINITY;
+    int idle = 0; /* steps that did not bring the decrement down, near the end: rounding */
     for (int i = 0; i < 500; i++) {
         *decrement = nof1_newton_step(d.step, d.gradient, d.hessian, n, 1e-9, NULL, d.work);
-        bool stalled = *decrement < 1e-16 && *decrement > 0.25 * last;
+        idle = *decrement < 1e-6 && *decrement > 0.25 * last ? idle + 1 : 0;
+        bool stalled = idle > (*decrement < 1e-16 ? 0 : 8);
         if (*decrement < tolerance || stalled || !line_search(objective, &d, *decrement)) {
             memcpy(x, d.x, n * sizeof *x);
             *f = d.f;

@@ -152,6 +152,7 @@ struct mixed_fit {
     double root[NOF1_TERMS_MAX];        /* S */
     double gamma[NOF1_TERMS_MAX];
     double sigma2, f;
+    double shift;                       /* subtracted from outcomes besides the centre */
     double deviance;                    /* ML deviance at the estimates */
     double decrement;                   /* at the last evaluation */
     bool converged;

@@ -58,15 +58,42 @@ static size_t locate(double *scale, const struct mixed_model *m, const struct mi
     return at->feature;
 }
 
+/* Moments of m - shift instead of m, so that no later step subtracts large numbers. */
+static void shift_moments(double *phi, const struct mixed_model *m, double shift)
+{
+    size_t n = m->features + m->effects, at = m->features;
+    long double c = shift;
+    phi[at * n + at] = (double)((long double)phi[at * n + at] - 2 * c * (long double)phi[at] +
+                                c * c * (long double)phi[0]);
+    for (size_t g = 0; g < n; g++) {
+        if (g != at) {
+            double moved = (double)((long double)phi[at * n + g] - c * (long double)phi[g]);
+            phi[at * n + g] = phi[g * n + at] = moved;
+        }
+    }
+}
+
+/* The mean of m over all trials, to 24 bits. */
+static double overall_mean(const struct mixed_model *m, const struct nof1_history *history)
+{
+    size_t f = m->features - 1;
+    double sum = 0;
+    for (size_t c = 0; c < m->cells; c++) {
+        sum += history->round[0].total[c * mixed_cell_elements(m) + f + f * (f + 1) / 2];
+    }
+    return (double)(float)(sum / (double)history->counts.trials);
+}
+
 static nof1_rc read_cell(struct nof1_gaussian_group *out, const struct mixed_model *m,
                          const struct mixed_cell *cell, const double *total, double trials,
-                         struct nof1_arena *arena)
+                         double shift, struct nof1_arena *arena)
 {
     size_t n = m->features + m->effects, q = m->effects, width = (m->columns + 1) * q;
     double *phi = nof1_arena_alloc(arena, n * n, sizeof *phi);
     double *between = nof1_arena_alloc(arena, width * width, sizeof *between);
     ENSURE(phi != NULL && between != NULL, NOF1_E_NO_MEMORY);
     read_moments(phi, m, total, trials);
+    shift_moments(phi, m, shift);
     *out = nof1_gaussian_design(q, cell->n);
     out->trials = trials;
     for (size_t i = 0; i < width; i++) {
@@ -106,9 +133,13 @@ nof1_rc_value mixed_class_fit(const struct mixed_model *m, const struct nof1_his
     struct nof1_gaussian_group *group = nof1_arena_alloc(arena, m->cells, sizeof *group);
     double *residual = nof1_arena_alloc(arena, width * width, sizeof *residual);
     ENSURE(group != NULL && residual != NULL, NOF1_E_NO_MEMORY);
+    if (history->counts.trials == 0) {
+        return nof1_fail(error, NOF1_E_MODEL, "no trial belongs to a class");
+    }
+    fit->shift = overall_mean(m, history);
     for (size_t c = 0; c < m->cells; c++) {
         TRY(read_cell(&group[c], m, &m->cell[c], total + c * mixed_cell_elements(m),
-                      (double)history->counts.group_trials[c], arena));
+                      (double)history->counts.group_trials[c], fit->shift, arena));
     }
     read_residual(residual, m, total + m->cells * mixed_cell_elements(m));
     struct mixed_totals totals = {{width, m->effects}, m->cells, group, residual};

@@ -444,7 +444,7 @@ static nof1_rc next_round(const struct mixed_model *m, const struct nof1_history
         }
         return NOF1_OK;
     }
-    double x[2];
+    double x[2] = {0, 0};
     for (size_t i = 0; i < 2; i++) {
         x[i] = best->x[i] + ask.fraction * ask.step[i];
     }

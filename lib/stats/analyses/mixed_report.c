@@ -82,7 +82,7 @@ static nof1_rc write_estimates(struct writer *w, json_t *out)
     json_t *rows = json_array();
     for (size_t i = 0; i < p; i++) {
         const struct mixed_column *column = &w->model->column[fit->use[i]];
-        double estimate = fit->beta[i] + (column->kind == MIXED_INTERCEPT ? centre : 0);
+        double estimate = fit->beta[i] + (column->kind == MIXED_INTERCEPT ? centre + fit->shift : 0);
         append(w, rows,
                estimate_row(w, column->name, estimate,
                             covariance[i * p + i] * scale,
@@ -160,8 +160,7 @@ static void write_fit(struct writer *w, json_t *out)
              "the estimated covariance of the random effects is singular (a variance of zero or a "
              "correlation of one)");
     }
-    size_t response = fit->used;
-    double level = fit->sums.cross[response * fit->shape.columns + response];
+    double level = fit->point.rows * fit->shift * fit->shift;
     if (w->model->form == MIXED_CLASS && level > 1e8 * fit->point.q) {
         warn(w, "centre",
              "the charter's centre is so far from the outcomes that digits of the variances are "
