@@ -23,12 +23,17 @@ struct descriptive {
     bool by_arm, by_period;
     size_t periods;         /* period cells 1..periods; 0 is "without a number" */
     size_t bins;
+    bool histogram;
     double first, width;    /* lower end of the grid, width of a bin */
     double range;
 };
 
-static const struct nof1_option options[] = {{"by", NOF1_OPT_NAMES, "arm, period", "[arm, period]",
-                                              0, 0, "tables besides all rows together"},
+static const struct nof1_option options[] = {{"by", NOF1_OPT_NAMES, "auto, arm, period", "[auto]", 0, 0,
+                                              "tables besides all rows together; auto: arm, in an "
+                                              "open lab arm and period"},
+                                             {"histogram", NOF1_OPT_CHOICE, "auto|yes|no", "auto", 0, 0,
+                                              "histogram and grid quantiles; auto: in an open lab only, "
+                                              "because bins are many numbers about few patients"},
                                              {"bins", NOF1_OPT_NUMBER,
                                               "0: one bin a step of the scale", "10", 0, MOST_BINS,
                                               "bins of the histogram between the charter's bounds"},
@@ -40,9 +45,10 @@ static nof1_rc read_by(struct descriptive *model, const struct nof1_study *study
                        struct nof1_error *error)
 {
     const struct nof1_node *by = nof1_node_get(study->plan->options, "by");
-    model->by_arm = by == NULL;
-    model->by_period = by == NULL;
-    for (size_t i = 0; by != NULL && i < by->items; i++) {
+    bool automatic = by == NULL || (by->items == 1 && strcmp(by->item[0].text, "auto") == 0);
+    model->by_arm = automatic;
+    model->by_period = automatic && study->charter->limits.open;
+    for (size_t i = 0; !automatic && i < by->items; i++) {
         const char *text = by->item[i].text;
         if (strcmp(text, "arm") == 0) {
             model->by_arm = true;
@@ -85,6 +91,9 @@ static nof1_rc read_grid(struct descriptive *model, const struct nof1_study *stu
         model->bins = (size_t)steps + 1;
         model->first -= 0.5 * outcome->quantum;
     }
+    const struct nof1_node *wish = nof1_node_get(study->plan->options, "histogram");
+    bool automatic = wish == NULL || strcmp(wish->text, "auto") == 0;
+    model->histogram = automatic ? study->charter->limits.open : strcmp(wish->text, "yes") == 0;
     model->width = bins == 0 ? outcome->quantum : model->range / (double)bins;
     return NOF1_OK;
 }
@@ -232,7 +241,7 @@ static void visit_cell(struct walk *walk, const struct descriptive *model, const
 static void visit_bins(struct walk *walk, const struct descriptive *model, struct numbers *numbers)
 {
     struct nof1_element element = {.role = NOF1_OUTCOME, .group = -1, .bound = MOST_ROWS,
-                                   .block = 1, .block_size = (uint16_t)(4 * model->bins)};
+                                   .block = 1, .block_size = 2};
     for (size_t arm = 0; arm < 2; arm++) {
         for (size_t b = 0; b < model->bins; b++) {
             char prefix[64];
@@ -268,7 +277,9 @@ static void visit_all(struct walk *walk, const struct descriptive *model, struct
     visit(walk, "difference/", "sum d", outcome, &numbers->difference);
     outcome.bound *= model->range;
     visit(walk, "difference/", "sum d^2", outcome, &numbers->difference_square);
-    visit_bins(walk, model, numbers);
+    if (model->histogram) {
+        visit_bins(walk, model, numbers);
+    }
 }
 
 static nof1_rc_value layout(const struct nof1_model *base, uint32_t round, struct nof1_arena *arena,
@@ -553,7 +564,8 @@ static nof1_rc_value report(const struct nof1_model *base, const struct nof1_his
     *out = json_pack(
         "{s:o,s:o,s:o,s:o,s:o,s:{s:o,s:I,s:I,s:I,s:b},s:{s:s,s:s,s:s},s:s,s:o}", "estimates",
         json_array(), "tables", tables, "difference", difference_json(numbers), "histogram",
-        histogram_json(model, numbers, level), "quantiles", quantile_list(model, numbers, level),
+        model->histogram ? histogram_json(model, numbers, level) : json_null(), "quantiles",
+        model->histogram ? quantile_list(model, numbers, level) : json_null(),
         "fit", "nobs", number(numbers->all.rows), "trials", (json_int_t)history->counts.trials,
         "sites", (json_int_t)history->counts.sites, "rounds", (json_int_t)history->rounds,
         "converged", true, "estimand", "sentence",
