@@ -87,7 +87,9 @@ static void clear_row(struct nof1_cells *cells)
     cells->treatment[r] = NOF1_NO_ARM;
     for (size_t k = 0; k < cells->outcomes; ++k) {
         cells->outcome[k].value[r] = (double)NAN;
-        cells->outcome[k].variance[r] = (double)NAN;
+        if (cells->outcome[k].variance != NULL) {
+            cells->outcome[k].variance[r] = (double)NAN;
+        }
     }
     for (size_t k = 0; k < cells->covariates; ++k) {
         cells->covariate[k][r] = 0;
@@ -95,12 +97,9 @@ static void clear_row(struct nof1_cells *cells)
     cells->left_out = cells->observed = false;
 }
 
-/* Make room for the row about to be read. */
-static nof1_rc need_row(struct nof1_cells *cells)
+/* Make room for the row about to be read, and many more. */
+static nof1_rc more_rows(struct nof1_cells *cells)
 {
-    if (cells->rows < cells->capacity) {
-        return NOF1_OK;
-    }
     size_t capacity = cells->capacity == 0 ? 1024 : cells->capacity * 2;
     ENSURE(capacity <= NOF1_MOST_ROWS, NOF1_E_NO_MEMORY);
     TRY(grow_column(&cells->trial, capacity, sizeof *cells->trial));
@@ -112,7 +111,9 @@ static nof1_rc need_row(struct nof1_cells *cells)
     TRY(grow_column(&cells->treatment, capacity, sizeof *cells->treatment));
     for (size_t k = 0; k < cells->outcomes; ++k) {
         TRY(grow_column(&cells->outcome[k].value, capacity, sizeof(double)));
-        TRY(grow_column(&cells->outcome[k].variance, capacity, sizeof(double)));
+        if (cells->outcome[k].kind == NOF1_EFFECT) {
+            TRY(grow_column(&cells->outcome[k].variance, capacity, sizeof(double)));
+        }
     }
     for (size_t k = 0; k < cells->covariates; ++k) {
         TRY(grow_column(&cells->covariate[k], capacity, sizeof(uint32_t)));
@@ -239,7 +240,9 @@ static nof1_rc put_ordinal(const struct nof1_use *use, int32_t *out, const char 
 nof1_rc_value nof1_cells_put(struct nof1_cells *cells, const struct nof1_use *use,
                              const char *text, size_t length, struct nof1_error *error)
 {
-    TRY(need_row(cells));
+    if (cells->rows == cells->capacity) {
+        TRY(more_rows(cells));
+    }
     if (is_missing(text, length)) {
         return NOF1_OK;
     }
@@ -312,7 +315,9 @@ static nof1_rc check_row(const struct nof1_cells *cells, struct nof1_error *erro
 
 nof1_rc_value nof1_cells_row(struct nof1_cells *cells, uint32_t line, struct nof1_error *error)
 {
-    TRY(need_row(cells));
+    if (cells->rows == cells->capacity) {
+        TRY(more_rows(cells));
+    }
     size_t r = cells->rows;
     if (cells->trial[r] == NOF1_NO_WORD) {
         return nof1_fail(error, NOF1_E_INPUT, "the trial's identifier is missing");
@@ -334,7 +339,7 @@ nof1_rc_value nof1_cells_row(struct nof1_cells *cells, uint32_t line, struct nof
     return NOF1_OK;
 }
 
-void nof1_cells_columns_free(struct nof1_cells *cells)
+static void columns_free(struct nof1_cells *cells)
 {
     free(cells->trial);
     free(cells->line);
@@ -360,7 +365,7 @@ void nof1_cells_columns_free(struct nof1_cells *cells)
 void nof1_cells_free(struct nof1_cells *cells)
 {
     if (cells != NULL) {
-        nof1_cells_columns_free(cells);
+        columns_free(cells);
         if (cells->arena != NULL) {
             nof1_arena_free(cells->arena);
         }

@@ -34,8 +34,8 @@ nof1_rc nof1_cells_put(struct nof1_cells *cells, const struct nof1_use *use, con
                        size_t length, struct nof1_error *error);
 /* The row is complete; line is its place in the source, 0 if it has none. */
 nof1_rc nof1_cells_row(struct nof1_cells *cells, uint32_t line, struct nof1_error *error);
-/* Group, sort, check, and hand over the table; the builder is empty afterwards. */
-nof1_rc nof1_cells_table(struct nof1_table **out, struct nof1_cells *cells,
+/* Group, sort, check, and hand over the table, which owns the builder then (*cells becomes NULL). */
+nof1_rc nof1_cells_table(struct nof1_table **out, struct nof1_cells **cells,
                          struct nof1_error *error);
 void nof1_cells_free(struct nof1_cells *cells);
 void nof1_cells_freep(struct nof1_cells **cells); /* for NOF1_CLEANUP */

@@ -36,7 +36,4 @@ struct nof1_cells {
     bool observed;                           /* this row has an outcome */
 };
 
-/* Give back what the columns hold; the arena stays. */
-void nof1_cells_columns_free(struct nof1_cells *cells);
-
 #endif

@@ -36,93 +36,109 @@ static int compare_keys(const void *left, const void *right)
     return a->row < b->row ? -1 : a->row > b->row;
 }
 
-/* The order of rows; sorts only when the source is not sorted. Caller frees. */
-static nof1_rc order_rows(struct row_key **out, const struct nof1_cells *cells)
+static struct row_key key_of(const struct nof1_cells *cells, size_t row)
 {
-    struct row_key *key = calloc(cells->rows + 1, sizeof *key);
-    ENSURE(key != NULL, NOF1_E_NO_MEMORY);
-    bool sorted = true;
-    for (size_t r = 0; r < cells->rows; ++r) {
-        double time = isnan(cells->time[r]) ? -HUGE_VAL : cells->time[r];
-        key[r] = (struct row_key){cells->trial[r], cells->period[r], time, (uint32_t)r};
-        sorted = sorted && (r == 0 || compare_keys(&key[r - 1], &key[r]) < 0);
-    }
-    if (!sorted) {
-        qsort(key, cells->rows, sizeof *key, compare_keys);
-    }
-    *out = key;
-    return NOF1_OK;
+    double time = isnan(cells->time[row]) ? -HUGE_VAL : cells->time[row];
+    return (struct row_key){cells->trial[row], cells->period[row], time, (uint32_t)row};
 }
 
-static nof1_rc copy_column(void *out, struct nof1_arena *arena, const struct row_key *key,
-                           size_t rows, const void *column, size_t size)
+static bool is_ordered(const struct nof1_cells *cells)
 {
-    char *copy = nof1_arena_alloc(arena, rows + 1, size);
+    for (size_t r = 1; r < cells->rows; ++r) {
+        const struct row_key before = key_of(cells, r - 1);
+        const struct row_key after = key_of(cells, r);
+        if (compare_keys(&before, &after) > 0) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* Replace a column by itself in another order. */
+static nof1_rc reorder(void *column, const struct row_key *key, size_t rows, size_t size)
+{
+    char **place = column;
+    char *copy = malloc((rows + 1) * size);
     ENSURE(copy != NULL, NOF1_E_NO_MEMORY);
     for (size_t r = 0; r < rows; ++r) {
-        memcpy(copy + r * size, (const char *)column + (size_t)key[r].row * size, size);
+        memcpy(copy + r * size, *place + (size_t)key[r].row * size, size);
     }
-    *(void **)out = copy;
+    free(*place);
+    *place = copy;
     return NOF1_OK;
 }
 
-static nof1_rc copy_outcomes(struct nof1_table *table, const struct nof1_cells *cells,
-                             const struct row_key *key)
+static nof1_rc reorder_columns(struct nof1_cells *cells, const struct row_key *key)
 {
-    table->outcomes = cells->outcomes;
-    table->outcome = nof1_arena_alloc(table->arena, cells->outcomes + 1, sizeof *table->outcome);
-    ENSURE(table->outcome != NULL, NOF1_E_NO_MEMORY);
+    size_t rows = cells->rows;
+    TRY(reorder(&cells->trial, key, rows, sizeof *cells->trial));
+    TRY(reorder(&cells->patient, key, rows, sizeof *cells->patient));
+    TRY(reorder(&cells->line, key, rows, sizeof *cells->line));
+    TRY(reorder(&cells->cycle, key, rows, sizeof *cells->cycle));
+    TRY(reorder(&cells->period, key, rows, sizeof *cells->period));
+    TRY(reorder(&cells->time, key, rows, sizeof *cells->time));
+    TRY(reorder(&cells->treatment, key, rows, 1));
     for (size_t k = 0; k < cells->outcomes; ++k) {
-        const struct nof1_table_outcome *from = &cells->outcome[k];
-        struct nof1_table_outcome *outcome = &table->outcome[k];
-        *outcome = (struct nof1_table_outcome){
-            .name = from->name, .kind = from->kind, .decimals = from->decimals};
-        TRY(copy_column(&outcome->value, table->arena, key, cells->rows, from->value,
-                        sizeof(double)));
-        if (outcome->kind == NOF1_EFFECT) {
-            TRY(copy_column(&outcome->variance, table->arena, key, cells->rows, from->variance,
-                            sizeof(double)));
+        TRY(reorder(&cells->outcome[k].value, key, rows, sizeof(double)));
+        if (cells->outcome[k].variance != NULL) {
+            TRY(reorder(&cells->outcome[k].variance, key, rows, sizeof(double)));
         }
-        for (size_t r = 0; r < cells->rows; ++r) {
-            outcome->missing += isnan(outcome->value[r]) ? 1 : 0;
-        }
+    }
+    for (size_t k = 0; k < cells->covariates; ++k) {
+        TRY(reorder(&cells->covariate[k], key, rows, sizeof(uint32_t)));
     }
     return NOF1_OK;
 }
 
-static nof1_rc copy_covariates(struct nof1_table *table, const struct nof1_cells *cells,
-                               const struct row_key *key)
+/* Rows in order of trial, period, time, file; most sources have them so already. */
+static nof1_rc order_rows(struct nof1_cells *cells)
+{
+    if (is_ordered(cells)) {
+        return NOF1_OK;
+    }
+    struct row_key *key = calloc(cells->rows + 1, sizeof *key);
+    ENSURE(key != NULL, NOF1_E_NO_MEMORY);
+    for (size_t r = 0; r < cells->rows; ++r) {
+        key[r] = key_of(cells, r);
+    }
+    qsort(key, cells->rows, sizeof *key, compare_keys);
+    nof1_rc_value rc = reorder_columns(cells, key);
+    free(key);
+    return rc;
+}
+
+static nof1_rc show_covariates(struct nof1_table *table, const struct nof1_cells *cells)
 {
     table->covariates = cells->covariates;
     table->covariate =
         nof1_arena_alloc(table->arena, cells->covariates + 1, sizeof *table->covariate);
     ENSURE(table->covariate != NULL, NOF1_E_NO_MEMORY);
     for (size_t k = 0; k < cells->covariates; ++k) {
-        struct nof1_table_covariate *covariate = &table->covariate[k];
-        covariate->name = cells->covariate_name[k];
-        covariate->words = cells->level[k].count;
-        covariate->text =
-            nof1_arena_alloc(table->arena, covariate->words + 1, sizeof *covariate->text);
-        ENSURE(covariate->text != NULL, NOF1_E_NO_MEMORY);
-        memcpy(covariate->text, cells->level[k].text, covariate->words * sizeof(char *));
-        TRY(copy_column(&covariate->word, table->arena, key, cells->rows, cells->covariate[k],
-                        sizeof *covariate->word));
+        table->covariate[k] = (struct nof1_table_covariate){.name = cells->covariate_name[k],
+                                                            .word = cells->covariate[k],
+                                                            .words = cells->level[k].count,
+                                                            .text = cells->level[k].text};
     }
     return NOF1_OK;
 }
 
-static nof1_rc copy_columns(struct nof1_table *table, const struct nof1_cells *cells,
-                            const struct row_key *key)
+/* The table shows the builder's columns. */
+static nof1_rc show_columns(struct nof1_table *table, struct nof1_cells *cells)
 {
-    struct nof1_arena *arena = table->arena;
     table->rows = cells->rows;
-    TRY(copy_column(&table->line, arena, key, cells->rows, cells->line, sizeof(uint32_t)));
-    TRY(copy_column(&table->cycle, arena, key, cells->rows, cells->cycle, sizeof(int32_t)));
-    TRY(copy_column(&table->period, arena, key, cells->rows, cells->period, sizeof(int32_t)));
-    TRY(copy_column(&table->time, arena, key, cells->rows, cells->time, sizeof(double)));
-    TRY(copy_column(&table->treatment, arena, key, cells->rows, cells->treatment, 1));
-    TRY(copy_covariates(table, cells, key));
-    return copy_outcomes(table, cells, key);
+    table->line = cells->line;
+    table->cycle = cells->cycle;
+    table->period = cells->period;
+    table->time = cells->time;
+    table->treatment = cells->treatment;
+    table->outcomes = cells->outcomes;
+    table->outcome = cells->outcome;
+    for (size_t k = 0; k < cells->outcomes; ++k) {
+        for (size_t r = 0; r < cells->rows; ++r) {
+            table->outcome[k].missing += isnan(table->outcome[k].value[r]) ? 1 : 0;
+        }
+    }
+    return show_covariates(table, cells);
 }
 
 static void mark_line(const struct nof1_table *table, size_t row, struct nof1_error *error)
@@ -134,7 +150,7 @@ static void mark_line(const struct nof1_table *table, size_t row, struct nof1_er
 
 /* Each trial's rows are together now: name the trials that have any, and their patients. */
 static nof1_rc group_trials(struct nof1_table *table, const struct nof1_cells *cells,
-                            const struct row_key *key, struct nof1_error *error)
+                            struct nof1_error *error)
 {
     size_t most = cells->trials.count;
     table->first = nof1_arena_alloc(table->arena, most + 1, sizeof *table->first);
@@ -144,9 +160,9 @@ static nof1_rc group_trials(struct nof1_table *table, const struct nof1_cells *c
            NOF1_E_NO_MEMORY);
     uint32_t patient = NOF1_NO_WORD;
     for (size_t r = 0; r < table->rows; ++r) {
-        uint32_t trial = key[r].trial;
-        uint32_t here = cells->patient[key[r].row];
-        if (r == 0 || trial != key[r - 1].trial) {
+        uint32_t trial = cells->trial[r];
+        uint32_t here = cells->patient[r];
+        if (r == 0 || trial != cells->trial[r - 1]) {
             table->first[table->trials] = r;
             table->trial[table->trials] = cells->trials.text[trial];
             table->patient[table->trials] = table->trial[table->trials];
@@ -252,28 +268,25 @@ static nof1_rc check_trial(const struct nof1_table *table, size_t trial, struct 
     return NOF1_OK;
 }
 
-nof1_rc_value nof1_cells_table(struct nof1_table **out, struct nof1_cells *cells,
+nof1_rc_value nof1_cells_table(struct nof1_table **out, struct nof1_cells **owned,
                                struct nof1_error *error)
 {
-    struct row_key *key = NULL;
+    struct nof1_cells *cells = *owned;
     struct nof1_table *table = nof1_arena_alloc(cells->arena, 1, sizeof *table);
     ENSURE(table != NULL, NOF1_E_NO_MEMORY);
     table->arena = cells->arena;
     table->file = cells->file;
     table->dates = cells->saw_date_time;
     table->left_out_phase = cells->left_out_phase;
-    TRY(order_rows(&key, cells));
-    nof1_rc_value rc = copy_columns(table, cells, key);
-    if (rc == NOF1_OK) {
-        rc = group_trials(table, cells, key, error);
-    }
-    free(key);
-    TRY(rc);
+    TRY(order_rows(cells));
+    TRY(show_columns(table, cells));
+    TRY(group_trials(table, cells, error));
     TRY(name_treatments(table, cells, error));
     for (size_t t = 0; t < table->trials; ++t) {
         TRY(check_trial(table, t, error));
     }
-    cells->arena = NULL; /* the table owns it now */
+    table->cells = cells;
+    *owned = NULL;
     *out = table;
     return NOF1_OK;
 }
@@ -281,7 +294,7 @@ nof1_rc_value nof1_cells_table(struct nof1_table **out, struct nof1_cells *cells
 void nof1_table_free(struct nof1_table *table)
 {
     if (table != NULL) {
-        nof1_arena_free(table->arena);
+        nof1_cells_free(table->cells);
     }
 }
 

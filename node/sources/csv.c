@@ -310,7 +310,7 @@ nof1_rc_value nof1_csv_read(struct nof1_table **out, const struct nof1_map *map,
     TRY(new_cells(&cells, bound, file, reader.separator == ';', arena));
     reader.cells = cells;
     TRY(parse(&reader, reader.cursor.next));
-    nof1_rc_value rc = nof1_cells_table(out, cells, error);
+    nof1_rc_value rc = nof1_cells_table(out, &cells, error);
     if (rc == NOF1_E_INPUT && error != NULL) {
         struct nof1_error found = *error;
         rc = nof1_fail_at(error, rc, file, found.line, 0, "%s", found.message);

@@ -87,6 +87,15 @@ bool nof1_number_read(struct nof1_number *out, const char *text, size_t length)
 bool nof1_ordinal_read(int32_t *out, const char *text, size_t length)
 {
     struct nof1_number number;
+    int32_t whole = 0;
+    size_t i = 0;
+    for (; i < length && i < 9 && (unsigned char)text[i] - (unsigned)'0' <= 9; ++i) {
+        whole = whole * 10 + (text[i] - '0');
+    }
+    if (i == length && whole >= 1) {
+        *out = whole;
+        return true;
+    }
     if (!nof1_number_read(&number, text, length) || !(number.value >= 1.0) ||
         number.value > 2147483647.0 || number.value != (double)(int32_t)number.value) {
         return false;

@@ -28,8 +28,10 @@ struct nof1_table_covariate {
 };
 
 /* Rows of trial t are first[t] .. first[t + 1] - 1, in order of (period, time, file order). */
+struct nof1_cells;
 struct nof1_table {
-    struct nof1_arena *arena; /* owns everything */
+    struct nof1_cells *cells; /* owns the columns */
+    struct nof1_arena *arena; /* of cells: owns the rest, this struct too */
     const char *file;
     size_t rows, trials;
     size_t *first;            /* [trials + 1] */
@@ -50,7 +52,7 @@ struct nof1_table {
     bool dates;               /* time came as calendar dates */
 };
 
-/* Frees the table and its arena. */
+/* Frees the table and all it shows. */
 void nof1_table_free(struct nof1_table *table);
 void nof1_table_freep(struct nof1_table **table); /* for NOF1_CLEANUP */
 
