@@ -7,15 +7,20 @@
 
 #include <openssl/crypto.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <base/log.h>
 #include <core/policy.h>
+#include <crypto/hash.h>
 #include <node/store.h>
 #include <sys/entropy.h>
 #include <sys/files.h>
 
 #define DOCUMENT_LIMIT ((size_t)8 << 20)
+#define SECRET_DIGEST "vault/secret"
+#define ANSWERS_AFTER "vault/answers-after" /* epoch number, decimal: only later ones are answered */
 
 static nof1_rc read_file(struct nof1_slice *out, struct nof1_arena *arena, const char *path,
                          struct nof1_error *error)
@@ -83,35 +88,78 @@ static nof1_rc read_key(struct nof1_vault *vault, struct nof1_error *error)
     return rc;
 }
 
+/* A site whose secret was lost or replaced must not answer about the same frozen data again: what is
+ * random inside an analysis would be drawn anew. It waits for the next freeze. The store knows the
+ * secret by its digest. */
+static nof1_rc note_secret(struct nof1_vault *vault)
+{
+    uint8_t digest[NOF1_HASH_BYTES];
+    struct nof1_slice known;
+    uint32_t epoch = 0;
+    char text[16];
+    TRY(nof1_sha256(digest, nof1_slice_of(vault->secret, sizeof vault->secret)));
+    struct nof1_slice own = nof1_slice_of(digest, sizeof digest);
+    nof1_rc_value rc = nof1_store_get(&known, vault->arena, vault->store, SECRET_DIGEST);
+    bool first = rc == NOF1_E_NOT_FOUND;
+    ENSURE(rc == NOF1_OK || first, rc);
+    if (!first && nof1_slice_equal(known, own)) {
+        return NOF1_OK;
+    }
+    TRY(nof1_epoch_current(&epoch, vault->store));
+    snprintf(text, sizeof text, "%u", epoch);
+    TRY(nof1_store_begin(vault->store));
+    TRY(nof1_store_put(vault->store, SECRET_DIGEST, own));
+    if (!first) {
+        TRY(nof1_store_put(vault->store, ANSWERS_AFTER, nof1_slice_text(text)));
+    }
+    return nof1_store_commit(vault->store);
+}
+
+static nof1_rc make_secret(struct nof1_vault *vault, const char *path, struct nof1_error *error)
+{
+    TRY(nof1_random_fill(vault->secret, sizeof vault->secret));
+    return nof1_file_write(path, nof1_slice_of(vault->secret, sizeof vault->secret), 0600, error);
+}
+
 static nof1_rc read_secret(struct nof1_vault *vault, struct nof1_error *error)
 {
     char path[512];
     struct nof1_buffer bytes = {0};
-    struct nof1_error missing = {0};
     snprintf(path, sizeof path, "%s/%s", vault->config->folder, NOF1_SITE_SECRET);
-    if (nof1_file_read(&bytes, path, sizeof vault->secret, &missing) != NOF1_OK) {
-        uint32_t epoch = 0;
-        TRY(nof1_random_fill(vault->secret, sizeof vault->secret));
-        TRY(nof1_file_write(path, nof1_slice_of(vault->secret, sizeof vault->secret), 0600, error));
-        TRY(nof1_epoch_current(&epoch, vault->store));
-        if (epoch > 0) {
-            nof1_log(NOF1_LOG_WARNING, "vault.new_secret",
-                     NOF1_LOG_FIELDS(nof1_log_integer("epoch", epoch)));
-        }
-    } else {
-        bool whole = bytes.length == sizeof vault->secret;
-        if (whole) {
-            memcpy(vault->secret, bytes.data, sizeof vault->secret);
-        }
-        OPENSSL_cleanse(bytes.data, bytes.length);
-        nof1_buffer_free(&bytes);
-        if (!whole) {
-            return nof1_fail(error, NOF1_E_CONFIG, "%s: must be 32 bytes: restore it from a backup",
-                             path);
-        }
+    if (access(path, F_OK) != 0) {
+        TRY(make_secret(vault, path, error));
     }
     TRY(nof1_file_private(path, error));
+    nof1_rc_value rc = nof1_file_read(&bytes, path, 4096, error);
+    if (rc == NOF1_OK && bytes.length != sizeof vault->secret) {
+        rc = nof1_fail(error, NOF1_E_CONFIG, "%s: must be 32 bytes: restore it from a backup", path);
+    }
+    if (rc == NOF1_OK) {
+        memcpy(vault->secret, bytes.data, sizeof vault->secret);
+        OPENSSL_cleanse(bytes.data, bytes.length);
+    }
+    nof1_buffer_free(&bytes);
     vault->site_config.secret = nof1_slice_of(vault->secret, sizeof vault->secret);
+    return rc == NOF1_OK ? note_secret(vault) : rc;
+}
+
+/* May this epoch be answered about? Not when the secret was lost since it was frozen. */
+static nof1_rc check_epoch(struct nof1_vault *vault, bool *usable)
+{
+    struct nof1_slice value;
+    *usable = vault->epoch.id != 0;
+    nof1_rc_value rc = nof1_store_get(&value, vault->arena, vault->store, ANSWERS_AFTER);
+    if (rc == NOF1_E_NOT_FOUND) {
+        return NOF1_OK;
+    }
+    TRY(rc);
+    char text[16] = "";
+    memcpy(text, value.data, value.length < sizeof text ? value.length : sizeof text - 1);
+    if (vault->epoch.id <= strtoul(text, NULL, 10)) {
+        *usable = false;
+        nof1_log(NOF1_LOG_ERROR, "vault.secret_lost_freeze_again",
+                 NOF1_LOG_FIELDS(nof1_log_integer("epoch", vault->epoch.id)));
+    }
     return NOF1_OK;
 }
 
@@ -127,7 +175,9 @@ nof1_rc nof1_vault_load(struct nof1_vault *vault, struct nof1_error *error)
     TRY(read_secret(vault, error));
     TRY(nof1_epoch_load(&vault->epoch, vault->arena, vault->store, site->charter, error));
     site->id = vault->config->site;
-    site->epoch = vault->epoch.id == 0 ? NULL : &vault->epoch;
+    bool usable = false;
+    TRY(check_epoch(vault, &usable));
+    site->epoch = usable ? &vault->epoch : NULL;
     site->manual_approval = vault->config->manual_approval;
     site->lab = vault->config->lab;
     site->entropy = nof1_random_entropy();

@@ -1,0 +1,173 @@
+#!/bin/sh
+# SPDX-License-Identifier: GPL-3.0-or-later
+# The production path with real processes and the commands that people type: authority, keys,
+# charter signed and approved, data frozen, vaults and edges started, a plan run, a site paused, a
+# plan approved by hand; then everything restarted, and the same plan again: the same numbers.
+# Usage: site_test.sh BIN   (folder of the programs)
+set -eu
+bin=$(cd "${1:?folder of the programs}" && pwd)
+root=$(cd "$(dirname "$0")/../.." && pwd)
+for program in nof1 nof1-coordinator nof1-vault nof1-edge nof1-node; do
+    [ -x "$bin/$program" ] || { echo "no $program in $bin"; exit 77; }
+done
+work=$(mktemp -d /tmp/nof1-site-XXXXXX)
+pids="" passed=0 failed=0
+finish() {
+    for pid in $pids; do kill "$pid" 2> /dev/null || true; done
+    for pid in $pids; do wait "$pid" 2> /dev/null || true; done
+    rm -rf "$work"
+}
+trap finish EXIT
+trap 'exit 1' HUP INT TERM
+pass() { passed=$((passed + 1)); echo "ok   $1"; }
+fail() { failed=$((failed + 1)); echo "FAIL $1"; shift; for file in "$@"; do sed 's/^/     /' "$file" | tail -15; done; }
+wait_for() { # file, words: up to 20 s
+    turn=0
+    until grep -qF -- "$2" "$1" 2> /dev/null; do
+        [ $turn -lt 200 ] || return 1
+        sleep 0.1; turn=$((turn + 1))
+    done
+}
+
+# ---- the consortium ------------------------------------------------------------------------------
+sites="site-01 site-02 site-03 site-04 site-05"
+"$bin/nof1" lab new --sites 5 --trials 40 --seed 5 --design ABAB --out "$work/data" > /dev/null 2>&1
+study=$(sed -n 's/^study: *//p' "$work/data/charter.yaml")
+ca=$work/ca
+"$root/certs/make-ca.sh" "$ca" --study "$study" > /dev/null
+"$root/certs/issue.sh" "$ca" coordinator hub --ip 127.0.0.1 > /dev/null
+"$root/certs/issue.sh" "$ca" statistician ada > /dev/null
+"$bin/nof1-coordinator" init --dir "$work/hub" > "$work/hub.spki" 2> /dev/null
+spki() { openssl pkey -in "$1" -pubout -outform DER | od -An -v -tx1 | tr -d ' \n'; }
+cp "$work/data/charter.yaml" "$work/charter.yaml"
+for id in $sites; do
+    "$root/certs/issue.sh" "$ca" site "$id" > /dev/null
+    mkdir -m 700 "$work/$id"
+    (umask 077; openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256 \
+        -pkeyopt ec_param_enc:named_curve -out "$work/$id/vault.key" 2> /dev/null)
+    sed -i "s|^  $id: {|&edge: \"spiffe://$study/site/$id\", vault_key: $(spki "$work/$id/vault.key"), |" \
+        "$work/charter.yaml"
+done
+cat >> "$work/charter.yaml" << YAML
+statisticians:
+  ada: {spiffe: "spiffe://$study/statistician/ada", key: $(spki "$ca/statistician/ada.key")}
+coordinator: {id: hub, spiffe: "spiffe://$study/coordinator/hub", key: $(cat "$work/hub.spki")}
+YAML
+hash=$("$bin/nof1-coordinator" charter sign --dir "$work/hub" --charter "$work/charter.yaml" \
+    --out "$work/charter.json") || { echo "0 passed, 1 failed"; exit 1; }
+pass "the charter is signed"
+
+# ---- every site approves and freezes -------------------------------------------------------------
+good=true
+for id in $sites; do
+    "$bin/nof1-node" charter approve "$work/charter.json" --dir "$work/$id" --hash "$hash" \
+        > "$work/out" 2>&1 || { good=false; cat "$work/out"; }
+    "$bin/nof1-node" freeze "$work/data/sites/$id.csv" --dir "$work/$id" \
+        --map "$work/data/map.yaml" --site "$id" > "$work/out" 2>&1 || { good=false; cat "$work/out"; }
+done
+if $good; then pass "every site approves the charter and freezes its data"; else fail "approve and freeze"; fi
+if "$bin/nof1-node" charter approve "$work/charter.json" --dir "$work/site-01" \
+    --hash "$(printf '%064d' 0)" > "$work/out" 2>&1; then
+    fail "a charter with another hash is not approved"
+else pass "a charter with another hash is not approved"; fi
+
+# ---- start ---------------------------------------------------------------------------------------
+start() { # everything
+    rm -f "$work/port"
+    "$bin/nof1-coordinator" serve --dir "$work/hub" --listen 127.0.0.1:0 --ca "$ca/ca.pem" \
+        --cert "$ca/coordinator/hub.pem" --key "$ca/coordinator/hub.key" --crl "$ca/crl" \
+        --charter "$work/charter.json" --port-file "$work/port" 2>> "$work/hub.log" &
+    pids=$!
+    turn=0
+    until [ -s "$work/port" ] || [ $turn -ge 100 ]; do sleep 0.1; turn=$((turn + 1)); done
+    port=$(cat "$work/port")
+    for id in $sites; do
+        manual=""
+        [ "$id" = "$1" ] && manual=--manual-approval
+        : > "$work/$id.log"
+        "$bin/nof1-vault" --dir "$work/$id" --site "$id" --key "$work/$id/vault.key" \
+            --socket "$work/$id/edge.sock" $manual 2>> "$work/$id.log" &
+        pids="$pids $!"
+        wait_for "$work/$id.log" event=vault.ready || fail "the vault of $id starts" "$work/$id.log"
+        "$bin/nof1-edge" --socket "$work/$id/edge.sock" --target "127.0.0.1:$port" \
+            --ca "$ca/ca.pem" --cert "$ca/site/$id.pem" --key "$ca/site/$id.key" \
+            --crl "$ca/crl" 2>> "$work/$id.log" &
+        pids="$pids $!"
+    done
+}
+run() { # output
+    timeout 20 "$bin/nof1" run "$work/data/plan.yaml" --target "127.0.0.1:$port" --ca "$ca/ca.pem" \
+        --cert "$ca/statistician/ada.pem" --key "$ca/statistician/ada.key" --json > "$1" 2> "$1.err"
+}
+numbers() {
+    python3 -c 'import json, sys
+value = json.load(open(sys.argv[1]))
+print(json.dumps({k: value[k] for k in ("estimates", "heterogeneity", "fit")}, sort_keys=True))' "$1"
+}
+start none
+if run "$work/first" && numbers "$work/first" > "$work/first.numbers"; then pass "the plan is answered"
+else fail "the plan is answered" "$work/first.err" "$work/hub.log" "$work/site-01.log"; fi
+case $("$bin/nof1-node" status --dir "$work/site-01" 2>&1) in
+    *released* | *attested* | *queries* | *state*) pass "the steward sees the query" ;;
+    *) fail "the steward sees the query: $("$bin/nof1-node" status --dir "$work/site-01" 2>&1)" ;;
+esac
+
+# ---- all end, all start again: the numbers are the same, and nothing new was charged --------------
+clean=true
+for pid in $pids; do kill "$pid"; done
+for pid in $pids; do
+    code=0; wait "$pid" || code=$?
+    [ $code -eq 0 ] || { clean=false; echo "     exit $code"; }
+done
+if $clean; then pass "everybody stops cleanly"; else fail "everybody stops cleanly" "$work/hub.log"; fi
+start none
+if run "$work/second" && numbers "$work/second" > "$work/second.numbers" &&
+    cmp -s "$work/second.numbers" "$work/first.numbers"; then
+    pass "the same plan gives the same numbers after a restart"
+else fail "the same plan gives the same numbers after a restart" "$work/second.err" "$work/hub.log"; fi
+
+# ---- a paused site refuses, and says so without a reason ------------------------------------------
+sed 's/^test: knha.*/test: z/' "$work/data/plan.yaml" > "$work/plan-z.yaml"
+"$bin/nof1-node" pause --dir "$work/site-03" > /dev/null
+cp "$work/plan-z.yaml" "$work/data/plan.yaml"
+code=0
+run "$work/paused" || code=$?
+if [ $code -eq 3 ] && grep -q E2313 "$work/paused"; then pass "a paused site refuses"
+elif [ $code -eq 0 ]; then pass "a paused site is not asked: the totals are known already"
+else fail "a paused site refuses: exit $code" "$work/paused.err" "$work/paused"; fi
+"$bin/nof1-node" resume --dir "$work/site-03" > /dev/null
+
+# ---- a plan that waits for a steward's approval ---------------------------------------------------
+finish_all() { for pid in $pids; do kill "$pid"; wait "$pid" || true; done; pids=""; }
+finish_all
+start site-02
+run "$work/manual" &
+waiting=$!
+turn=0 query=""
+while [ -z "$query" ] && [ $turn -lt 100 ]; do
+    query=$("$bin/nof1-node" status --dir "$work/site-02" 2> /dev/null | tr -d ' \n' |
+        grep -oE '"query":"[0-9a-f]{64}","state":"[a-z]*approval' | grep -oE '[0-9a-f]{64}' | head -1 || true)
+    sleep 0.1; turn=$((turn + 1))
+done
+if [ -n "$query" ] && "$bin/nof1-node" approve "$query" --dir "$work/site-02" > "$work/out" 2>&1 &&
+    wait $waiting; then pass "a plan is answered after the steward approved it"
+else
+    kill $waiting 2> /dev/null || true
+    fail "a plan is answered after the steward approved it ($query)" "$work/manual.err" "$work/out"
+    "$bin/nof1-node" status --dir "$work/site-02" || true
+fi
+
+# ---- a lost secret --------------------------------------------------------------------------------
+finish_all
+rm "$work/site-04/secret"
+start none
+if wait_for "$work/site-04.log" event=vault.secret_lost_freeze_again; then
+    pass "a site that lost its secret answers no plan of the frozen epoch"
+else fail "a site that lost its secret answers no plan" "$work/site-04.log"; fi
+"$bin/nof1-node" freeze "$work/data/sites/site-04.csv" --dir "$work/site-04" \
+    --map "$work/data/map.yaml" --site site-04 > "$work/out" 2>&1 || cat "$work/out"
+if wait_for "$work/site-04.log" epoch=2; then pass "until the next freeze, which the running vault loads"
+else fail "a freeze is loaded by the running vault" "$work/site-04.log"; fi
+
+echo "$passed passed, $failed failed"
+[ "$failed" -eq 0 ]
