@@ -22,8 +22,8 @@ static char *series_csv(struct nof1_arena *arena, uint64_t seed, int trials, int
     for (int i = 0; i < trials; i++) {
         double u = su * test_random_normal(&random), d = -1 + tau * test_random_normal(&random);
         double age = floor(20 + 50 * test_random_uniform(&random));
+        int first = 0;
         for (int k = 0; k < 2 * cycles; k++) {
-            static int first;
             first = k % 2 == 0 ? test_random_uniform(&random) < 0.5 : 1 - first;
             double y = 50 + u + d * first + sigma * test_random_normal(&random);
             cr_assert(nof1_buffer_printf(&text, "%d,%d,%d,%d,%.3f,%.0f\n", i + 1, k / 2 + 1, k + 1,
