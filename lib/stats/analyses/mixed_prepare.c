@@ -12,6 +12,7 @@
 #include "mixed.h"
 
 #define SCORE_ROUNDS 5   /* rounds that a score fit must be able to take */
+#define SCORE_CHARGED 8  /* rounds charged outside an open lab: enough to converge (7 to 9 measured) */
 #define SCORE_LIMIT 40   /* rounds after which a score fit gives up */
 
 uint64_t mixed_census(const struct nof1_study *study, const char *what)
@@ -135,6 +136,7 @@ static uint32_t affordable_rounds(const struct mixed_model *m)
     if (limits->open || study->census == NULL) {
         return most;
     }
+    most = most < SCORE_CHARGED ? most : SCORE_CHARGED;
     double patients = (double)mixed_census(study, "patients");
     double scalars = (double)(m->columns + m->terms + 1);
     double rounds = floor(limits->max_release_ratio * 2 * patients / scalars);
@@ -224,7 +226,7 @@ static nof1_rc choose_form(struct mixed_model *m, struct nof1_arena *arena, cons
                          rule);
     }
     uint32_t rounds = affordable_rounds(m);
-    if (wish == WISH_POOL || (wish == WISH_AUTO && rounds < SCORE_ROUNDS)) {
+    if (wish == WISH_POOL || (wish == WISH_AUTO && rounds < SCORE_CHARGED)) {
         return choose_pool(m, arena, rule, error);
     }
     if (rounds < SCORE_ROUNDS) {
