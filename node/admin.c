@@ -33,7 +33,8 @@ static nof1_rc read_text(struct nof1_slice *out, struct nof1_arena *arena, const
     return NOF1_OK;
 }
 
-/* ---- charter ------------------------------------------------------------------------------------ */
+/* ---- charter ------------------------------------------------------------------------------------
+ */
 
 nof1_rc_value nof1_node_charter(const struct nof1_charter **out, struct nof1_slice *bytes,
                                 struct nof1_arena *arena, const char *path,
@@ -157,7 +158,8 @@ nof1_rc_value nof1_node_approve_charter(const char *folder, const char *path, co
     if (strcmp(hex, hash) != 0) {
         return nof1_fail_at(error, NOF1_E_USAGE, path, 0, 0,
                             "this charter's hash is %s, not the one given; do not approve it "
-                            "before the consortium has told you this hash", hex);
+                            "before the consortium has told you this hash",
+                            hex);
     }
     if (charter->lab) {
         return nof1_fail_at(error, NOF1_E_CONFIG, path, 0, 0, "a lab charter cannot be approved");
@@ -174,7 +176,8 @@ nof1_rc_value nof1_node_approve_charter(const char *folder, const char *path, co
     return nof1_file_write(place, bytes, 0644, error);
 }
 
-/* ---- source ------------------------------------------------------------------------------------- */
+/* ---- source -------------------------------------------------------------------------------------
+ */
 
 /* The table and, with a charter, the epoch in arena. */
 static nof1_rc load_source(struct nof1_table **table, struct nof1_epoch *epoch,
@@ -190,8 +193,9 @@ static nof1_rc load_source(struct nof1_table **table, struct nof1_epoch *epoch,
     TRY(nof1_map_read(&map, arena, node, error));
     const char *path = source->path == NULL ? map->path : source->path;
     if (path == NULL) {
-        return nof1_fail_at(error, NOF1_E_USAGE, source->map, 0, 0,
-                            "name the data file, here (source: {path: ...}) or on the command line");
+        return nof1_fail_at(
+            error, NOF1_E_USAGE, source->map, 0, 0,
+            "name the data file, here (source: {path: ...}) or on the command line");
     }
     if (strcmp(map->driver, "csv") != 0) {
         return nof1_fail_at(error, NOF1_E_INPUT, source->map, 0, 0,
@@ -211,16 +215,19 @@ static nof1_rc load_source(struct nof1_table **table, struct nof1_epoch *epoch,
 static void show_source(FILE *out, const struct nof1_table *table,
                         const struct nof1_freeze_report *report)
 {
-    fprintf(out, "%s: %zu rows of %zu trials kept, %zu rows of run-in, washout and baseline left out\n",
+    fprintf(out,
+            "%s: %zu rows of %zu trials kept, %zu rows of run-in, washout and baseline left out\n",
             table->file, table->rows, table->trials, table->left_out_phase);
     for (size_t o = 0; o < table->outcomes; ++o) {
         fprintf(out, "  outcome %s: %zu values, %zu missing\n", table->outcome[o].name,
                 table->rows - table->outcome[o].missing, table->outcome[o].missing);
     }
     if (report != NULL && report->first_missing != NULL) {
-        fprintf(out, "  not in this source, though on the charter: %zu outcomes, %zu covariates (%s%s)\n",
-                report->missing_outcomes, report->missing_covariates, report->first_missing,
-                report->missing_outcomes + report->missing_covariates > 1 ? ", ..." : "");
+        fprintf(
+            out,
+            "  not in this source, though on the charter: %zu outcomes, %zu covariates (%s%s)\n",
+            report->missing_outcomes, report->missing_covariates, report->first_missing,
+            report->missing_outcomes + report->missing_covariates > 1 ? ", ..." : "");
     }
 }
 
@@ -251,8 +258,9 @@ static nof1_rc tell_vault(const char *folder, struct nof1_arena *arena, FILE *ou
     struct nof1_error ignored = {.rc = NOF1_OK};
     ENSURE(socket != NULL && request != NULL, NOF1_E_NO_MEMORY);
     nof1_rc_value rc = nof1_node_ask(&reply, socket, request, &ignored);
-    fprintf(out, rc == NOF1_OK ? "the vault has taken it up\n"
-                               : "no vault runs in this folder; it takes the epoch up when it starts\n");
+    fprintf(out, rc == NOF1_OK
+                     ? "the vault has taken it up\n"
+                     : "no vault runs in this folder; it takes the epoch up when it starts\n");
     return NOF1_OK;
 }
 
@@ -286,7 +294,8 @@ nof1_rc_value nof1_node_freeze(uint32_t *id, const char *folder,
     return tell_vault(folder, arena, out);
 }
 
-/* ---- the running vault -------------------------------------------------------------------------- */
+/* ---- the running vault --------------------------------------------------------------------------
+ */
 
 static nof1_rc await_line(struct nof1_slice *line, struct nof1_socket *socket,
                           struct nof1_error *error)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
- * What `nof1-node` does for the people of a hospital: look at a charter and approve it, check a data
- * source, freeze it, talk to the running vault.
+ * What `nof1-node` does for the people of a hospital: look at a charter and approve it, check a
+ * data source, freeze it, talk to the running vault.
  */
 #ifndef NOF1_NODE_ADMIN_H
 #define NOF1_NODE_ADMIN_H
@@ -16,24 +16,25 @@
 
 #define NOF1_NODE_CHARTER "charter.json" /* in the vault's folder: the approved version */
 
-/* Read a charter file, canonical or the people's YAML (then the hash is that of its canonical bytes).
- * bytes: canonical, in arena. Errors: NOF1_E_INPUT ... */
+/* Read a charter file, canonical or the people's YAML (then the hash is that of its canonical
+ * bytes). bytes: canonical, in arena. Errors: NOF1_E_INPUT ... */
 nof1_rc nof1_node_charter(const struct nof1_charter **out, struct nof1_slice *bytes,
                           struct nof1_arena *arena, const char *path, struct nof1_error *error);
 /* Hash and readable summary: what a steward agrees to. */
 void nof1_node_show_charter(FILE *out, const struct nof1_charter *charter);
 /* Keep the charter as the approved one of `folder`. hash: 64 hex digits as told by the consortium.
- * Errors: NOF1_E_USAGE when the hash differs; NOF1_E_CONFIG for a lab charter, one without keys, or a
- * version that is not above the approved one of the same study. */
+ * Errors: NOF1_E_USAGE when the hash differs; NOF1_E_CONFIG for a lab charter, one without keys, or
+ * a version that is not above the approved one of the same study. */
 nof1_rc nof1_node_approve_charter(const char *folder, const char *path, const char *hash,
                                   struct nof1_error *error);
 
 struct nof1_node_source {
-    const char *path;      /* CSV; NULL: the mapping's */
-    const char *map;       /* file */
-    const char *charter;   /* file; NULL: the table alone is checked */
-    const char *site;      /* id on the charter; NULL: no patient cap */
+    const char *path;    /* CSV; NULL: the mapping's */
+    const char *map;     /* file */
+    const char *charter; /* file; NULL: the table alone is checked */
+    const char *site;    /* id on the charter; NULL: no patient cap */
 };
+
 /* Read a source, and freeze it in memory when a charter is given. The report is for the steward.
  * Errors: NOF1_E_INPUT, NOF1_E2403 ... with file, line, column. */
 nof1_rc nof1_node_check_source(FILE *out, const struct nof1_node_source *source,

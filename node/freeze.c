@@ -17,7 +17,7 @@ struct freezer {
     const struct nof1_table *table;
     const struct nof1_charter *charter;
     struct nof1_error *error;
-    uint8_t *treatment;          /* [rows] */
+    uint8_t *treatment;                        /* [rows] */
     double **outcome, **variance, **covariate; /* [charter index][rows] */
 };
 
@@ -69,10 +69,12 @@ static nof1_rc check_bounds(const struct freezer *f, size_t row, const char *nam
     }
     return nof1_fail_at(f->error, NOF1_E2403, f->table->file, f->table->line[row], 0,
                         "%s: %.15g found, a number from %.15g to %.15g expected (the charter's "
-                        "bounds)", name, value, lower, upper);
+                        "bounds)",
+                        name, value, lower, upper);
 }
 
-static nof1_rc freeze_outcome(struct freezer *f, size_t index, const struct nof1_table_outcome *from)
+static nof1_rc freeze_outcome(struct freezer *f, size_t index,
+                              const struct nof1_table_outcome *from)
 {
     const struct nof1_outcome *outcome = &f->charter->outcome[index];
     if (from->kind != outcome->kind) {
@@ -179,8 +181,7 @@ static nof1_rc freeze_covariate(struct freezer *f, size_t index,
     free(value);
     free(known);
     TRY(rc);
-    return covariate->varies_within ? NOF1_OK
-                                    : spread_constant(f, covariate, f->covariate[index]);
+    return covariate->varies_within ? NOF1_OK : spread_constant(f, covariate, f->covariate[index]);
 }
 
 static nof1_rc freeze_covariates(struct freezer *f, struct nof1_freeze_report *report)
@@ -334,8 +335,8 @@ static nof1_rc add_trial(struct nof1_buffer *out, const struct nof1_charter *cha
     return NOF1_OK;
 }
 
-nof1_rc_value nof1_series_digest(uint8_t out[32], const struct nof1_charter *charter,
-                                 size_t trials, const struct nof1_trial *const *trial_of)
+nof1_rc_value nof1_series_digest(uint8_t out[32], const struct nof1_charter *charter, size_t trials,
+                                 const struct nof1_trial *const *trial_of)
 {
     NOF1_CLEANUP(nof1_buffer_free) struct nof1_buffer bytes = {0};
     for (size_t t = 0; t < trials; ++t) {
@@ -362,8 +363,8 @@ nof1_rc_value nof1_table_freeze(struct nof1_epoch *out, struct nof1_arena *arena
     struct nof1_freeze_report unused;
     struct freezer f = {.arena = arena, .table = table, .charter = charter, .error = error};
     report = report == NULL ? &unused : report;
-    *report = (struct nof1_freeze_report){.rows = table->rows, .trials = table->trials,
-                                          .left_out_phase = table->left_out_phase};
+    *report = (struct nof1_freeze_report){
+        .rows = table->rows, .trials = table->trials, .left_out_phase = table->left_out_phase};
     TRY(new_columns(&f));
     TRY(freeze_treatments(&f));
     TRY(freeze_outcomes(&f, report));

@@ -15,7 +15,7 @@
 /* What a steward wants to know about a freeze; counts of the own site, never sent. */
 struct nof1_freeze_report {
     size_t rows, trials, patients, left_out_phase;
-    size_t missing_outcomes;   /* charter outcomes that the source does not have */
+    size_t missing_outcomes; /* charter outcomes that the source does not have */
     size_t missing_covariates;
     const char *first_missing; /* name of one of them, NULL when none */
 };

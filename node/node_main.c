@@ -64,8 +64,8 @@ static int charter_show(int argc, char **argv, int at)
     struct nof1_error error = {.rc = NOF1_OK};
     const struct nof1_charter *charter = NULL;
     struct nof1_slice bytes;
-    nof1_rc_value rc = arena == NULL ? NOF1_E_NO_MEMORY
-                                     : nof1_node_charter(&charter, &bytes, arena, file, &error);
+    nof1_rc_value rc =
+        arena == NULL ? NOF1_E_NO_MEMORY : nof1_node_charter(&charter, &bytes, arena, file, &error);
     if (rc == NOF1_OK) {
         nof1_node_show_charter(stdout, charter);
     }
@@ -101,10 +101,10 @@ static int source_check(int argc, char **argv, int at)
         {"map", "FILE", "which column is what (YAML)", &source.map, NULL, true},
         {"charter", "FILE", "check values against this charter too", &source.charter, NULL, false},
         {"site", "ID", "this site's name on the charter", &source.site, NULL, false}};
-    int code = nof1_options_read(
-        argc, argv, source.path == NULL ? at : at + 1, PROGRAM,
-        "nof1-node source check [FILE] --map FILE [--charter FILE] [--site ID]", COUNT(options),
-        options);
+    int code =
+        nof1_options_read(argc, argv, source.path == NULL ? at : at + 1, PROGRAM,
+                          "nof1-node source check [FILE] --map FILE [--charter FILE] [--site ID]",
+                          COUNT(options), options);
     if (code >= 0) {
         return code;
     }
@@ -122,10 +122,10 @@ static int freeze(int argc, char **argv, int at)
         {"site", "ID", "this site's name on the charter", &source.site, NULL, true},
         {"charter", "FILE", "the approved charter; default DIR/" NOF1_NODE_CHARTER, &source.charter,
          NULL, false}};
-    int code = nof1_options_read(
-        argc, argv, source.path == NULL ? at : at + 1, PROGRAM,
-        "nof1-node freeze [FILE] --dir DIR --map FILE --site ID [--charter FILE]", COUNT(options),
-        options);
+    int code =
+        nof1_options_read(argc, argv, source.path == NULL ? at : at + 1, PROGRAM,
+                          "nof1-node freeze [FILE] --dir DIR --map FILE --site ID [--charter FILE]",
+                          COUNT(options), options);
     if (code >= 0) {
         return code;
     }
@@ -156,8 +156,8 @@ static int ask(int argc, char **argv, int at, const char *command, bool with_que
     }
     char path[4096];
     snprintf(path, sizeof path, "%s/%s", folder == NULL ? "" : folder, NOF1_SITE_ADMIN);
-    NOF1_CLEANUP(nof1_json_freep) json_t *request =
-        json_pack("{s:s, s:s*}", "command", command, "query", query);
+    NOF1_CLEANUP(nof1_json_freep)
+    json_t *request = json_pack("{s:s, s:s*}", "command", command, "query", query);
     NOF1_CLEANUP(nof1_json_freep) json_t *reply = NULL;
     NOF1_CLEANUP(nof1_buffer_free) struct nof1_buffer text = {0};
     struct nof1_error error = {.rc = NOF1_OK};
@@ -186,7 +186,8 @@ int main(int argc, char **argv)
     if (strcmp(first, "freeze") == 0) {
         return freeze(argc, argv, 2);
     }
-    if (strcmp(first, "status") == 0 || strcmp(first, "pause") == 0 || strcmp(first, "resume") == 0) {
+    if (strcmp(first, "status") == 0 || strcmp(first, "pause") == 0 ||
+        strcmp(first, "resume") == 0) {
         return ask(argc, argv, 2, first, false);
     }
     if (strcmp(first, "approve") == 0 || strcmp(first, "refuse") == 0) {

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
- * Frozen epochs as bytes: see store.h. Keys: "epoch/head", "epoch/ID/trial/N", "epoch/ID/patient/N".
- * A trial is a header of 16 bytes, then whole columns: doubles (time, outcomes with their variances,
- * covariates), 32-bit cycle and period, 8-bit treatment; so a loaded value is used where it lies.
+ * Frozen epochs as bytes: see store.h. Keys: "epoch/head", "epoch/ID/trial/N",
+ * "epoch/ID/patient/N". A trial is a header of 16 bytes, then whole columns: doubles (time,
+ * outcomes with their variances, covariates), 32-bit cycle and period, 8-bit treatment; so a loaded
+ * value is used where it lies.
  */
 #include <node/store.h>
 
@@ -27,7 +28,8 @@ static void trial_key(char out[KEY_SIZE], uint32_t id, const char *what, size_t 
     snprintf(out, KEY_SIZE, "epoch/%010u/%s/%010zu", (unsigned)id, what, number);
 }
 
-/* ---- writing ------------------------------------------------------------------------------------ */
+/* ---- writing ------------------------------------------------------------------------------------
+ */
 
 static nof1_rc add_integer(struct nof1_buffer *out, uint64_t value)
 {
@@ -116,7 +118,8 @@ static nof1_rc write_epoch(struct nof1_store *store, const struct nof1_epoch *ep
     return nof1_store_put(store, HEAD, nof1_buffer_slice(&bytes));
 }
 
-/* ---- reading ------------------------------------------------------------------------------------ */
+/* ---- reading ------------------------------------------------------------------------------------
+ */
 
 /* Bytes still to be read; any attempt to read past the end marks it bad. */
 struct cursor {
@@ -165,8 +168,8 @@ static const char *take_text(struct cursor *cursor)
 struct translation {
     size_t treatments, outcomes, covariates;
     size_t *treatment, *outcome, *covariate;
-    size_t *levels;      /* [covariates] */
-    size_t **level;      /* [covariates][levels] */
+    size_t *levels; /* [covariates] */
+    size_t **level; /* [covariates][levels] */
 };
 
 static size_t *take_indices(struct cursor *cursor, size_t *count)
@@ -328,7 +331,8 @@ static nof1_rc read_trial(const struct loader *loader, struct nof1_trial *trial,
     struct nof1_slice head = take(&cursor, sizeof header);
     ENSURE(!cursor.bad, NOF1_E_STORE);
     memcpy(&header, head.data, sizeof header);
-    const double **outcome = nof1_arena_alloc(loader->arena, charter->outcomes + 1, sizeof *outcome);
+    const double **outcome =
+        nof1_arena_alloc(loader->arena, charter->outcomes + 1, sizeof *outcome);
     const double **variance =
         nof1_arena_alloc(loader->arena, charter->outcomes + 1, sizeof *variance);
     const double **covariate =
@@ -344,9 +348,14 @@ static nof1_rc read_trial(const struct loader *loader, struct nof1_trial *trial,
     TRY(fill_missing(loader, outcome, charter->outcomes, header.rows));
     TRY(fill_missing(loader, covariate, charter->covariates, header.rows));
     *patient = header.patient;
-    *trial = (struct nof1_trial){.rows = header.rows, .cycle = cycle, .period = period,
-                                 .time = time, .treatment = treatment, .outcome = outcome,
-                                 .variance = variance, .covariate = covariate};
+    *trial = (struct nof1_trial){.rows = header.rows,
+                                 .cycle = cycle,
+                                 .period = period,
+                                 .time = time,
+                                 .treatment = treatment,
+                                 .outcome = outcome,
+                                 .variance = variance,
+                                 .covariate = covariate};
     return NOF1_OK;
 }
 
@@ -436,7 +445,8 @@ nof1_rc_value nof1_epoch_current(uint32_t *id, struct nof1_store *store)
     return cursor.bad ? NOF1_E_STORE : NOF1_OK;
 }
 
-/* ---- replacing ---------------------------------------------------------------------------------- */
+/* ---- replacing ----------------------------------------------------------------------------------
+ */
 
 /* Delete the trials and patients of an older epoch. */
 static nof1_rc forget(struct nof1_store *store, uint32_t id)
@@ -479,9 +489,9 @@ nof1_rc_value nof1_epoch_save(struct nof1_store *store, const struct nof1_epoch 
     TRY(nof1_store_begin(store));
     nof1_rc_value rc = current == 0 ? NOF1_OK : forget(store, current);
     rc = rc == NOF1_OK ? write_epoch(store, epoch, charter) : rc;
-    rc = rc == NOF1_OK ? nof1_store_append(store, now, "epoch.frozen", nof1_buffer_slice(&entry),
-                                           NULL)
-                       : rc;
+    rc = rc == NOF1_OK
+             ? nof1_store_append(store, now, "epoch.frozen", nof1_buffer_slice(&entry), NULL)
+             : rc;
     rc = rc == NOF1_OK ? nof1_store_commit(store) : rc;
     if (rc != NOF1_OK) {
         nof1_store_rollback(store);

@@ -9,7 +9,7 @@
 #include <string.h>
 
 static const struct nof1_argument *find(const struct nof1_argument *row, const char *name,
-                                          size_t length)
+                                        size_t length)
 {
     for (; row->name != NULL; ++row) {
         if (strlen(row->name) == length && strncmp(row->name, name, length) == 0) {
@@ -58,8 +58,9 @@ static nof1_rc read_option(const struct nof1_usage_text *usage, int argc, char *
     return NOF1_OK;
 }
 
-nof1_rc_value nof1_arguments_read(const struct nof1_usage_text *usage, size_t words, const char **word,
-                                int argc, char **argv, bool *help, struct nof1_error *error)
+nof1_rc_value nof1_arguments_read(const struct nof1_usage_text *usage, size_t words,
+                                  const char **word, int argc, char **argv, bool *help,
+                                  struct nof1_error *error)
 {
     size_t given = 0;
     bool only_words = false;
@@ -87,8 +88,8 @@ nof1_rc_value nof1_arguments_read(const struct nof1_usage_text *usage, size_t wo
     return NOF1_OK;
 }
 
-nof1_rc_value nof1_argument_number(uint64_t *out, const char *name, const char *text, uint64_t least,
-                                 uint64_t most, struct nof1_error *error)
+nof1_rc_value nof1_argument_number(uint64_t *out, const char *name, const char *text,
+                                   uint64_t least, uint64_t most, struct nof1_error *error)
 {
     char *end = NULL;
     bool digit = text[0] >= '0' && text[0] <= '9';

@@ -32,7 +32,8 @@ static uint64_t of_outcome(const struct nof1_query *query, const char *what)
     return nof1_census_count(study, name);
 }
 
-/* Patients of a group: census elements are named after classes and strata; others hold everybody. */
+/* Patients of a group: census elements are named after classes and strata; others hold everybody.
+ */
 static uint64_t of_group(const struct nof1_query *query, const char *group, uint64_t all)
 {
     bool known = strncmp(group, "class:", 6) == 0 || strncmp(group, "stratum:", 8) == 0 ||
@@ -96,12 +97,12 @@ static bool add_refusal(json_t *refusals, nof1_rc_value rc, const struct nof1_er
     if (rc == NOF1_OK) {
         return true;
     }
-    const char *text = error->rc == rc && error->message[0] != '\0' ? error->message
-                                                                    : nof1_rc_sentence(rc);
+    const char *text =
+        error->rc == rc && error->message[0] != '\0' ? error->message : nof1_rc_sentence(rc);
     return json_array_append_new(refusals, json_pack("{s:s, s:s, s:s, s:s}", "code",
                                                      nof1_rc_code(rc), "rule", nof1_rc_sentence(rc),
-                                                     "text", text, "remedy",
-                                                     nof1_rc_remedy(rc))) == 0;
+                                                     "text", text, "remedy", nof1_rc_remedy(rc))) ==
+           0;
 }
 
 typedef nof1_rc_value check_function(const struct nof1_opened *opened, struct nof1_error *error);
@@ -112,9 +113,12 @@ static nof1_rc add_refusals(json_t *refusals, const struct expected *e)
                                              nof1_check_support,  nof1_check_parameters,
                                              nof1_check_ratio,    nof1_check_entropy};
     const struct nof1_charter *charter = e->query->study.charter;
-    const struct nof1_opened opened = {.limits = &charter->limits, .query = e->query,
-                                       .opening = &e->opening, .loads = &e->loads,
-                                       .counts = &e->counts, .total = e->total};
+    const struct nof1_opened opened = {.limits = &charter->limits,
+                                       .query = e->query,
+                                       .opening = &e->opening,
+                                       .loads = &e->loads,
+                                       .counts = &e->counts,
+                                       .total = e->total};
     struct nof1_error error = {.rc = NOF1_OK};
     nof1_rc_value rc = nof1_check_roster(&charter->limits, e->query, e->query->site[0], &error);
     ENSURE(add_refusal(refusals, rc, &error), NOF1_E_NO_MEMORY);
@@ -181,22 +185,22 @@ static nof1_rc describe(json_t **out, const struct expected *e, struct nof1_aren
     uint64_t ratio = nof1_ratio_groups(&e->loads, e->query->model->groups, e->counts.patients,
                                        e->counts.group_patients, 0, NULL);
     const char *verdict = json_string_value(json_object_get(json_array_get(refusals, 0), "code"));
-    *out = json_pack(
-        "{s:s, s:s, s:o, s:I, s:I, s:I, s:f, s:f, s:I, s:I, s:I, s:s, s:o}", "analysis",
-        e->query->study.plan->analysis, "form", e->query->model->form, "groups",
-        group_names(e->query->model), "scalars", outcome, "design_scalars", design, "rounds",
-        (json_int_t)e->query->model->max_rounds, "ratio", (double)ratio / (double)NOF1_RATIO_UNIT,
-        "ratio_limit", limits->max_release_ratio, "patients", (json_int_t)e->counts.patients,
-        "patients_needed", patients_needed(e, limits->max_release_ratio), "sites",
-        (json_int_t)e->query->sites, "verdict", verdict == NULL ? "accepted" : verdict, "refusals",
-        refusals);
+    *out = json_pack("{s:s, s:s, s:o, s:I, s:I, s:I, s:f, s:f, s:I, s:I, s:I, s:s, s:o}",
+                     "analysis", e->query->study.plan->analysis, "form", e->query->model->form,
+                     "groups", group_names(e->query->model), "scalars", outcome, "design_scalars",
+                     design, "rounds", (json_int_t)e->query->model->max_rounds, "ratio",
+                     (double)ratio / (double)NOF1_RATIO_UNIT, "ratio_limit",
+                     limits->max_release_ratio, "patients", (json_int_t)e->counts.patients,
+                     "patients_needed", patients_needed(e, limits->max_release_ratio), "sites",
+                     (json_int_t)e->query->sites, "verdict", verdict == NULL ? "accepted" : verdict,
+                     "refusals", refusals);
     return *out == NULL ? NOF1_E_NO_MEMORY : NOF1_OK;
 }
 
 /* One plan, prepared and held against the rules. */
-static nof1_rc assess_one(json_t **out, struct nof1_arena *arena, const struct nof1_charter *charter,
-                          const struct nof1_census *census, const struct nof1_plan *plan,
-                          int64_t now, struct nof1_error *error)
+static nof1_rc assess_one(json_t **out, struct nof1_arena *arena,
+                          const struct nof1_charter *charter, const struct nof1_census *census,
+                          const struct nof1_plan *plan, int64_t now, struct nof1_error *error)
 {
     NOF1_CLEANUP(nof1_buffer_free) struct nof1_buffer bytes = {0};
     struct expected e = {0};

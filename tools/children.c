@@ -48,14 +48,15 @@ static nof1_rc spawn(pid_t *pid, const char *path, char *const *argv, const char
         posix_spawn_file_actions_destroy(&actions);
         return NOF1_E_NO_MEMORY;
     }
-    bool good =
-        posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0) == 0 &&
-        posix_spawn_file_actions_addopen(&actions, 1, log, O_WRONLY | O_CREAT | O_APPEND, 0600) == 0 &&
-        posix_spawn_file_actions_adddup2(&actions, 1, 2) == 0 &&
-        posix_spawnattr_setsigmask(&attributes, &none) == 0 &&
-        posix_spawnattr_setpgroup(&attributes, 0) == 0 &&
-        posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETPGROUP) == 0 &&
-        posix_spawn(pid, path, &actions, &attributes, argv, environ) == 0;
+    bool good = posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0) == 0 &&
+                posix_spawn_file_actions_addopen(&actions, 1, log, O_WRONLY | O_CREAT | O_APPEND,
+                                                 0600) == 0 &&
+                posix_spawn_file_actions_adddup2(&actions, 1, 2) == 0 &&
+                posix_spawnattr_setsigmask(&attributes, &none) == 0 &&
+                posix_spawnattr_setpgroup(&attributes, 0) == 0 &&
+                posix_spawnattr_setflags(&attributes,
+                                         POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETPGROUP) == 0 &&
+                posix_spawn(pid, path, &actions, &attributes, argv, environ) == 0;
     posix_spawn_file_actions_destroy(&actions);
     posix_spawnattr_destroy(&attributes);
     return good ? NOF1_OK : NOF1_E_IO;
@@ -76,7 +77,8 @@ nof1_rc_value nof1_children_start(struct nof1_children *children, const char *pr
     ENSURE(children->count < children->capacity, NOF1_E_BUG);
     if (access(path, X_OK) != 0) {
         return nof1_fail(error, NOF1_E_CONFIG,
-                         "%s is not there; the lab needs it beside nof1 (or use --in-process)", path);
+                         "%s is not there; the lab needs it beside nof1 (or use --in-process)",
+                         path);
     }
     struct nof1_child *child = &children->child[children->count];
     *child = (struct nof1_child){.program = nof1_arena_text(children->arena, program),

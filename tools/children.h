@@ -11,14 +11,14 @@
 #include <nof1/slice.h>
 
 struct nof1_child {
-    pid_t pid;             /* 0: ended */
+    pid_t pid; /* 0: ended */
     const char *program;
-    const char *log;       /* file with its stderr */
+    const char *log; /* file with its stderr */
 };
 
 struct nof1_children {
     struct nof1_arena *arena;
-    const char *folder;    /* of the programs */
+    const char *folder; /* of the programs */
     size_t count, capacity;
     struct nof1_child *child;
 };
@@ -29,8 +29,7 @@ nof1_rc nof1_children_init(struct nof1_children *children, struct nof1_arena *ar
 /* Start PROGRAM with the arguments (NULL-terminated, argv[0] excluded); stdout and stderr to `log`.
  * Errors: NOF1_E_CONFIG naming the missing program, NOF1_E_IO. */
 nof1_rc nof1_children_start(struct nof1_children *children, const char *program,
-                            const char *const *argument, const char *log,
-                            struct nof1_error *error);
+                            const char *const *argument, const char *log, struct nof1_error *error);
 /* One of them has ended by itself: error names it and the last line it wrote. */
 nof1_rc nof1_children_check(struct nof1_children *children, struct nof1_error *error);
 /* SIGTERM to all, SIGKILL to those that are still there after five seconds; waits for all. */

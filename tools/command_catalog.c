@@ -102,7 +102,8 @@ int nof1_command_plan_new(int argc, char **argv)
         {NULL, NULL, NULL, NULL, NULL}};
     const struct nof1_usage_text usage = {
         "nof1 plan new ANALYSIS [--outcome NAME]",
-        "Print a plan with every option of the analysis and its default. See: nof1 catalog\n", rows};
+        "Print a plan with every option of the analysis and its default. See: nof1 catalog\n",
+        rows};
     nof1_rc_value rc = nof1_arguments_read(&usage, 1, &id, argc, argv, &help, &error);
     const struct nof1_analysis *analysis = help || rc != NOF1_OK ? NULL : nof1_analysis_find(id);
     if (rc == NOF1_OK && !help && analysis == NULL) {

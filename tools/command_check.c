@@ -42,8 +42,8 @@ static nof1_rc ask_coordinator(struct check *check, struct nof1_error *error)
     struct nof1_client *client = NULL;
     json_t *atoms = NULL;
     TRY(nof1_connection_open(&check->connection, error));
-    nof1_rc_value rc = nof1_client_new(&client, check->connection.target, NULL,
-                                       &check->connection.files, error);
+    nof1_rc_value rc =
+        nof1_client_new(&client, check->connection.target, NULL, &check->connection.files, error);
     if (rc == NOF1_OK) {
         rc = nof1_remote_charter(&check->charter, &check->census, &atoms, check->arena, client,
                                  error);
@@ -104,8 +104,9 @@ static void print_check(const json_t *result)
 {
     size_t index;
     const json_t *one;
-    printf("%s: charter, policy and census only; a site's own limits and data are not known here\n\n",
-           json_string_value(json_object_get(result, "analysis")));
+    printf(
+        "%s: charter, policy and census only; a site's own limits and data are not known here\n\n",
+        json_string_value(json_object_get(result, "analysis")));
     printf("  %-10s %-8s %8s %8s %7s %8s  %9s  %s\n", "incomplete", "form", "scalars", "design",
            "rounds", "ratio", "patients>=", "verdict");
     print_line("this plan", result);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
- * How every command of `nof1` ends: errors on stderr, results on stdout, exit codes of the one table.
+ * How every command of `nof1` ends: errors on stderr, results on stdout, exit codes of the one
+ * table.
  */
 #include <tools/commands.h>
 
@@ -55,11 +56,12 @@ int nof1_command_refused(const char *command, nof1_rc_value rc, const struct nof
     if (code != 3 && code != 5) {
         return nof1_command_failed(command, rc, error);
     }
-    NOF1_CLEANUP(nof1_json_freep) json_t *result = json_pack(
-        "{s:{s:s, s:s, s:s, s:s, s:n}}", "refusal", "code", nof1_rc_code(rc), "rule",
-        nof1_rc_sentence(rc), "text",
-        error->rc == rc && error->message[0] != '\0' ? error->message : nof1_rc_sentence(rc),
-        "remedy", nof1_rc_remedy(rc), "retry_after");
+    NOF1_CLEANUP(nof1_json_freep)
+    json_t *result = json_pack("{s:{s:s, s:s, s:s, s:s, s:n}}", "refusal", "code", nof1_rc_code(rc),
+                               "rule", nof1_rc_sentence(rc), "text",
+                               error->rc == rc && error->message[0] != '\0' ? error->message
+                                                                            : nof1_rc_sentence(rc),
+                               "remedy", nof1_rc_remedy(rc), "retry_after");
     return result == NULL ? nof1_command_failed(command, rc, error)
                           : nof1_command_result(result, json, NULL);
 }

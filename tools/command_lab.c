@@ -8,10 +8,10 @@
 #include <string.h>
 
 #include <base/json.h>
+#include <tools/arguments.h>
 #include <tools/lab.h>
 #include <tools/lab_new.h>
 #include <tools/lab_processes.h>
-#include <tools/arguments.h>
 
 static nof1_rc run_new(int argc, char **argv, struct nof1_error *error)
 {
@@ -77,9 +77,11 @@ static nof1_rc read_run(struct nof1_lab_options *options, int argc, char **argv,
         {"quiet", NULL, NULL, &options->quiet, "no progress on stderr"},
         {NULL, NULL, NULL, NULL, NULL}};
     const struct nof1_usage_text usage = {
-        "nof1 lab run --sites DIR --plan FILE[,FILE...] [--map FILE] [--charter FILE] [--policy NAME] "
+        "nof1 lab run --sites DIR --plan FILE[,FILE...] [--map FILE] [--charter FILE] [--policy "
+        "NAME] "
         "[--out DIR] [--json] [--in-process]",
-        "Run a whole consortium on this machine: a throw-away certificate authority, a coordinator\n"
+        "Run a whole consortium on this machine: a throw-away certificate authority, a "
+        "coordinator\n"
         "and a vault and an edge for each CSV file, over loopback with mutual TLS; with\n"
         "--in-process the same sessions over in-memory links. Everything made is removed again.\n"
         "Policy open switches disclosure control off: for data that you may see.\n",

@@ -22,10 +22,12 @@ int nof1_command_lab_run(int argc, char **argv);
 
 /* Print an error on stderr and answer its exit code. */
 int nof1_command_failed(const char *command, nof1_rc_value rc, const struct nof1_error *error);
-/* The same; a refusal by policy (exit 3 or 5) is also a refusal object on stdout, as JSON if json. */
+/* The same; a refusal by policy (exit 3 or 5) is also a refusal object on stdout, as JSON if json.
+ */
 int nof1_command_refused(const char *command, nof1_rc_value rc, const struct nof1_error *error,
                          bool json);
-/* Print a coordinator's final object: for people, or as JSON. Exit code: 0, or that of the refusal. */
+/* Print a coordinator's final object: for people, or as JSON. Exit code: 0, or that of the refusal.
+ */
 int nof1_command_result(const json_t *result, bool json, const char *next);
 
 #endif

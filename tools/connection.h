@@ -10,7 +10,7 @@
 struct nof1_connection {
     const char *target;
     struct nof1_tls_files files;
-    struct nof1_identity identity;   /* of the certificate, after open */
+    struct nof1_identity identity; /* of the certificate, after open */
     bool started;
 };
 
@@ -19,7 +19,9 @@ struct nof1_connection {
     {"target", "HOST:PORT", &(connection).target, NULL, "the coordinator"},                        \
         {"ca", "FILE", &(connection).files.ca, NULL, "the consortium's authority (PEM)"},          \
         {"cert", "FILE", &(connection).files.cert, NULL, "your certificate (PEM)"},                \
-        {"key", "FILE", &(connection).files.key, NULL, "its private key (PEM, mode 0600)"}
+    {                                                                                              \
+        "key", "FILE", &(connection).files.key, NULL, "its private key (PEM, mode 0600)"           \
+    }
 
 /* Check that all are given, start gRPC, read the identity. Errors: NOF1_E_USAGE, NOF1_E_TLS ... */
 nof1_rc nof1_connection_open(struct nof1_connection *connection, struct nof1_error *error);

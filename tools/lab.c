@@ -120,8 +120,8 @@ static nof1_rc read_map(struct nof1_lab *lab, struct nof1_error *error)
     size_t columns = 0;
     const char *outcome = plan_text(lab->plan[0], "outcome", NULL);
     TRY(nof1_file_read(&bytes, lab->site[0].path, NOF1_CSV_MOST_BYTES, error));
-    TRY(nof1_csv_header(&header, &columns, lab->arena, lab->site[0].path,
-                        nof1_buffer_slice(&bytes), error));
+    TRY(nof1_csv_header(&header, &columns, lab->arena, lab->site[0].path, nof1_buffer_slice(&bytes),
+                        error));
     return nof1_map_default(&lab->map, lab->arena, lab->site[0].path, columns, header,
                             outcome == NULL ? 0 : 1, &outcome, error);
 }
@@ -173,7 +173,8 @@ static nof1_rc read_charter(struct nof1_lab *lab, struct nof1_error *error)
     if (charter->sites != lab->sites) {
         return nof1_fail_at(error, NOF1_E_INPUT, file, 0, 0,
                             "the charter has %zu sites, the folder %zu CSV files; one a site "
-                            "expected", charter->sites, lab->sites);
+                            "expected",
+                            charter->sites, lab->sites);
     }
     for (size_t s = 0; s < lab->sites; ++s) {
         if (strcmp(charter->site[s].id, lab->site[s].id) != 0) {
@@ -242,7 +243,8 @@ static nof1_rc make_keys(struct nof1_lab *lab)
         TRY(make_key(lab, &lab->site[s].key, &site[s].vault_spki));
     }
     person->id = NOF1_LAB_STATISTICIAN;
-    person->spiffe = nof1_arena_printf(lab->arena, "spiffe://%s/statistician/%s", study, person->id);
+    person->spiffe =
+        nof1_arena_printf(lab->arena, "spiffe://%s/statistician/%s", study, person->id);
     TRY(make_key(lab, &lab->statistician, &person->spki));
     struct nof1_principal *coordinator = &lab->draft.coordinator;
     coordinator->id = "coordinator";
@@ -260,7 +262,8 @@ nof1_rc_value nof1_lab_agree(struct nof1_lab *lab, struct nof1_error *error)
 {
     TRY(make_keys(lab));
     if (lab->derived && !lab->options->in_process && !lab->draft.limits.open) {
-        lab->draft.lab = false; /* for the real nof1-vault; the keys that it pins die with the run */
+        lab->draft.lab =
+            false; /* for the real nof1-vault; the keys that it pins die with the run */
     }
     TRY(nof1_charter_canonical(&lab->charter_bytes, &lab->draft));
     TRY(nof1_charter_read(&lab->charter, lab->arena, nof1_buffer_slice(&lab->charter_bytes),
@@ -271,8 +274,9 @@ nof1_rc_value nof1_lab_agree(struct nof1_lab *lab, struct nof1_error *error)
                               &site->report, error));
     }
     if (lab->derived) {
-        nof1_lab_say(lab, "charter: lab only, derived from the CSV files (%zu sites, %zu block%s, "
-                          "policy %s)",
+        nof1_lab_say(lab,
+                     "charter: lab only, derived from the CSV files (%zu sites, %zu block%s, "
+                     "policy %s)",
                      lab->sites, lab->charter->blocks, lab->charter->blocks == 1 ? "" : "s",
                      lab->options->policy == NULL ? "standard" : lab->options->policy);
     }

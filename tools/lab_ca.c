@@ -146,7 +146,8 @@ static bool fill_member(X509 *cert, EVP_PKEY *key, const struct nof1_lab_ca *ca,
            X509_set_issuer_name(cert, X509_get_subject_name(ca->cert)) == 1 &&
            add_extension(cert, ca->cert, NID_basic_constraints, "critical,CA:FALSE") &&
            add_extension(cert, ca->cert, NID_key_usage, "critical,digitalSignature") &&
-           add_extension(cert, ca->cert, NID_ext_key_usage, ip == NULL ? "clientAuth" : "serverAuth") &&
+           add_extension(cert, ca->cert, NID_ext_key_usage,
+                         ip == NULL ? "clientAuth" : "serverAuth") &&
            add_extension(cert, ca->cert, NID_subject_key_identifier, "hash") &&
            add_extension(cert, ca->cert, NID_authority_key_identifier, "keyid:always") &&
            add_extension(cert, ca->cert, NID_subject_alt_name, names) &&

@@ -14,8 +14,7 @@ struct nof1_lab_ca;
 /* A new authority of the study, valid for a day. Errors: NOF1_E_CRYPTO, NOF1_E_NO_MEMORY. */
 nof1_rc nof1_lab_ca_new(struct nof1_lab_ca **out, const char *study);
 /* Write the authority's certificate (PEM). Errors: NOF1_E_CRYPTO, NOF1_E_IO. */
-nof1_rc nof1_lab_ca_write(const struct nof1_lab_ca *ca, const char *path,
-                          struct nof1_error *error);
+nof1_rc nof1_lab_ca_write(const struct nof1_lab_ca *ca, const char *path, struct nof1_error *error);
 /* Issue spiffe://STUDY/ROLE/ID with a fresh key, for TLS servers at `ip` when ip is not NULL, else
  * for TLS clients; write the certificate (mode 0644) and its private key (mode 0600). */
 nof1_rc nof1_lab_ca_issue(struct nof1_lab_ca *ca, const char *role, const char *id, const char *ip,

@@ -91,9 +91,9 @@ static const struct nof1_table_outcome *find_outcome(const struct nof1_table *ta
 
 /* Sums for the planning sds: of trials' means, and within arms of trials. */
 struct spread {
-    double n, mean, squares;      /* Welford over trials' means */
-    double within, within_df;     /* about the arm's mean in the trial */
-    double trial, trial_df;       /* about the trial's mean: for trials with one row an arm */
+    double n, mean, squares;  /* Welford over trials' means */
+    double within, within_df; /* about the arm's mean in the trial */
+    double trial, trial_df;   /* about the trial's mean: for trials with one row an arm */
 };
 
 static void spread_trial(struct spread *spread, const struct nof1_table *table,
@@ -109,8 +109,8 @@ static void spread_trial(struct spread *spread, const struct nof1_table *table,
     double about = spread->n > 0 ? spread->mean : 0; /* near the data, so that no digit is lost */
     for (size_t r = first; r < table->first[trial + 1]; ++r) {
         double y = outcome->value[r] - about;
-        size_t arm = table->treatment[r] < NOF1_TREATMENTS_MAX ? table->treatment[r]
-                                                               : NOF1_TREATMENTS_MAX;
+        size_t arm =
+            table->treatment[r] < NOF1_TREATMENTS_MAX ? table->treatment[r] : NOF1_TREATMENTS_MAX;
         if (isnan(y)) {
             continue;
         }
@@ -167,8 +167,8 @@ static nof1_rc derive_outcome(struct nof1_outcome *out, const struct nof1_lab_de
     bool continuous = out->kind == NOF1_CONTINUOUS || out->kind == NOF1_EFFECT;
     static const double step[] = {1, 1e-1, 1e-2, 1e-3, 1e-4, 1e-5, 1e-6};
     out->quantum = !continuous ? 1 : decimals <= 6 ? step[decimals] : 0;
-    out->quantum = out->kind == NOF1_EFFECT || out->quantum > out->upper - out->lower
-                       ? 0 : out->quantum;
+    out->quantum =
+        out->kind == NOF1_EFFECT || out->quantum > out->upper - out->lower ? 0 : out->quantum;
     if (out->kind == NOF1_BINARY) {
         out->lower = 0;
         out->upper = 1;
@@ -179,8 +179,8 @@ static nof1_rc derive_outcome(struct nof1_outcome *out, const struct nof1_lab_de
         out->centre = fmax(out->centre, 0);
     }
     bool arms = spread.within_df > 0 && spread.within > 0;
-    double within = arms ? spread.within / spread.within_df
-                         : spread.trial / fmax(spread.trial_df, 1);
+    double within =
+        arms ? spread.within / spread.within_df : spread.trial / fmax(spread.trial_df, 1);
     out->sd_within = to_digits(sqrt(within), 1);
     out->sd_between = spread.n > 1 ? to_digits(sqrt(spread.squares / (spread.n - 1)), 1) : 0;
     return NOF1_OK;
@@ -343,8 +343,8 @@ static void move_forward(const char **name, size_t count, size_t at, const char 
     }
 }
 
-/* Sorted; the plan's reference first, then its active one, because the census counts the patterns of
- * the first two. An imported table of effects has none: the plan's then. */
+/* Sorted; the plan's reference first, then its active one, because the census counts the patterns
+ * of the first two. An imported table of effects has none: the plan's then. */
 static nof1_rc derive_treatments(struct nof1_charter *charter, struct nof1_arena *arena,
                                  const struct nof1_lab_derive *from, struct nof1_error *error)
 {
@@ -369,7 +369,8 @@ static nof1_rc derive_treatments(struct nof1_charter *charter, struct nof1_arena
         if (!printable(name[k])) {
             return nof1_fail(error, NOF1_E_INPUT,
                              "treatment '%.64s': a name of at most %u printable ASCII characters "
-                             "expected", name[k], NOF1_NAME_MAX);
+                             "expected",
+                             name[k], NOF1_NAME_MAX);
         }
         name[k] = nof1_arena_text(arena, name[k]);
         ENSURE(name[k] != NULL, NOF1_E_NO_MEMORY);

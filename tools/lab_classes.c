@@ -18,8 +18,8 @@
 struct pattern {
     size_t n[NOF1_TREATMENTS_MAX];
     size_t rows;
-    bool periods;             /* every row has a period */
-    int32_t *period;          /* [rows] ascending */
+    bool periods;    /* every row has a period */
+    int32_t *period; /* [rows] ascending */
     size_t trials;
 };
 
@@ -68,8 +68,8 @@ static bool design_of(struct pattern *out, const struct nof1_charter *charter,
     size_t first = table->first[trial];
     size_t arms = 0;
     int32_t *period = out->period;
-    *out = (struct pattern){.rows = table->first[trial + 1] - first, .period = period,
-                            .periods = true, .trials = 1};
+    *out = (struct pattern){
+        .rows = table->first[trial + 1] - first, .period = period, .periods = true, .trials = 1};
     if (out->rows == 0 || out->rows > MOST_ROWS) {
         return false;
     }
@@ -88,7 +88,7 @@ static bool design_of(struct pattern *out, const struct nof1_charter *charter,
 struct designs {
     struct nof1_arena *arena;
     size_t count;
-    struct pattern *pattern;      /* [MOST_DESIGNS] */
+    struct pattern *pattern; /* [MOST_DESIGNS] */
 };
 
 static nof1_rc count_design(struct designs *designs, const struct pattern *pattern)
@@ -140,8 +140,10 @@ static void count_periods(struct nof1_charter *charter, const struct nof1_table 
     uint32_t cycles = 0;
     for (size_t r = table->first[trial]; r < table->first[trial + 1]; ++r) {
         bool first = r == table->first[trial];
-        bool fresh_period = first || table->period[r] == 0 || table->period[r] != table->period[r - 1];
-        bool fresh_cycle = table->cycle[r] != 0 && (first || table->cycle[r] != table->cycle[r - 1]);
+        bool fresh_period =
+            first || table->period[r] == 0 || table->period[r] != table->period[r - 1];
+        bool fresh_cycle =
+            table->cycle[r] != 0 && (first || table->cycle[r] != table->cycle[r - 1]);
         uint8_t arm = table->treatment[r];
         if (arm < NOF1_TREATMENTS_MAX && fresh_period && ++periods[arm] > charter->max_periods) {
             charter->max_periods = periods[arm];

@@ -87,11 +87,10 @@ static nof1_rc step(struct local *local, size_t number, struct nof1_event event,
     struct nof1_error ignored = {0};
     event.now = local->now;
     TRY(nof1_actions_init(&actions));
-    nof1_rc_value rc =
-        node->session != NULL
-            ? nof1_site_step(node->session, &event, &actions)
-            : nof1_coordinator_step(local->coordinator, &event, &actions,
-                                    submit_error == NULL ? &ignored : submit_error);
+    nof1_rc_value rc = node->session != NULL
+                           ? nof1_site_step(node->session, &event, &actions)
+                           : nof1_coordinator_step(local->coordinator, &event, &actions,
+                                                   submit_error == NULL ? &ignored : submit_error);
     if (rc == NOF1_OK) {
         rc = nof1_driver_perform(&node->driver, &actions, local->now);
     }
@@ -142,17 +141,17 @@ static nof1_rc start_site(struct local *local, size_t number, struct nof1_error 
     struct nof1_lab *lab = local->lab;
     struct node *node = &local->node[number];
     TRY(nof1_random_fill(node->secret, sizeof node->secret));
-    const struct nof1_site_config config = {
-        .id = lab->site[number].id,
-        .charter = lab->charter,
-        .charter_bytes = nof1_buffer_slice(&lab->charter_bytes),
-        .policy = lab->policy,
-        .key = lab->site[number].key,
-        .epoch = &lab->site[number].epoch,
-        .secret = nof1_slice_of(node->secret, sizeof node->secret),
-        .lab = true,
-        .entropy = nof1_random_entropy(),
-        .store = nof1_store_reader(node->store)};
+    const struct nof1_site_config config = {.id = lab->site[number].id,
+                                            .charter = lab->charter,
+                                            .charter_bytes = nof1_buffer_slice(&lab->charter_bytes),
+                                            .policy = lab->policy,
+                                            .key = lab->site[number].key,
+                                            .epoch = &lab->site[number].epoch,
+                                            .secret =
+                                                nof1_slice_of(node->secret, sizeof node->secret),
+                                            .lab = true,
+                                            .entropy = nof1_random_entropy(),
+                                            .store = nof1_store_reader(node->store)};
     struct nof1_site_config *kept = nof1_arena_alloc(lab->arena, 1, sizeof *kept);
     ENSURE(kept != NULL, NOF1_E_NO_MEMORY);
     *kept = config;
@@ -171,20 +170,20 @@ static nof1_rc start(struct local *local, struct nof1_error *error)
         node->local = local;
         node->number = n;
         TRY(nof1_store_open(&node->store, ":memory:", error));
-        node->driver = (struct nof1_driver){.store = node->store, .send = send_letter,
-                                            .finish = note_finish, .self = node};
+        node->driver = (struct nof1_driver){
+            .store = node->store, .send = send_letter, .finish = note_finish, .self = node};
         if (n < lab->sites) {
             TRY(start_site(local, n, error));
         }
     }
     struct nof1_coordinator_config *config = nof1_arena_alloc(lab->arena, 1, sizeof *config);
     ENSURE(config != NULL, NOF1_E_NO_MEMORY);
-    *config = (struct nof1_coordinator_config){
-        .charter = lab->charter,
-        .charter_bytes = nof1_buffer_slice(&lab->charter_bytes),
-        .entropy = nof1_random_entropy(),
-        .store = nof1_store_reader(local->node[lab->sites].store),
-        .round_timeout = ROUND_TIMEOUT};
+    *config =
+        (struct nof1_coordinator_config){.charter = lab->charter,
+                                         .charter_bytes = nof1_buffer_slice(&lab->charter_bytes),
+                                         .entropy = nof1_random_entropy(),
+                                         .store = nof1_store_reader(local->node[lab->sites].store),
+                                         .round_timeout = ROUND_TIMEOUT};
     return nof1_coordinator_new(&local->coordinator, config, local->now, error);
 }
 
@@ -215,9 +214,9 @@ static nof1_rc submit(struct local *local, const struct nof1_node *plan, struct 
     struct nof1_submission submission = {0};
     struct nof1_error refused = {0};
     NOF1_CLEANUP(nof1_json_freep) json_t *atoms = nof1_coordinator_atoms(local->coordinator);
-    nof1_rc_value rc = nof1_submission_make(
-        &submission, lab->charter, nof1_coordinator_census(local->coordinator), atoms, plan,
-        lab->statistician, local->now / 1000, error);
+    nof1_rc_value rc =
+        nof1_submission_make(&submission, lab->charter, nof1_coordinator_census(local->coordinator),
+                             atoms, plan, lab->statistician, local->now / 1000, error);
     if (rc == NOF1_OK) {
         memcpy(local->query, submission.hash, NOF1_HASH_BYTES);
         local->watching = true;
@@ -303,6 +302,7 @@ static nof1_rc run(json_t **result, struct local *local, struct nof1_error *erro
     }
     return NOF1_OK;
 }
+
 nof1_rc_value nof1_lab_local(json_t **result, struct nof1_lab *lab, struct nof1_error *error)
 {
     struct local local = {.lab = lab};

@@ -166,8 +166,8 @@ static nof1_rc write_row(struct nof1_buffer *out, struct generator *generator,
                          const struct person *person, double benefit, uint32_t day)
 {
     TRY(write_outcomes(out, generator, person, benefit, day));
-    return nof1_buffer_printf(out, ",%u,%c,%s\n", (unsigned)person->age,
-                              person->female ? 'F' : 'M', person->severe ? "severe" : "mild");
+    return nof1_buffer_printf(out, ",%u,%c,%s\n", (unsigned)person->age, person->female ? 'F' : 'M',
+                              person->severe ? "severe" : "mild");
 }
 
 static nof1_rc write_trial(struct nof1_buffer *out, struct generator *generator,
@@ -226,8 +226,8 @@ nof1_rc_value nof1_lab_site_csv(struct nof1_buffer *out, const struct nof1_lab_n
     free(trials);
     struct generator generator = {options->seed * 1000003u + site};
     (void)next(&generator);
-    TRY(nof1_buffer_printf(
-        out, "id,cycle,period,day,trt,phase,pain,relief,attacks,age,sex,severity\n"));
+    TRY(nof1_buffer_printf(out,
+                           "id,cycle,period,day,trt,phase,pain,relief,attacks,age,sex,severity\n"));
     for (uint32_t t = 0; t < count; ++t) {
         char id[32];
         snprintf(id, sizeof id, "S%02u-%02u", (unsigned)(site + 1), (unsigned)(t + 1));
@@ -249,14 +249,16 @@ static nof1_rc write_text(const struct nof1_lab_new *options, const char *name,
 
 static nof1_rc write_map(const struct nof1_lab_new *options, struct nof1_error *error)
 {
-    return write_text(options, "map.yaml", nof1_slice_text(
-        "source: {driver: csv}\n"
-        "columns: {trial: id, cycle: cycle, period: period, time: day, treatment: trt, phase: phase}\n"
-        "outcomes:\n"
-        "  pain: {column: pain, kind: continuous}\n"
-        "  relief: {column: relief, kind: binary}\n"
-        "  attacks: {column: attacks, kind: count}\n"
-        "covariates: [age, sex, severity]\n"), error);
+    return write_text(options, "map.yaml",
+                      nof1_slice_text("source: {driver: csv}\n"
+                                      "columns: {trial: id, cycle: cycle, period: period, time: "
+                                      "day, treatment: trt, phase: phase}\n"
+                                      "outcomes:\n"
+                                      "  pain: {column: pain, kind: continuous}\n"
+                                      "  relief: {column: relief, kind: binary}\n"
+                                      "  attacks: {column: attacks, kind: count}\n"
+                                      "covariates: [age, sex, severity]\n"),
+                      error);
 }
 
 static nof1_rc write_plan(const struct nof1_lab_new *options, const struct design *design,
@@ -282,7 +284,8 @@ static nof1_rc write_plans(const struct nof1_lab_new *options, const struct desi
                    "analysis: random_effects\nmethod: REML\ntest: knha\n", error));
     return write_plan(options, design, "plan-slope.yaml",
                       "analysis: mixed_model\nfixed: [treatment]\n"
-                      "random: {trial: [intercept, treatment]}\nmethod: REML\n", error);
+                      "random: {trial: [intercept, treatment]}\nmethod: REML\n",
+                      error);
 }
 
 /* The complete class: both measurements of every period. */
@@ -306,9 +309,11 @@ static nof1_rc write_class(struct nof1_buffer *out, const struct design *design)
 
 static nof1_rc write_dictionary(struct nof1_buffer *out, const struct design *design)
 {
-    TRY(nof1_buffer_printf(out, "study: lab-pain\nversion: 1\nlab: false\n"
-                                "effective: 2026-01-01T00:00:00Z\npreset: standard\n"
-                                "treatments: [%c", design->letter[0]));
+    TRY(nof1_buffer_printf(out,
+                           "study: lab-pain\nversion: 1\nlab: false\n"
+                           "effective: 2026-01-01T00:00:00Z\npreset: standard\n"
+                           "treatments: [%c",
+                           design->letter[0]));
     for (uint32_t k = 1; k < design->arms; ++k) {
         TRY(nof1_buffer_printf(out, ", %c", design->letter[k]));
     }
@@ -327,9 +332,10 @@ static nof1_rc write_dictionary(struct nof1_buffer *out, const struct design *de
              "strata: severity\n"));
     TRY(write_class(out, design));
     return nof1_buffer_printf(
-        out, "max_periods: %u\nmax_cycles: %u\nlambdas: [0.1, 1]\nbeta_box: 1\n"
-             "variance_ratio_box: 1000000\nanalysis_set: both_arms\nmissing: exclude\n"
-             "analyses: [descriptive, summary_test, random_effects, mixed_model]\n",
+        out,
+        "max_periods: %u\nmax_cycles: %u\nlambdas: [0.1, 1]\nbeta_box: 1\n"
+        "variance_ratio_box: 1000000\nanalysis_set: both_arms\nmissing: exclude\n"
+        "analyses: [descriptive, summary_test, random_effects, mixed_model]\n",
         (unsigned)design->cycles, (unsigned)design->cycles);
 }
 
@@ -410,7 +416,8 @@ static nof1_rc check_options(const struct nof1_lab_new *options, struct design *
     if (!read_design(design, options->design)) {
         return nof1_fail(error, NOF1_E_USAGE,
                          "--design: letters such as ABAB or ABCABC expected, each as often as the "
-                         "others, at most %d periods", MOST_PERIODS);
+                         "others, at most %d periods",
+                         MOST_PERIODS);
     }
     return NOF1_OK;
 }

@@ -9,11 +9,11 @@
 #include <nof1/slice.h>
 
 struct nof1_lab_new {
-    const char *folder;   /* made; refused when it exists and is not empty */
-    uint32_t sites;       /* 1 ... 999 */
-    uint32_t trials;      /* sites ... 1,000,000 */
+    const char *folder; /* made; refused when it exists and is not empty */
+    uint32_t sites;     /* 1 ... 999 */
+    uint32_t trials;    /* sites ... 1,000,000 */
     uint64_t seed;
-    const char *design;   /* letters, e.g. "ABAB": every cycle holds each letter once */
+    const char *design; /* letters, e.g. "ABAB": every cycle holds each letter once */
 };
 
 /* Write sites/ *.csv, map.yaml, plan.yaml, plan-slope.yaml, charter.yaml. Errors: NOF1_E_USAGE for

@@ -23,7 +23,7 @@
 
 #define START_TIMEOUT 30000 /* milliseconds until the coordinator listens */
 #define LOG_MAX (64u << 20)
-#define RUN_TIMEOUT 3600    /* seconds; the plan's own deadline comes first */
+#define RUN_TIMEOUT 3600 /* seconds; the plan's own deadline comes first */
 
 struct processes {
     struct nof1_lab *lab;
@@ -85,13 +85,21 @@ static nof1_rc start_coordinator(struct processes *p)
     const char *id = p->lab->charter->coordinator.id;
     const char *cert = nof1_arena_printf(p->lab->arena, "%s/coordinator-%s.pem", p->folder, id);
     const char *key = nof1_arena_printf(p->lab->arena, "%s/coordinator-%s.key", p->folder, id);
-    const char *const argument[] = {"serve",       "--dir",     place(p, "coordinator"),
-                                    "--listen",    "127.0.0.1:0",
-                                    "--ca",        place(p, "ca.pem"),
-                                    "--cert",      cert,
-                                    "--key",       key,
-                                    "--charter",   place(p, "charter.json"),
-                                    "--port-file", place(p, "port"),
+    const char *const argument[] = {"serve",
+                                    "--dir",
+                                    place(p, "coordinator"),
+                                    "--listen",
+                                    "127.0.0.1:0",
+                                    "--ca",
+                                    place(p, "ca.pem"),
+                                    "--cert",
+                                    cert,
+                                    "--key",
+                                    key,
+                                    "--charter",
+                                    place(p, "charter.json"),
+                                    "--port-file",
+                                    place(p, "port"),
                                     NULL};
     ENSURE(cert != NULL && key != NULL, NOF1_E_NO_MEMORY);
     return nof1_children_start(&p->children, "nof1-coordinator", argument,
@@ -127,7 +135,8 @@ static nof1_rc prepare_site(struct processes *p, size_t number)
     struct nof1_clock clock = {0};
     struct nof1_store *store NOF1_CLEANUP(nof1_store_closep) = NULL;
     const char *folder = nof1_arena_printf(p->lab->arena, "%s/%zu", p->folder, number);
-    const char *database = nof1_arena_printf(p->lab->arena, "%s/%zu/site.sqlite", p->folder, number);
+    const char *database =
+        nof1_arena_printf(p->lab->arena, "%s/%zu/site.sqlite", p->folder, number);
     const char *key = nof1_arena_printf(p->lab->arena, "%zu/vault.key", number);
     ENSURE(folder != NULL && database != NULL && key != NULL, NOF1_E_NO_MEMORY);
     TRY(nof1_file_folder(folder, p->error));
@@ -144,11 +153,16 @@ static nof1_rc start_vault(struct processes *p, size_t number)
     const char *socket = nof1_arena_printf(arena, "%s/%zu/edge.sock", p->folder, number);
     const char *log = nof1_arena_printf(arena, "%s/%zu-vault.log", p->folder, number);
     ENSURE(folder != NULL && key != NULL && socket != NULL && log != NULL, NOF1_E_NO_MEMORY);
-    const char *const argument[] = {"--dir",    folder,
-                                    "--charter", place(p, "charter.json"),
-                                    "--site",   p->lab->site[number].id,
-                                    "--key",    key,
-                                    "--socket", socket,
+    const char *const argument[] = {"--dir",
+                                    folder,
+                                    "--charter",
+                                    place(p, "charter.json"),
+                                    "--site",
+                                    p->lab->site[number].id,
+                                    "--key",
+                                    key,
+                                    "--socket",
+                                    socket,
                                     p->lab->site_policy == NULL ? NULL : "--policy",
                                     place(p, "policy.yaml"),
                                     NULL};
@@ -166,9 +180,9 @@ static nof1_rc start_edge(struct processes *p, size_t number)
     const char *log = nof1_arena_printf(arena, "%s/%zu-edge.log", p->folder, number);
     ENSURE(socket != NULL && cert != NULL && key != NULL && log != NULL, NOF1_E_NO_MEMORY);
     TRY(issue(p, "site", id, NULL));
-    const char *const argument[] = {"--socket", socket, "--target", p->target,
-                                    "--ca",     place(p, "ca.pem"),
-                                    "--cert",   cert,   "--key",    key, NULL};
+    const char *const argument[] = {
+        "--socket", socket, "--target", p->target, "--ca", place(p, "ca.pem"),
+        "--cert",   cert,   "--key",    key,       NULL};
     return nof1_children_start(&p->children, "nof1-edge", argument, log, p->error);
 }
 
@@ -260,8 +274,8 @@ static void keep_log(const struct processes *p)
 {
     NOF1_CLEANUP(nof1_buffer_free) struct nof1_buffer log = {0};
     const char *out = p->lab->options->out;
-    const char *kept = out == NULL ? NULL
-                                   : nof1_arena_printf(p->lab->arena, "%s/coordinator.log", out);
+    const char *kept =
+        out == NULL ? NULL : nof1_arena_printf(p->lab->arena, "%s/coordinator.log", out);
     if (kept != NULL && (mkdir(out, 0777) == 0 || errno == EEXIST) &&
         nof1_file_read(&log, place(p, "coordinator.log"), LOG_MAX, NULL) == NOF1_OK &&
         nof1_file_write(kept, nof1_buffer_slice(&log), 0644, NULL) != NOF1_OK) {

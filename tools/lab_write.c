@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
- * What `nof1 lab run --out` leaves behind: the kept rows, so that R runs on the same set, the result
- * and the charter. Lab data only: a deployed node never writes rows.
+ * What `nof1 lab run --out` leaves behind: the kept rows, so that R runs on the same set, the
+ * result and the charter. Lab data only: a deployed node never writes rows.
  */
 #include <tools/lab.h>
 
@@ -12,8 +12,8 @@
 #include <sys/stat.h>
 
 #include <base/json.h>
-#include <core/plan.h>
 #include <core/census_analysis.h>
+#include <core/plan.h>
 #include <sys/files.h>
 
 /* A number, or nothing when it is missing. */
@@ -75,8 +75,9 @@ static nof1_rc write_row(struct nof1_buffer *out, const struct nof1_lab *lab,
     TRY(write_whole(out, t->cycle[row]));
     TRY(write_whole(out, t->period[row]));
     TRY(write_number(out, t->time[row]));
-    TRY(write_text(out, ",", t->treatment[row] < charter->treatments
-                                 ? charter->treatment[t->treatment[row]] : ""));
+    TRY(write_text(out, ",",
+                   t->treatment[row] < charter->treatments ? charter->treatment[t->treatment[row]]
+                                                           : ""));
     for (size_t o = 0; o < charter->outcomes; ++o) {
         TRY(write_number(out, t->outcome[o][row]));
         if (charter->outcome[o].kind == NOF1_EFFECT) {
@@ -95,8 +96,8 @@ static nof1_rc write_row(struct nof1_buffer *out, const struct nof1_lab *lab,
     return nof1_buffer_printf(out, "\n");
 }
 
-/* Is the row one that the plan may use: its patient in the analysis set, its outcome observed, on one
- * of the plan's arms? */
+/* Is the row one that the plan may use: its patient in the analysis set, its outcome observed, on
+ * one of the plan's arms? */
 static bool kept(const struct nof1_charter *charter, const struct nof1_plan *plan,
                  const struct nof1_trial *trial, size_t row)
 {
@@ -128,8 +129,7 @@ static nof1_rc write_kept(struct nof1_buffer *out, const struct nof1_lab *lab,
 }
 
 static nof1_rc write_file(const struct nof1_lab *lab, const char *folder, const char *name,
-                          struct nof1_slice bytes,
-                          struct nof1_error *error)
+                          struct nof1_slice bytes, struct nof1_error *error)
 {
     const char *path = nof1_arena_printf(lab->arena, "%s/%s", folder, name);
     ENSURE(path != NULL, NOF1_E_NO_MEMORY);

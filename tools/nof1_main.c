@@ -36,8 +36,10 @@ static void print_commands(FILE *out)
                  commands[c].second == NULL ? "" : commands[c].second);
         fprintf(out, "  %-12s %s\n", name, commands[c].help);
     }
-    fprintf(out, "\nEvery command has --help. Exit codes: 0 ok, 2 usage, 3 refused by policy, 4 expired,\n"
-                 "5 a site objects, 66 unreadable input, 69 unreachable, 77 not authorised.\n");
+    fprintf(
+        out,
+        "\nEvery command has --help. Exit codes: 0 ok, 2 usage, 3 refused by policy, 4 expired,\n"
+        "5 a site objects, 66 unreadable input, 69 unreachable, 77 not authorised.\n");
 }
 
 int main(int argc, char **argv)

@@ -49,7 +49,8 @@ static const char *text_of(const json_t *object, const char *key, const char *ot
     return text == NULL ? other : text;
 }
 
-/* ---- tables ------------------------------------------------------------------------------------- */
+/* ---- tables -------------------------------------------------------------------------------------
+ */
 
 struct column {
     const char *key;
@@ -110,8 +111,7 @@ static nof1_rc print_table(struct nof1_buffer *out, const json_t *rows,
         for (size_t c = 0; c < columns; ++c) {
             cell_text(cell, sizeof cell, column[c].key,
                       json_object_get(json_array_get(rows, r), column[c].key));
-            bool text = json_is_string(
-                json_object_get(json_array_get(rows, r), column[c].key));
+            bool text = json_is_string(json_object_get(json_array_get(rows, r), column[c].key));
             TRY(nof1_buffer_printf(out, "%s%*s", c == 0 ? "" : "  ", text ? -width[c] : width[c],
                                    cell));
         }
@@ -120,14 +120,19 @@ static nof1_rc print_table(struct nof1_buffer *out, const json_t *rows,
     return NOF1_OK;
 }
 
-/* ---- parts of a result -------------------------------------------------------------------------- */
+/* ---- parts of a result --------------------------------------------------------------------------
+ */
 
 static nof1_rc print_estimates(struct nof1_buffer *out, const json_t *result)
 {
-    static const struct column columns[] = {
-        {"term", "term"},         {"estimate", "estimate"}, {"std.error", "std.error"},
-        {"statistic", "statistic"}, {"df", "df"},           {"p.value", "p.value"},
-        {"conf.low", "conf.low"}, {"conf.high", "conf.high"}};
+    static const struct column columns[] = {{"term", "term"},
+                                            {"estimate", "estimate"},
+                                            {"std.error", "std.error"},
+                                            {"statistic", "statistic"},
+                                            {"df", "df"},
+                                            {"p.value", "p.value"},
+                                            {"conf.low", "conf.low"},
+                                            {"conf.high", "conf.high"}};
     const json_t *rows = json_object_get(result, "estimates");
     if (json_array_size(rows) == 0) {
         return NOF1_OK;
@@ -139,9 +144,9 @@ static nof1_rc print_estimates(struct nof1_buffer *out, const json_t *result)
 
 static nof1_rc print_components(struct nof1_buffer *out, const json_t *result)
 {
-    static const struct column columns[] = {
-        {"group", "group"}, {"term1", "term1"}, {"term2", "term2"}, {"estimate", "estimate"},
-        {"std.dev", "std.dev"}, {"corr", "corr"}};
+    static const struct column columns[] = {{"group", "group"},     {"term1", "term1"},
+                                            {"term2", "term2"},     {"estimate", "estimate"},
+                                            {"std.dev", "std.dev"}, {"corr", "corr"}};
     const json_t *rows = json_object_get(result, "variance_components");
     if (json_array_size(rows) == 0) {
         return NOF1_OK;
@@ -157,7 +162,8 @@ static nof1_rc print_line(struct nof1_buffer *out, const char *label, const json
     if (!json_is_number(value)) {
         return NOF1_OK;
     }
-    return nof1_buffer_printf(out, "%-50s %.4f%s\n", label, factor * json_number_value(value), unit);
+    return nof1_buffer_printf(out, "%-50s %.4f%s\n", label, factor * json_number_value(value),
+                              unit);
 }
 
 static nof1_rc print_prediction(struct nof1_buffer *out, const json_t *prediction)
@@ -237,8 +243,8 @@ static nof1_rc print_head(struct nof1_buffer *out, const json_t *result)
     if (json_object_get(result, "heterogeneity") != NULL) {
         TRY(nof1_buffer_printf(out, "Random-Effects Model (k = %lld; tau^2 estimator: %s%s%s)\n",
                                (long long)json_integer_value(json_object_get(fit, "trials")),
-                               method == NULL ? "" : method, test == NULL ? "" : "; test: ",
-                               test == NULL ? "" : test));
+                               method == NULL ? "" : method,
+                               test == NULL ? "" : "; test: ", test == NULL ? "" : test));
     } else if (json_object_get(result, "variance_components") != NULL) {
         TRY(nof1_buffer_printf(out, "Linear mixed model fit by %s\n",
                                method == NULL ? "likelihood" : method));
@@ -276,8 +282,9 @@ static nof1_rc print_privacy(struct nof1_buffer *out, const json_t *result)
         return NOF1_OK;
     }
     TRY(nof1_buffer_printf(
-        out, "\nPrivacy: %lld numbers of outcomes and %lld of design released about %lld patients, "
-             "%lld round%s, %lld sites; ratio ",
+        out,
+        "\nPrivacy: %lld numbers of outcomes and %lld of design released about %lld patients, "
+        "%lld round%s, %lld sites; ratio ",
         (long long)json_integer_value(json_object_get(privacy, "released_scalars")),
         (long long)json_integer_value(json_object_get(privacy, "design_scalars")),
         (long long)json_integer_value(json_object_get(privacy, "patients")),

@@ -103,9 +103,9 @@ static void tell(const struct nof1_remote *remote, const char *state, const json
     }
 }
 
-static nof1_rc make_submission(struct nof1_submission *submission,
-                               const struct nof1_remote *remote, struct nof1_client *client,
-                               const struct nof1_node *plan, struct nof1_error *error)
+static nof1_rc make_submission(struct nof1_submission *submission, const struct nof1_remote *remote,
+                               struct nof1_client *client, const struct nof1_node *plan,
+                               struct nof1_error *error)
 {
     int64_t since = nof1_clock_monotonic();
     struct nof1_clock clock = {0};

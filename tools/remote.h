@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
- * A statistician's conversation with a coordinator: charter and census, submit, status, result. Used
- * by `nof1 run` and by the lab's real processes alike.
+ * A statistician's conversation with a coordinator: charter and census, submit, status, result.
+ * Used by `nof1 run` and by the lab's real processes alike.
  */
 #ifndef NOF1_TOOLS_REMOTE_H
 #define NOF1_TOOLS_REMOTE_H
@@ -14,12 +14,12 @@
 #include <rpc/client.h>
 
 struct nof1_remote {
-    const char *target;          /* HOST:PORT */
+    const char *target; /* HOST:PORT */
     struct nof1_tls_files files;
-    const char *statistician;    /* as on charter and certificate */
-    const struct nof1_key *key;  /* signs plans */
-    int wait;                    /* seconds to wait for a census and for the result */
-    int stop_fd;                 /* readable: stop (nof1_signals_open); -1: none */
+    const char *statistician;   /* as on charter and certificate */
+    const struct nof1_key *key; /* signs plans */
+    int wait;                   /* seconds to wait for a census and for the result */
+    int stop_fd;                /* readable: stop (nof1_signals_open); -1: none */
     /* Progress: state text and the object of nof1_coordinator_status; may be NULL. */
     void (*progress)(void *self, const char *state, const json_t *status);
     void *self;

@@ -13,8 +13,8 @@
 #include <crypto/key.h>
 
 struct nof1_submission {
-    struct nof1_buffer plan;                  /* canonical bytes */
-    uint8_t hash[NOF1_HASH_BYTES];            /* H_q */
+    struct nof1_buffer plan;       /* canonical bytes */
+    uint8_t hash[NOF1_HASH_BYTES]; /* H_q */
     uint8_t signature[NOF1_SIGNATURE_MAX];
     size_t signature_length;
 };

@@ -216,8 +216,8 @@ static nof1_rc put_phase(struct nof1_cells *cells, const struct nof1_use *use, c
     return bad(error, use, text, length, "run-in, washout, baseline or treatment");
 }
 
-static nof1_rc put_treatment(struct nof1_cells *cells, const struct nof1_use *use,
-                             const char *text, size_t length, struct nof1_error *error)
+static nof1_rc put_treatment(struct nof1_cells *cells, const struct nof1_use *use, const char *text,
+                             size_t length, struct nof1_error *error)
 {
     uint32_t number;
     TRY(nof1_words_number(&cells->treatments, &number, text, length));
@@ -237,8 +237,8 @@ static nof1_rc put_ordinal(const struct nof1_use *use, int32_t *out, const char 
     return NOF1_OK;
 }
 
-nof1_rc_value nof1_cells_put(struct nof1_cells *cells, const struct nof1_use *use,
-                             const char *text, size_t length, struct nof1_error *error)
+nof1_rc_value nof1_cells_put(struct nof1_cells *cells, const struct nof1_use *use, const char *text,
+                             size_t length, struct nof1_error *error)
 {
     if (cells->rows == cells->capacity) {
         TRY(more_rows(cells));
@@ -266,8 +266,8 @@ nof1_rc_value nof1_cells_put(struct nof1_cells *cells, const struct nof1_use *us
     case NOF1_MEANS_VARIANCE:
         return put_outcome(cells, use, text, length, error);
     case NOF1_MEANS_COVARIATE:
-        return nof1_words_number(&cells->level[use->index], &cells->covariate[use->index][r],
-                                 text, length);
+        return nof1_words_number(&cells->level[use->index], &cells->covariate[use->index][r], text,
+                                 length);
     }
     return NOF1_E_BUG;
 }
@@ -301,7 +301,8 @@ static nof1_rc check_row(const struct nof1_cells *cells, struct nof1_error *erro
             if (isnan(outcome->value[r]) != isnan(outcome->variance[r])) {
                 return nof1_fail(error, NOF1_E_INPUT,
                                  "outcome '%s': an effect and its variance expected, one of them "
-                                 "is missing", outcome->name);
+                                 "is missing",
+                                 outcome->name);
             }
         }
     }

@@ -11,16 +11,23 @@
 #include <node/sources/words.h>
 
 enum nof1_meaning {
-    NOF1_MEANS_TRIAL, NOF1_MEANS_PATIENT, NOF1_MEANS_CYCLE, NOF1_MEANS_PERIOD, NOF1_MEANS_TIME,
-    NOF1_MEANS_TREATMENT, NOF1_MEANS_PHASE, NOF1_MEANS_OUTCOME, NOF1_MEANS_VARIANCE,
+    NOF1_MEANS_TRIAL,
+    NOF1_MEANS_PATIENT,
+    NOF1_MEANS_CYCLE,
+    NOF1_MEANS_PERIOD,
+    NOF1_MEANS_TIME,
+    NOF1_MEANS_TREATMENT,
+    NOF1_MEANS_PHASE,
+    NOF1_MEANS_OUTCOME,
+    NOF1_MEANS_VARIANCE,
     NOF1_MEANS_COVARIATE
 };
 
 /* One use of a column; a column may be used more than once. */
 struct nof1_use {
-    const char *column;         /* its name in the source, for messages */
+    const char *column; /* its name in the source, for messages */
     enum nof1_meaning meaning;
-    size_t index;               /* of the outcome or covariate */
+    size_t index; /* of the outcome or covariate */
 };
 
 struct nof1_cells; /* private to cells.c and cells_table.c */
@@ -34,7 +41,8 @@ nof1_rc nof1_cells_put(struct nof1_cells *cells, const struct nof1_use *use, con
                        size_t length, struct nof1_error *error);
 /* The row is complete; line is its place in the source, 0 if it has none. */
 nof1_rc nof1_cells_row(struct nof1_cells *cells, uint32_t line, struct nof1_error *error);
-/* Group, sort, check, and hand over the table, which owns the builder then (*cells becomes NULL). */
+/* Group, sort, check, and hand over the table, which owns the builder then (*cells becomes NULL).
+ */
 nof1_rc nof1_cells_table(struct nof1_table **out, struct nof1_cells **cells,
                          struct nof1_error *error);
 void nof1_cells_free(struct nof1_cells *cells);

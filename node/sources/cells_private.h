@@ -14,26 +14,26 @@
 struct nof1_cells {
     struct nof1_arena *arena;
     const char *file;
-    bool decimal_comma;              /* the source may use it (separator ';') */
-    char decimal_sign;               /* '.', ',' or 0 while none was seen */
+    bool decimal_comma; /* the source may use it (separator ';') */
+    char decimal_sign;  /* '.', ',' or 0 while none was seen */
     bool saw_number_time, saw_date_time;
     size_t rows, capacity;
     struct nof1_words trials, patients, treatments;
-    uint32_t *trial;                 /* [rows] */
+    uint32_t *trial; /* [rows] */
     uint32_t *line, *patient;
     int32_t *cycle, *period;
     double *time;
     uint8_t *treatment;
     size_t outcomes, covariates;
-    struct nof1_table_outcome *outcome;      /* value, variance: [capacity], malloc'd */
-    struct nof1_words *level;                /* [covariates] */
-    uint32_t **covariate;                    /* [covariates][capacity] */
+    struct nof1_table_outcome *outcome; /* value, variance: [capacity], malloc'd */
+    struct nof1_words *level;           /* [covariates] */
+    uint32_t **covariate;               /* [covariates][capacity] */
     const char **covariate_name;
     size_t first_dates;
-    int64_t *first_date;                     /* [first_dates] earliest date of each trial */
+    int64_t *first_date; /* [first_dates] earliest date of each trial */
     size_t left_out_phase;
-    bool left_out;                           /* this row's phase is not treatment */
-    bool observed;                           /* this row has an outcome */
+    bool left_out; /* this row's phase is not treatment */
+    bool observed; /* this row has an outcome */
 };
 
 #endif

@@ -206,9 +206,9 @@ static nof1_rc name_treatments(struct nof1_table *table, const struct nof1_cells
         }
         if (number[word] == NOF1_NO_ARM) {
             if (table->treatments == MOST_TREATMENTS) {
-                nof1_rc_value rc = nof1_fail(error, NOF1_E_INPUT,
-                                             "treatment '%s': at most %d treatments expected",
-                                             cells->treatments.text[word], MOST_TREATMENTS);
+                nof1_rc_value rc =
+                    nof1_fail(error, NOF1_E_INPUT, "treatment '%s': at most %d treatments expected",
+                              cells->treatments.text[word], MOST_TREATMENTS);
                 mark_line(table, r, error);
                 return rc;
             }
@@ -253,9 +253,8 @@ static nof1_rc check_trial(const struct nof1_table *table, size_t trial, struct 
         effect = effect || table->outcome[k].kind == NOF1_EFFECT;
     }
     for (size_t r = table->first[trial] + 1; r < table->first[trial + 1]; ++r) {
-        const char *problem =
-            effect ? "an imported effect has one row a trial; this trial has more" :
-                     conflict(table, r);
+        const char *problem = effect ? "an imported effect has one row a trial; this trial has more"
+                                     : conflict(table, r);
         if (problem != NULL) {
             size_t late = table->line[r] > table->line[r - 1] ? r : r - 1;
             size_t early = late == r ? r - 1 : r;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
- * Reading a CSV file into a table: see csv.h. libcsv splits cells (strict RFC 4180); csv_text.c knows
- * their places; cells.c knows what they mean.
+ * Reading a CSV file into a table: see csv.h. libcsv splits cells (strict RFC 4180); csv_text.c
+ * knows their places; cells.c knows what they mean.
  */
 #include <node/sources/csv.h>
 
@@ -21,10 +21,10 @@ struct reader {
     char separator;
     struct nof1_csv_cursor cursor;
     size_t columns;
-    size_t *first_use;         /* [columns + 1] uses of column c: use[first_use[c]] ... */
+    size_t *first_use; /* [columns + 1] uses of column c: use[first_use[c]] ... */
     struct nof1_use *use;
     struct nof1_cells *cells;
-    size_t field;              /* cells of this record so far */
+    size_t field; /* cells of this record so far */
     struct nof1_error *error;
     nof1_rc_value rc;
 };
@@ -54,15 +54,20 @@ static void on_cell(void *data, size_t length, void *context)
         (void)nof1_csv_next(&reader->cursor);
     }
     if (field >= reader->columns) {
-        locate(reader, nof1_fail(reader->error, NOF1_E_INPUT,
-                                 "more cells than the header's %zu columns; quote cells that hold "
-                                 "the separator", reader->columns), field);
+        locate(reader,
+               nof1_fail(reader->error, NOF1_E_INPUT,
+                         "more cells than the header's %zu columns; quote cells that hold "
+                         "the separator",
+                         reader->columns),
+               field);
         return;
     }
     if (length > NOF1_CSV_MOST_FIELD) {
-        locate(reader, nof1_fail(reader->error, NOF1_E_INPUT,
-                                 "a cell of %zu bytes, at most %u expected; is a quote not closed?",
-                                 length, NOF1_CSV_MOST_FIELD), field);
+        locate(reader,
+               nof1_fail(reader->error, NOF1_E_INPUT,
+                         "a cell of %zu bytes, at most %u expected; is a quote not closed?", length,
+                         NOF1_CSV_MOST_FIELD),
+               field);
         return;
     }
     for (size_t u = reader->first_use[field]; u < reader->first_use[field + 1]; ++u) {
@@ -184,7 +189,8 @@ static nof1_rc read_header(struct header *header, struct nof1_csv_cursor *cursor
     if (!good || header->full) {
         return nof1_fail_at(error, NOF1_E_INPUT, file, cursor->line, 1,
                             "the header line cannot be read: a quote in the wrong place, or more "
-                            "than %u columns", NOF1_CSV_MOST_COLUMNS);
+                            "than %u columns",
+                            NOF1_CSV_MOST_COLUMNS);
     }
     return NOF1_OK;
 }
@@ -248,8 +254,8 @@ static nof1_rc order_uses(struct reader *reader, const struct header *header, si
 static nof1_rc bind_columns(struct reader *reader, const struct header *header,
                             const struct nof1_map *map, struct nof1_arena *arena)
 {
-    const char *const plain[] = {map->trial, map->patient, map->cycle, map->period,
-                                 map->time, map->treatment, map->phase};
+    const char *const plain[] = {map->trial, map->patient,   map->cycle, map->period,
+                                 map->time,  map->treatment, map->phase};
     size_t most = OTHER_COLUMNS + 2 * map->outcomes + map->covariates;
     size_t uses = 0;
     reader->columns = header->columns;

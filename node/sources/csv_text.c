@@ -11,8 +11,11 @@
 static size_t sequence(const uint8_t *p, size_t left)
 {
     static const uint32_t least[5] = {0, 0, 0x80, 0x800, 0x10000};
-    size_t length = p[0] < 0x80 ? 1 : p[0] >> 5 == 6 ? 2 : p[0] >> 4 == 14 ? 3 :
-                    p[0] >> 3 == 30 ? 4 : 0;
+    size_t length = p[0] < 0x80       ? 1
+                    : p[0] >> 5 == 6  ? 2
+                    : p[0] >> 4 == 14 ? 3
+                    : p[0] >> 3 == 30 ? 4
+                                      : 0;
     if (length <= 1 || length > left) {
         return length == 1 ? 1 : 0;
     }
@@ -68,8 +71,8 @@ nof1_rc_value nof1_csv_check(struct nof1_slice *out, const char *file, struct no
                              struct nof1_error *error)
 {
     const uint8_t *data = bytes.data;
-    if (bytes.length >= 2 && ((data[0] == 0xff && data[1] == 0xfe) ||
-                              (data[0] == 0xfe && data[1] == 0xff))) {
+    if (bytes.length >= 2 &&
+        ((data[0] == 0xff && data[1] == 0xfe) || (data[0] == 0xfe && data[1] == 0xff))) {
         return nof1_fail_at(error, NOF1_E_INPUT, file, 1, 1,
                             "the file is UTF-16, UTF-8 expected; save it as \"CSV UTF-8\"");
     }
@@ -121,7 +124,8 @@ bool nof1_csv_next(struct nof1_csv_cursor *cursor)
     size_t length = cursor->text.length;
     size_t i = cursor->next;
     uint32_t lines = cursor->lines;
-    while (i < length && (data[i] == '\n' || data[i] == '\r' || data[i] == ' ' || data[i] == '\t')) {
+    while (i < length &&
+           (data[i] == '\n' || data[i] == '\r' || data[i] == ' ' || data[i] == '\t')) {
         lines += ends_line(cursor->text, i);
         ++i;
     }

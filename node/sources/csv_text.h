@@ -18,11 +18,12 @@ char nof1_csv_separator(struct nof1_slice text);
 /* Where the next record starts. Zero-initialise all but text; line counts from 1. */
 struct nof1_csv_cursor {
     struct nof1_slice text;
-    size_t next;      /* first byte not walked yet */
-    uint32_t lines;   /* line ends walked */
-    size_t start;     /* of the current record */
-    uint32_t line;    /* of its first byte, 1-based */
+    size_t next;    /* first byte not walked yet */
+    uint32_t lines; /* line ends walked */
+    size_t start;   /* of the current record */
+    uint32_t line;  /* of its first byte, 1-based */
 };
+
 /* Go to the next record (blank lines are none). False at the end. */
 bool nof1_csv_next(struct nof1_csv_cursor *cursor);
 /* Line and column of the first byte of field `field` (0-based) of the current record. */

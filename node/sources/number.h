@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
- * Numbers as hospitals write them: decimal point or, where the file says so, decimal comma. Correctly
- * rounded: an exact fast path (Clinger 1990: mantissa below 2^53, power of ten up to 22), else the C
- * library through base/json.h.
+ * Numbers as hospitals write them: decimal point or, where the file says so, decimal comma.
+ * Correctly rounded: an exact fast path (Clinger 1990: mantissa below 2^53, power of ten up to 22),
+ * else the C library through base/json.h.
  */
 #ifndef NOF1_SOURCES_NUMBER_H
 #define NOF1_SOURCES_NUMBER_H
@@ -13,8 +13,9 @@
 
 struct nof1_number {
     double value;
-    uint8_t decimals; /* digits after the decimal sign, at most 255; 255 when an exponent is given */
-    char sign;        /* the decimal sign seen: '.', ',' or 0 */
+    uint8_t
+        decimals; /* digits after the decimal sign, at most 255; 255 when an exponent is given */
+    char sign;    /* the decimal sign seen: '.', ',' or 0 */
 };
 
 /* Read the whole text: [+-] digits [sign digits] [e [+-] digits]; both signs are accepted here, the
