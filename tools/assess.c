@@ -32,14 +32,17 @@ static uint64_t of_outcome(const struct nof1_query *query, const char *what)
     return nof1_census_count(study, name);
 }
 
-/* Patients of a group: census elements are named after classes and strata; others hold everybody.
- */
+/* Does the census count the trials of a group by its name? */
+static bool in_census(const char *group)
+{
+    return strncmp(group, "class:", 6) == 0 || strncmp(group, "stratum:", 8) == 0 ||
+           strncmp(group, "cycles:", 7) == 0 || strncmp(group, "pattern:", 8) == 0;
+}
+
+/* Patients of a group; one that the census does not know holds everybody. */
 static uint64_t of_group(const struct nof1_query *query, const char *group, uint64_t all)
 {
-    bool known = strncmp(group, "class:", 6) == 0 || strncmp(group, "stratum:", 8) == 0 ||
-                 strncmp(group, "cycles:", 7) == 0 || strncmp(group, "pattern:", 8) == 0;
-    uint64_t count = known ? of_outcome(query, group) : 0;
-    return known ? count : all;
+    return in_census(group) ? of_outcome(query, group) : all;
 }
 
 static void fill_blocks(struct expected *e)
@@ -56,6 +59,24 @@ static void fill_blocks(struct expected *e)
         one.block = &plan->block[b];
         e->total[e->opening.block_patients + b] = (double)nof1_census_count(&alone, name);
     }
+}
+
+/* Patients that the form leaves out, as far as the census tells (a patient with one trial each). */
+static uint64_t left_out(const struct nof1_query *query, uint64_t patients)
+{
+    const struct nof1_model *model = query->model;
+    uint64_t used = 0;
+    bool everybody = false;
+    for (size_t g = 0; g < model->groups; ++g) {
+        everybody = everybody || !in_census(model->group[g]);
+        used += of_group(query, model->group[g], patients);
+    }
+    if (everybody) {
+        bool cycles = model->form != NULL && strcmp(model->form, "cycles") == 0;
+        uint64_t incomplete = cycles ? of_outcome(query, "incomplete") : 0;
+        return incomplete < patients ? incomplete : patients;
+    }
+    return used < patients ? patients - used : 0;
 }
 
 /* Names of round 0 in its order; see core/opening.h. */
@@ -83,11 +104,16 @@ static nof1_rc fill(struct expected *e, struct nof1_arena *arena)
     for (size_t s = 0; s < e->opening.sparse; ++s) {
         e->total[e->opening.sparse_sites + s] = sites;
     }
-    for (size_t a = 0; a < e->opening.atoms; ++a) {
-        /* one atom: everybody; several: who is in which is not known before round 0 */
-        bool only = e->opening.atoms == 1;
-        e->total[e->opening.atom_first + 4 * a] = only ? (double)patients : 0;
-        e->total[e->opening.atom_first + 4 * a + 1] = only ? sites : 0;
+    if (e->opening.atoms == 1) { /* with several, who is in which is not known before round 0 */
+        double left = (double)left_out(e->query, patients);
+        double *atom = &e->total[e->opening.atom_first];
+        atom[0] = (double)patients - left;
+        atom[1] = sites;
+        atom[2] = left;
+        atom[3] = fmin(left, sites);
+        e->total[1] -= left;
+        e->total[2] -= left;
+        e->total[3] = left;
     }
     return nof1_opening_counts(&e->counts, arena, model, &e->opening, e->total);
 }
@@ -105,13 +131,47 @@ static bool add_refusal(json_t *refusals, nof1_rc_value rc, const struct nof1_er
            0;
 }
 
+/* The silent rules as a site sees them that holds as many patients as any may (its cap): such a
+ * site would object, and nobody but it would be told why. */
+static nof1_rc add_objection(json_t *refusals, const struct expected *e,
+                             const struct nof1_opened *opened, struct nof1_arena *arena)
+{
+    const struct nof1_model *model = e->query->model;
+    uint64_t cap = 0;
+    for (size_t s = 0; s < e->query->sites; ++s) {
+        uint32_t here = opened->query->study.charter->site[e->query->site[s]].patient_cap;
+        cap = here > cap ? here : cap;
+    }
+    cap = cap < e->counts.patients ? cap : e->counts.patients;
+    uint64_t *group = nof1_arena_alloc(arena, model->groups + 1, sizeof *group);
+    uint64_t *atom = nof1_arena_alloc(arena, e->opening.atoms + 1, sizeof *atom);
+    ENSURE(group != NULL && atom != NULL, NOF1_E_NO_MEMORY);
+    for (size_t g = 0; g < model->groups; ++g) {
+        uint64_t here = e->counts.group_patients[g];
+        group[g] = cap < here ? cap : here;
+    }
+    atom[0] = cap;
+    const struct nof1_own own = {
+        .patients = cap, .trials = cap, .group_patients = group, .atom_patients = atom};
+    struct nof1_error error = {.rc = NOF1_OK};
+    nof1_rc_value rc = nof1_check_own(opened, &own, &error);
+    ENSURE(rc != NOF1_E_NO_MEMORY, rc);
+    if (rc == NOF1_OK || e->opening.atoms != 1) {
+        return NOF1_OK;
+    }
+    struct nof1_error why = {.rc = NOF1_OK};
+    (void)nof1_fail(&why, rc,
+                    "a site with as many patients as its cap allows would object silently (E2505)");
+    return add_refusal(refusals, rc, &why) ? NOF1_OK : NOF1_E_NO_MEMORY;
+}
+
 typedef nof1_rc_value check_function(const struct nof1_opened *opened, struct nof1_error *error);
 
-static nof1_rc add_refusals(json_t *refusals, const struct expected *e)
+static nof1_rc add_refusals(json_t *refusals, const struct expected *e, struct nof1_arena *arena)
 {
-    static check_function *const checks[] = {nof1_check_patients, nof1_check_groups,
-                                             nof1_check_support,  nof1_check_parameters,
-                                             nof1_check_ratio,    nof1_check_entropy};
+    static check_function *const checks[] = {
+        nof1_check_patients, nof1_check_groups,  nof1_check_support, nof1_check_parameters,
+        nof1_check_ratio,    nof1_check_entropy, nof1_check_atoms};
     const struct nof1_charter *charter = e->query->study.charter;
     const struct nof1_opened opened = {.limits = &charter->limits,
                                        .query = e->query,
@@ -129,7 +189,7 @@ static nof1_rc add_refusals(json_t *refusals, const struct expected *e)
         rc = checks[c](&opened, &error);
         ENSURE(rc != NOF1_E_NO_MEMORY && add_refusal(refusals, rc, &error), NOF1_E_NO_MEMORY);
     }
-    return NOF1_OK;
+    return charter->limits.open ? NOF1_OK : add_objection(refusals, e, &opened, arena);
 }
 
 /* Fewest patients at which every load stays within the limit. */
@@ -177,7 +237,7 @@ static nof1_rc describe(json_t **out, const struct expected *e, struct nof1_aren
     TRY(count_scalars(&outcome, &design, e, arena));
     json_t *refusals = json_array();
     ENSURE(refusals != NULL, NOF1_E_NO_MEMORY);
-    nof1_rc_value rc = add_refusals(refusals, e);
+    nof1_rc_value rc = add_refusals(refusals, e, arena);
     if (rc != NOF1_OK) {
         json_decref(refusals);
         return rc;

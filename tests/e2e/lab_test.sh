@@ -145,6 +145,20 @@ done
 check "semicolons, decimal commas, CR LF" run --sites E --map D/map.yaml --plan D/plan.yaml --policy open --in-process --quiet --out BE
 is "give the same bits" "$(bits BE)" "$(bits O-plan)"
 
+# ---- check: nothing is spent, the same rules ----
+files="--charter S/charter.json --census S/census.json"
+# shellcheck disable=SC2086
+ends "check of a plan that ran" 0 "accepted" "$nof1" check D/plan.yaml $files --json
+is "names form, numbers, rounds" "$(json out "r['form'], r['rounds'], r['scalars'] == $(json S/result.json "r['privacy']['released_scalars']")")" "('pool', 1, True)"
+is "and the ratio that the run had" "$(json out "round(r['ratio'], 4)")" "$(json S/result.json "round(r['privacy']['ratio'], 4)")"
+# shellcheck disable=SC2086
+ends "alternatives: a form that leaves out two patients would be refused" 0 "E2210" "$nof1" check D/plan-slope.yaml $files
+printf 'incomplete: cycles\n' | cat D/plan-slope.yaml - > cycles.yaml
+# shellcheck disable=SC2086
+ends "as a plan it is" 3 "would be refused: E2210" "$nof1" check cycles.yaml $files
+# shellcheck disable=SC2086
+ends "and the vaults say the same" 3 "E2210" run $all --plan cycles.yaml --charter D/charter.yaml --policy standard
+
 # ---- other commands ----
 ends "catalog" 0 "random_effects" "$nof1" catalog
 ends "catalog as JSON" 0 '"analysis": "mixed_model"' "$nof1" catalog --json
@@ -164,8 +178,9 @@ fi
 
 # ---- real programs over mutual TLS: the same bits, nothing left ----
 if [ -x "$bin/nof1-coordinator" ] && [ -x "$bin/nof1-vault" ] && [ -x "$bin/nof1-edge" ] && [ -x "$bin/nof1-lab-site" ]; then
-    leftovers() { find /tmp -maxdepth 1 -name 'nof1-lab-*' -newer D/map.yaml | wc -l; }
-    before=$(leftovers)
+    mkdir t
+    TMPDIR=$tmp/t
+    export TMPDIR
     check "open, real programs" run --sites D/sites --map D/map.yaml --plan D/plan.yaml --policy open --quiet --out R
     is "open: same bits as in process" "$(bits R)" "$(bits O-plan)"
     check "standard, real programs" run --sites D/sites --map D/map.yaml --plan D/plan.yaml --charter D/charter.yaml --policy standard --quiet --out RS
@@ -173,11 +188,11 @@ if [ -x "$bin/nof1-coordinator" ] && [ -x "$bin/nof1-vault" ] && [ -x "$bin/nof1
     ends "refusal, real programs" 3 "E22" run --sites P3 --map D/map.yaml --plan D/plan.yaml --policy standard
     "$nof1" lab run --sites D/sites --map D/map.yaml --plan D/plan.yaml --policy open > out 2> err &
     process=$!
-    sleep 1
-    kill -INT $process
+    sleep 0.5
+    kill -TERM $process
     wait $process
-    is "nothing is left behind, also after SIGINT" "$(leftovers)" "$before"
-    is "no program is left" "$(ps -eo args | grep -c '[/]tmp/nof1-lab-')" 0
+    is "nothing is left behind, also when stopped" "$(find t -mindepth 1 | wc -l)" 0
+    is "no program is left" "$(ps -eo args | grep -c "[/]bin/nof1.*$tmp")" 0
 fi
 
 echo "$passed passed, $failed failed"
