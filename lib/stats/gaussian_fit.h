@@ -62,11 +62,15 @@ void nof1_gaussian_chain(double *gradient, double *hessian, const double *root, 
 size_t nof1_gaussian_snap(double *root, size_t effects, double tolerance, const double *slope,
                           double *derivative);
 
-/* Adjusted covariance of beta-hat [p*p] and the degrees of freedom of each coefficient [p]. `sums`
- * must be those of the point. Errors: NOF1_E_NO_MEMORY. */
+/* out = L m L', all [p*p]. Errors: NOF1_E_NO_MEMORY. */
+nof1_rc nof1_gaussian_congruence(double *out, const double *m, const double *l, size_t p,
+                                 struct nof1_arena *arena);
+
+/* Adjusted covariance of L beta-hat [p*p] and the degrees of freedom of each of its entries [p]; L
+ * [p*p], NULL: the identity. `sums` must be those of the point. Errors: NOF1_E_NO_MEMORY. */
 nof1_rc nof1_gaussian_kenward_roger(double *covariance, double *df, struct nof1_arena *arena,
                                     const struct nof1_gaussian_sums *sums,
-                                    const struct nof1_gaussian_point *point);
+                                    const struct nof1_gaussian_point *point, const double *l);
 
 /* One step of iterative generalised least squares (Goldstein 1986): the (sigma^2, G) whose expected
  * squares at this point equal the observed ones, as root[terms], S of Gamma = G / sigma^2. Near the
@@ -78,11 +82,11 @@ nof1_rc nof1_gaussian_igls(double *root, bool *solved, bool *inside, struct nof1
                            const struct nof1_gaussian_sums *sums,
                            const struct nof1_gaussian_point *point, const double *square, double q,
                            double least);
-/* Satterthwaite's degrees of freedom of each coefficient [p]: v^2 / (g'H^-1 g), g the gradient of the
- * coefficient's variance v by (sigma^2, G) and H the observed Hessian of -2 log-likelihood. `sums`
- * must be whole (response y). Errors: NOF1_E_NO_MEMORY. */
+/* Satterthwaite's degrees of freedom of each entry of L beta-hat [p] (L as above): v^2 / (g'H^-1 g),
+ * g the gradient of its variance v by (sigma^2, G), H the observed Hessian of -2 log-likelihood.
+ * `sums` must be whole (response y). Errors: NOF1_E_NO_MEMORY. */
 nof1_rc nof1_gaussian_satterthwaite(double *df, struct nof1_arena *arena,
                                     const struct nof1_gaussian_sums *sums,
-                                    const struct nof1_gaussian_point *point);
+                                    const struct nof1_gaussian_point *point, const double *l);
 
 #endif

@@ -133,11 +133,47 @@ static void adjusted(double *out, const struct kr *kr, const struct nof1_gaussia
     }
 }
 
+nof1_rc_value nof1_gaussian_congruence(double *out, const double *m, const double *l, size_t p,
+                                       struct nof1_arena *arena)
+{
+    double *left = nof1_arena_alloc(arena, p * p + 1, sizeof *left);
+    ENSURE(left != NULL, NOF1_E_NO_MEMORY);
+    nof1_multiply(left, l, m, p);
+    for (size_t i = 0; i < p * p; i++) {
+        out[i] = 0;
+        for (size_t k = 0; k < p; k++) {
+            out[i] += left[(i / p) * p + k] * l[(i % p) * p + k];
+        }
+    }
+    return NOF1_OK;
+}
+
+/* Everything that single_df reads, for L beta instead of beta. */
+static nof1_rc combine(struct kr *kr, double **c_inverse, struct nof1_arena *arena,
+                       const struct nof1_gaussian_point *point, const double *l)
+{
+    *c_inverse = point->c_inverse;
+    if (l == NULL) {
+        return NOF1_OK;
+    }
+    size_t p = kr->p;
+    *c_inverse = nof1_arena_alloc(arena, p * p + 1, sizeof **c_inverse);
+    ENSURE(*c_inverse != NULL, NOF1_E_NO_MEMORY);
+    TRY(nof1_gaussian_congruence(*c_inverse, point->c_inverse, l, p, arena));
+    for (size_t j = 0; j < kr->parameters; j++) {
+        double *combined = nof1_arena_alloc(arena, p * p + 1, sizeof *combined);
+        ENSURE(combined != NULL, NOF1_E_NO_MEMORY);
+        TRY(nof1_gaussian_congruence(combined, kr->middle[j], l, p, arena));
+        kr->middle[j] = combined;
+    }
+    return NOF1_OK;
+}
+
 /* For one coefficient both A1 and A2 of Kenward & Roger equal A, and their formula is 2 / A. */
-static double single_df(const struct kr *kr, const struct nof1_gaussian_point *point, size_t i)
+static double single_df(const struct kr *kr, const double *c_inverse, size_t i)
 {
     size_t at = i * kr->p + i;
-    double a = 0, variance = point->c_inverse[at];
+    double a = 0, variance = c_inverse[at];
     for (size_t j = 0; j < kr->parameters; j++) {
         for (size_t k = 0; k < kr->parameters; k++) {
             a += kr->weight[j * PARAMETERS + k] * kr->middle[j][at] * kr->middle[k][at];
@@ -173,18 +209,24 @@ static nof1_rc kr_new(struct kr *kr, double **work, struct nof1_arena *arena,
 
 nof1_rc_value nof1_gaussian_kenward_roger(double *covariance, double *df, struct nof1_arena *arena,
                                           const struct nof1_gaussian_sums *sums,
-                                          const struct nof1_gaussian_point *point)
+                                          const struct nof1_gaussian_point *point,
+                                          const double *l)
 {
     struct kr kr;
-    double *work;
+    double *work, *c_inverse;
     TRY(kr_new(&kr, &work, arena, sums, point, point->p));
     fill_weights(&kr, point, NULL, work);
     adjusted(covariance, &kr, point, work);
+    if (l != NULL) {
+        memcpy(work, covariance, point->p * point->p * sizeof *work);
+        TRY(nof1_gaussian_congruence(covariance, work, l, point->p, arena));
+    }
+    TRY(combine(&kr, &c_inverse, arena, point, l));
     for (size_t i = 0; i < point->p * point->p; i++) {
         covariance[i] *= point->sigma2;
     }
     for (size_t i = 0; i < point->p; i++) {
-        df[i] = single_df(&kr, point, i);
+        df[i] = single_df(&kr, c_inverse, i);
     }
     return NOF1_OK;
 }
@@ -219,18 +261,20 @@ static void average_information(double *out, const struct kr *all,
 
 nof1_rc_value nof1_gaussian_satterthwaite(double *df, struct nof1_arena *arena,
                                           const struct nof1_gaussian_sums *sums,
-                                          const struct nof1_gaussian_point *point)
+                                          const struct nof1_gaussian_point *point,
+                                          const double *l)
 {
     struct kr design, all;
-    double *work, *unused, twice[PARAMETERS * PARAMETERS] = {0};
+    double *work, *unused, *c_inverse, twice[PARAMETERS * PARAMETERS] = {0};
     double *vector = nof1_arena_alloc(arena, point->p * (PARAMETERS + 1) + 1, sizeof *vector);
     ENSURE(vector != NULL, NOF1_E_NO_MEMORY);
     TRY(kr_new(&design, &work, arena, sums, point, point->p));
     TRY(kr_new(&all, &unused, arena, sums, point, point->p + 1));
     average_information(twice, &all, point, vector, vector + point->p + 1);
     fill_weights(&design, point, twice, work);
+    TRY(combine(&design, &c_inverse, arena, point, l));
     for (size_t i = 0; i < point->p; i++) {
-        df[i] = single_df(&design, point, i);
+        df[i] = single_df(&design, c_inverse, i);
     }
     return NOF1_OK;
 }

@@ -38,6 +38,7 @@ struct mixed_column {
     int32_t level;     /* period, cycle or factor level that the column indicates */
     bool by_treatment; /* multiplied by the arm */
     const char *name;  /* as R names it */
+    double centre;     /* NUMERIC: subtracted from the covariate; mixed_report.c undoes it */
 };
 
 enum mixed_df { MIXED_Z, MIXED_SATTERTHWAITE, MIXED_KENWARD_ROGER };

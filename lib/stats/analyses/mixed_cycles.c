@@ -12,7 +12,8 @@
 
 #include "mixed.h"
 
-static const struct mixed_column treatment_only[] = {{MIXED_TREATMENT, 0, 0, false, "treatment"}};
+static const struct mixed_column treatment_only[] = {
+    {.kind = MIXED_TREATMENT, .name = "treatment"}};
 
 static void absorb(struct mixed_model *m)
 {

@@ -57,10 +57,16 @@ static nof1_rc add_levels(struct column_list *list, enum mixed_kind kind, int32_
         return nof1_fail(list->error, NOF1_E_PLAN, "fixed: factor(%s) has fewer than two levels",
                          what);
     }
+    if (levels > MIXED_COLUMNS_MAX - 1) {
+        return nof1_fail(list->error, NOF1_E_PLAN,
+                         "fixed: factor(%s) has %d levels, at most %d: number the %ss 1, 2, ... "
+                         "without gaps, or write %s for a linear trend",
+                         what, (int)levels, MIXED_COLUMNS_MAX - 1, what, what);
+    }
     for (int32_t level = 2; level <= levels; level++) {
         char name[64];
         snprintf(name, sizeof name, "factor(%s)%d", what, (int)level);
-        TRY(add_column(list, (struct mixed_column){kind, 0, level, by_treatment, NULL}, name));
+        TRY(add_column(list, (struct mixed_column){kind, 0, level, by_treatment, NULL, 0}, name));
     }
     return NOF1_OK;
 }
@@ -76,7 +82,7 @@ static nof1_rc add_indicator(struct column_list *list, size_t index)
         return NOF1_OK;
     }
     snprintf(text, sizeof text, "missing(%s)", name);
-    return add_column(list, (struct mixed_column){MIXED_ABSENT, index, 0, false, NULL}, text);
+    return add_column(list, (struct mixed_column){MIXED_ABSENT, index, 0, false, NULL, 0}, text);
 }
 
 static nof1_rc add_covariate(struct column_list *list, size_t index, const char *label,
@@ -87,13 +93,14 @@ static nof1_rc add_covariate(struct column_list *list, size_t index, const char 
         TRY(add_indicator(list, index));
     }
     if (c->kind == NOF1_NUMERIC) {
-        return add_column(list, (struct mixed_column){MIXED_NUMERIC, index, 0, by_treatment, NULL},
-                          label);
+        struct mixed_column column = {MIXED_NUMERIC, index, 0, by_treatment, NULL, 0};
+        return add_column(list, column, label);
     }
     for (size_t level = 1; level < c->levels; level++) {
         char *name = nof1_arena_printf(list->arena, "%s%s", label, c->level[level]);
         ENSURE(name != NULL, NOF1_E_NO_MEMORY);
-        struct mixed_column column = {MIXED_FACTOR_LEVEL, index, (int32_t)level, by_treatment, NULL};
+        struct mixed_column column = {.kind = MIXED_FACTOR_LEVEL, .covariate = index,
+                                      .level = (int32_t)level, .by_treatment = by_treatment};
         TRY(add_column(list, column, name));
     }
     return NOF1_OK;
@@ -125,7 +132,7 @@ static nof1_rc add_term(struct column_list *list, const char *term, bool by_trea
     const struct nof1_charter *charter = list->model->base.study->charter;
     for (size_t i = 0; i < sizeof simple / sizeof *simple; i++) {
         if (strcmp(term, simple[i].name) == 0) {
-            struct mixed_column column = {simple[i].kind, 0, 0, by_treatment, NULL};
+            struct mixed_column column = {simple[i].kind, 0, 0, by_treatment, NULL, 0};
             return add_column(list, column, term);
         }
     }
@@ -153,13 +160,32 @@ static nof1_rc add_term(struct column_list *list, const char *term, bool by_trea
                         term);
 }
 
+/* Far from zero a covariate is nearly a multiple of the intercept: take it about the charter's
+ * centre. An interaction needs the treatment's own column for that, or the model would change. */
+static void centre_columns(struct column_list *list)
+{
+    bool treatment = false, interaction = false;
+    for (size_t c = 0; c < list->count; c++) {
+        treatment = treatment || list->column[c].kind == MIXED_TREATMENT;
+        interaction = interaction ||
+                      (list->column[c].kind == MIXED_NUMERIC && list->column[c].by_treatment);
+    }
+    for (size_t c = 0; c < list->count && (treatment || !interaction); c++) {
+        struct mixed_column *column = &list->column[c];
+        if (column->kind == MIXED_NUMERIC) {
+            column->centre =
+                list->model->base.study->charter->covariate[column->covariate].centre;
+        }
+    }
+}
+
 nof1_rc_value mixed_columns(struct mixed_model *model, struct nof1_arena *arena,
                             const struct nof1_node *fixed, struct nof1_error *error)
 {
     struct column_list list = {model, arena, NULL, 0, fixed, error};
     list.column = nof1_arena_alloc(arena, MIXED_COLUMNS_MAX, sizeof *list.column);
     ENSURE(list.column != NULL, NOF1_E_NO_MEMORY);
-    TRY(add_column(&list, (struct mixed_column){MIXED_INTERCEPT, 0, 0, false, NULL}, "(Intercept)"));
+    TRY(add_column(&list, (struct mixed_column){.kind = MIXED_INTERCEPT}, "(Intercept)"));
     static const char prefix[] = "treatment:";
     for (size_t i = 0; fixed != NULL && i < fixed->items; i++) {
         const char *term = fixed->item[i].text;
@@ -173,6 +199,7 @@ nof1_rc_value mixed_columns(struct mixed_model *model, struct nof1_arena *arena,
             TRY(add_term(&list, term, false));
         }
     }
+    centre_columns(&list);
     model->column = list.column;
     model->columns = list.count;
     return NOF1_OK;
@@ -204,7 +231,7 @@ double mixed_column_bound(const struct mixed_model *model, const struct mixed_co
         return 0x1p20;
     case MIXED_NUMERIC: {
         const struct nof1_covariate *c = &charter->covariate[column->covariate];
-        return fmax(fabs(c->lower), fabs(c->upper));
+        return fmax(fabs(c->lower - column->centre), fabs(c->upper - column->centre));
     }
     default:
         return 1;
@@ -244,7 +271,14 @@ double mixed_covariate(const struct nof1_charter *charter, const struct nof1_tri
     if (column->kind == MIXED_FACTOR_LEVEL && !isnan(value)) {
         return value == (double)column->level;
     }
-    return value;
+    return column->kind == MIXED_NUMERIC ? value - column->centre : value;
+}
+
+/* A number beyond the levels belongs to none: infinite, so that the site refuses (E2403) instead of
+ * counting it to the first level. */
+static double indicator(int32_t number, int32_t level, int32_t levels)
+{
+    return number <= 0 ? NAN : number > levels ? INFINITY : number == level;
 }
 
 /* NAN when missing. */
@@ -262,13 +296,13 @@ static double value_of(const struct mixed_model *model, const struct nof1_trial 
     case MIXED_PERIOD:
         return period;
     case MIXED_PERIOD_LEVEL:
-        return isnan(period) ? NAN : s->period[i] == column->level;
+        return indicator(s->period[i], column->level, largest_period(study->charter));
     case MIXED_TIME:
         return s->time[i];
     case MIXED_CYCLE:
         return cycle;
     case MIXED_CYCLE_LEVEL:
-        return isnan(cycle) ? NAN : s->cycle[i] == column->level;
+        return indicator(s->cycle[i], column->level, (int32_t)study->charter->max_cycles);
     case MIXED_PREVIOUS:
         return isnan(period) ? NAN : previous_arm(trial, study->plan, s->row[i]);
     default:

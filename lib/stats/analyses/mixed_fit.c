@@ -12,6 +12,11 @@
 static nof1_rc refuse_counts(const struct mixed_model *m, const struct nof1_gaussian_sums *sums,
                              double trials, struct nof1_error *error)
 {
+    if (sums->rows < 1) {
+        return nof1_fail(error, NOF1_E_MODEL,
+                         "no row has the outcome and every term of fixed: is a column of them "
+                         "(period, cycle, time, a covariate) empty or not in the source?");
+    }
     if (trials < 2) {
         return nof1_fail(error, NOF1_E_MODEL,
                          "a series needs at least two trials; one trial is analysed at its site");
@@ -24,6 +29,12 @@ static nof1_rc refuse_counts(const struct mixed_model *m, const struct nof1_gaus
                                "apart; use random: {trial: [intercept]}"
                              : "every trial has one row, so that trials and residuals cannot be "
                                "told apart; use summary_test");
+    }
+    if (m->effects == 2 && sums->within + trials >= sums->rows) { /* each trial has rank 1 */
+        return nof1_fail(error, NOF1_E_MODEL,
+                         "random: no trial has rows on both treatments, so that the treatment's "
+                         "variance between trials cannot be estimated; use random: {trial: "
+                         "[intercept]}");
     }
     return NOF1_OK;
 }
@@ -50,6 +61,49 @@ static nof1_rc refuse_columns(const struct mixed_fit *fit, const struct mixed_mo
     return NOF1_OK;
 }
 
+static bool is_level(const struct mixed_column *column)
+{
+    return column->kind == MIXED_PERIOD_LEVEL || column->kind == MIXED_CYCLE_LEVEL ||
+           column->kind == MIXED_FACTOR_LEVEL;
+}
+
+static bool same_factor(const struct mixed_column *a, const struct mixed_column *b)
+{
+    return a->kind == b->kind && a->covariate == b->covariate && a->by_treatment == b->by_treatment;
+}
+
+/* Did every row have one of these levels, none the first one of the factor? Then Xv = 0 for v = the
+ * intercept (or treatment) minus the levels. */
+static bool base_unused(const struct mixed_model *m, const struct nof1_gaussian_sums *sums,
+                        size_t width, const struct mixed_column *factor)
+{
+    double v[MIXED_COLUMNS_MAX] = {0}, square = 0, anchor = 0;
+    for (size_t c = 0; c < m->columns; c++) {
+        const struct mixed_column *column = &m->column[c];
+        enum mixed_kind kind = factor->by_treatment ? MIXED_TREATMENT : MIXED_INTERCEPT;
+        v[c] = is_level(column) && same_factor(column, factor) ? -1 : column->kind == kind;
+        anchor = column->kind == kind ? sums->cross[c * width + c] : anchor;
+    }
+    for (size_t i = 0; i < m->columns * m->columns; i++) {
+        size_t a = i / m->columns, b = i % m->columns;
+        square += v[a] * v[b] * sums->cross[a * width + b];
+    }
+    return anchor > 0 && square <= 1e-12 * anchor;
+}
+
+/* As R does with levels that no row has: the first used level becomes the base of its factor. */
+static bool is_new_base(const struct mixed_model *m, const struct nof1_gaussian_sums *sums,
+                        size_t width, size_t column)
+{
+    for (size_t c = 0; c < column; c++) {
+        if (is_level(&m->column[c]) && same_factor(&m->column[c], &m->column[column]) &&
+            sums->cross[c * width + c] > 0) {
+            return false;
+        }
+    }
+    return is_level(&m->column[column]) && base_unused(m, sums, width, &m->column[column]);
+}
+
 nof1_rc_value mixed_reduce(struct mixed_fit *fit, const struct mixed_model *m,
                            struct nof1_arena *arena, const struct nof1_gaussian_sums *sums,
                            const struct nof1_gaussian_shape *shape, double trials,
@@ -61,10 +115,16 @@ nof1_rc_value mixed_reduce(struct mixed_fit *fit, const struct mixed_model *m,
     fit->used = 0;
     for (size_t c = 0; c < m->columns; c++) {
         if (sums->cross[c * shape->columns + c] > 0) {
-            use[fit->used++] = c;
+            if (!is_new_base(m, sums, shape->columns, c)) {
+                use[fit->used++] = c;
+            }
         } else if (m->column[c].kind == MIXED_TREATMENT) {
             return nof1_fail(error, NOF1_E_MODEL,
                              "no row is on the active treatment: its effect cannot be estimated");
+        } else if (m->column[c].kind == MIXED_NUMERIC) {
+            return nof1_fail(error, NOF1_E_MODEL,
+                             "fixed: '%s' has one value in these data; leave it out",
+                             m->column[c].name);
         }
     }
     use[fit->used] = m->columns;

@@ -21,7 +21,8 @@
 #define WEIGHTS_MAX 3
 
 static const char *const all_groups[] = {"all"};
-static const struct mixed_column treatment_only[] = {{MIXED_TREATMENT, 0, 0, false, "treatment"}};
+static const struct mixed_column treatment_only[] = {
+    {.kind = MIXED_TREATMENT, .name = "treatment"}};
 
 static double unit_of(const size_t k[2])
 {

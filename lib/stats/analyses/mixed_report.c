@@ -59,21 +59,42 @@ static json_t *estimate_row(struct writer *w, const char *term, double estimate,
     return row;
 }
 
+/* The matrix that takes the coefficients of centred covariates to those of the covariates as they
+ * are: the intercept (or treatment) loses centre times the slope. */
+static nof1_rc uncentre_of(double **out, const struct writer *w)
+{
+    size_t p = w->fit->used;
+    *out = nof1_arena_alloc(w->arena, p * p + 1, sizeof **out);
+    ENSURE(*out != NULL, NOF1_E_NO_MEMORY);
+    for (size_t i = 0; i < p; i++) {
+        enum mixed_kind kind = w->model->column[w->fit->use[i]].kind;
+        for (size_t j = 0; j < p; j++) {
+            const struct mixed_column *slope = &w->model->column[w->fit->use[j]];
+            bool moves = kind == (slope->by_treatment ? MIXED_TREATMENT : MIXED_INTERCEPT);
+            (*out)[i * p + j] = i == j ? 1 : moves ? -slope->centre : 0;
+        }
+    }
+    return NOF1_OK;
+}
+
 static nof1_rc write_estimates(struct writer *w, json_t *out)
 {
     const struct mixed_fit *fit = w->fit;
     size_t p = fit->used;
     double *covariance = nof1_arena_alloc(w->arena, p * p + p + 1, sizeof *covariance);
     ENSURE(covariance != NULL, NOF1_E_NO_MEMORY);
-    double *df = covariance + p * p;
+    double *df = covariance + p * p, *uncentre;
+    TRY(uncentre_of(&uncentre, w));
     if (w->model->df == MIXED_SATTERTHWAITE) {
-        TRY(nof1_gaussian_satterthwaite(df, w->arena, &fit->sums, &fit->point));
+        TRY(nof1_gaussian_satterthwaite(df, w->arena, &fit->sums, &fit->point, uncentre));
     }
     if (w->model->df == MIXED_KENWARD_ROGER) {
-        TRY(nof1_gaussian_kenward_roger(covariance, df, w->arena, &fit->sums, &fit->point));
+        TRY(nof1_gaussian_kenward_roger(covariance, df, w->arena, &fit->sums, &fit->point,
+                                        uncentre));
     } else {
+        TRY(nof1_gaussian_congruence(covariance, fit->point.c_inverse, uncentre, p, w->arena));
         for (size_t i = 0; i < p * p; i++) {
-            covariance[i] = fit->point.c_inverse[i] * fit->point.sigma2;
+            covariance[i] *= fit->point.sigma2;
         }
     }
     double scale = fit->sigma2 / fit->point.sigma2; /* of the step that was not released */
@@ -82,7 +103,10 @@ static nof1_rc write_estimates(struct writer *w, json_t *out)
     json_t *rows = json_array();
     for (size_t i = 0; i < p; i++) {
         const struct mixed_column *column = &w->model->column[fit->use[i]];
-        double estimate = fit->beta[i] + (column->kind == MIXED_INTERCEPT ? centre + fit->shift : 0);
+        double estimate = column->kind == MIXED_INTERCEPT ? centre + fit->shift : 0;
+        for (size_t j = 0; j < p; j++) {
+            estimate += uncentre[i * p + j] * fit->beta[j];
+        }
         append(w, rows,
                estimate_row(w, column->name, estimate,
                             covariance[i * p + i] * scale,
