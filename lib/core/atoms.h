@@ -4,8 +4,8 @@
  * outcome family treated alike. An atom's key names the releases that used its patients, as a hash
  * chain, so that the keys are public while nobody outside a site knows whose they are.
  *
- * "0": nobody has used them. "eN": series that were new or changed at epoch N, unused since. Else 32
- * hex digits: SHA-256 of (the key before, "/", hex of H_q), first 16 bytes.
+ * "0": nobody has used them. "eN": series that were new or changed at epoch N, unused since. Else
+ * 32 hex digits: SHA-256 of (the key before, "/", hex of H_q), first 16 bytes.
  */
 #ifndef NOF1_CORE_ATOMS_H
 #define NOF1_CORE_ATOMS_H
@@ -15,8 +15,8 @@
 #define NOF1_ATOM_TEXT 33
 #define NOF1_ATOM_FRESH "0"
 
-/* The key of those patients of atom `key` that the plan h_q uses. A vault changes it before its first
- * answer to round 1 leaves: from then on their numbers may be known, released or not. */
+/* The key of those patients of atom `key` that the plan h_q uses. A vault changes it before its
+ * first answer to round 1 leaves: from then on their numbers may be known, released or not. */
 nof1_rc nof1_atom_used(char out[NOF1_ATOM_TEXT], const char *key, const uint8_t h_q[32]);
 /* The key of series that are new or changed at an epoch. */
 void nof1_atom_of_epoch(char out[NOF1_ATOM_TEXT], uint32_t epoch);
@@ -24,8 +24,9 @@ void nof1_atom_of_epoch(char out[NOF1_ATOM_TEXT], uint32_t epoch);
 /* The public list for the next plan of the family, once round 1 of `plan` was opened: of every atom
  * the part used and the part not used. used[] and not_used[] are patients per atom from round 0;
  * with `complete` (every site attested) parts without patients and, where everybody was used, the
- * old key are dropped, otherwise both stay because some sites may not have answered. A list may name
- * atoms without patients; a plan whose list lacks an atom is refused by the sites that hold it. */
+ * old key are dropped, otherwise both stay because some sites may not have answered. A list may
+ * name atoms without patients; a plan whose list lacks an atom is refused by the sites that hold
+ * it. */
 nof1_rc nof1_atoms_after(const char *const **out, size_t *atoms, struct nof1_arena *arena,
                          const struct nof1_plan *plan, const uint64_t *used,
                          const uint64_t *not_used, bool complete);

@@ -3,12 +3,11 @@
  * Round 0, which belongs to the framework: the layout of its counts, derived from plan, charter and
  * model only, so that every site and the coordinator name the same elements.
  *
- * [0] 1 per site; [1] trials used; [2] patients used; [3] trials left out; then per group: patients,
- * trials, sites; per roster block: patients; per sparse outcome element of round 1: sites feeding
- * it; per atom known to every site (docs/protocol.md, difference rule): patients and sites used,
- * patients and sites not used.
- * Every later round starts with the check elements [0] 1 per site and [1] trials used; the
- * analysis' elements follow.
+ * [0] 1 per site; [1] trials used; [2] patients used; [3] trials left out; then per group:
+ * patients, trials, sites; per roster block: patients; per sparse outcome element of round 1: sites
+ * feeding it; per atom known to every site (docs/protocol.md, difference rule): patients and sites
+ * used, patients and sites not used. Every later round starts with the check elements [0] 1 per
+ * site and [1] trials used; the analysis' elements follow.
  */
 #ifndef NOF1_CORE_OPENING_H
 #define NOF1_CORE_OPENING_H
@@ -47,8 +46,10 @@ struct nof1_query {
     size_t sites;               /* roster */
     const size_t *site;         /* charter indices, ascending */
 };
+
 /* Read plan bytes, check them against charter and census, prepare the model, recompute and compare
- * layout names and max_rounds. Errors: NOF1_E_PLAN, NOF1_E_MODEL, NOF1_E2204, NOF1_E2404, NOF1_E2601 ... */
+ * layout names and max_rounds. Errors: NOF1_E_PLAN, NOF1_E_MODEL, NOF1_E2204, NOF1_E2404,
+ * NOF1_E2601 ... */
 nof1_rc nof1_query_new(struct nof1_query **out, const struct nof1_charter *charter,
                        const struct nof1_census *census, struct nof1_slice plan_bytes,
                        struct nof1_error *error);
@@ -57,10 +58,10 @@ void nof1_query_free(struct nof1_query *query);
 double nof1_round_parameter(double value);
 /* Is `offered` a rounded parameter at most one unit of the 40th bit away from round(own)? */
 bool nof1_parameter_close(double offered, double own);
-/* The statistician's side: fill roster, epoch, atoms, layout, rounds, resolved form into a plan from
- * YAML, giving the canonical bytes to sign. plan->blocks 0: all; plan->atoms: the public list the
- * plan is made against, 0: nothing was released yet; plan->not_after 0: a month after gathering.
- * now: seconds UTC. */
+/* The statistician's side: fill roster, epoch, atoms, layout, rounds, resolved form into a plan
+ * from YAML, giving the canonical bytes to sign. plan->blocks 0: all; plan->atoms: the public list
+ * the plan is made against, 0: nothing was released yet; plan->not_after 0: a month after
+ * gathering. now: seconds UTC. */
 nof1_rc nof1_query_complete(struct nof1_buffer *plan_bytes, const struct nof1_charter *charter,
                             const struct nof1_census *census, const struct nof1_plan *plan,
                             int64_t now, struct nof1_error *error);

@@ -85,8 +85,9 @@ static nof1_rc compare_layout(struct nof1_query *query, struct nof1_error *error
         same = element_named(plan->element[e], &layout.element[e]);
     }
     if (!same) {
-        return nof1_fail(error, NOF1_E_PLAN, "the plan's layout is not the one that charter, census "
-                                             "and options give");
+        return nof1_fail(error, NOF1_E_PLAN,
+                         "the plan's layout is not the one that charter, census "
+                         "and options give");
     }
     return NOF1_OK;
 }

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
- * The release ratio, as ratio.h says. Sums of one block over disjoint groups are compared both group
- * by group and, added up, with everybody: a block that also has a sum over all groups can hide in
- * neither. Design sums are no outcome numbers and count nothing.
+ * The release ratio, as ratio.h says. Sums of one block over disjoint groups are compared both
+ * group by group and, added up, with everybody: a block that also has a sum over all groups can
+ * hide in neither. Design sums are no outcome numbers and count nothing.
  */
 #include <core/ratio.h>
 
@@ -33,7 +33,7 @@ static void add_element(struct nof1_load *load, size_t *count, const struct nof1
 nof1_rc nof1_loads_of(struct nof1_loads *out, struct nof1_arena *arena,
                       const struct nof1_model *model)
 {
-    /* every load comes from an element, and later rounds have the blocks and groups of some round */
+    /* every load comes from an element: there are no more loads than elements of all rounds */
     size_t capacity = model->max_elements * (model->max_rounds == 0 ? 1 : model->max_rounds);
     struct nof1_load *load = nof1_arena_alloc(arena, capacity, sizeof *load);
     ENSURE(load != NULL, NOF1_E_NO_MEMORY);

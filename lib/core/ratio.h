@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
- * The release ratio (docs/protocol.md, E2301): how many outcome numbers a plan releases about a group
- * of patients, over the numbers those patients hold. Integers only, in billionths, rounded up, so
- * that every site decides alike.
+ * The release ratio (docs/protocol.md, E2301): how many outcome numbers a plan releases about a
+ * group of patients, over the numbers those patients hold. Integers only, in billionths, rounded
+ * up, so that every site decides alike.
  */
 #ifndef NOF1_CORE_RATIO_H
 #define NOF1_CORE_RATIO_H

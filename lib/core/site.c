@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
- * The site's session (docs/protocol.md, "Messages"): what comes in, which attempt it belongs to, and
- * how attempts end. Every refusal is signed, names a code of the table and a text that holds nothing
- * but public limits; its attempt is over and its secrets are erased. Must never put a number of the
- * site's own into a frame outside a masked vector.
+ * The site's session (docs/protocol.md, "Messages"): what comes in, which attempt it belongs to,
+ * and how attempts end. Every refusal is signed, names a code of the table and a text that holds
+ * nothing but public limits; its attempt is over and its secrets are erased. Must never put a
+ * number of the site's own into a frame outside a masked vector.
  */
 #include <core/site_parts.h>
 
@@ -95,8 +95,8 @@ nof1_rc nof1_site_send(struct nof1_site *site, const Nof1__V1__Frame *frame,
     return nof1_site_resend(site, *bytes);
 }
 
-/* Rule and remedy, both from the table; for a plan that is not valid also what is wrong with it, which
- * follows from public documents. */
+/* Rule and remedy, both from the table; for a plan that is not valid also what is wrong with it,
+ * which follows from public documents. */
 static const char *refusal_text(struct nof1_site *site, nof1_rc_value code)
 {
     bool document = code == NOF1_E_PLAN || code == NOF1_E_MODEL || code == NOF1_E_INPUT ||
@@ -150,7 +150,7 @@ nof1_rc nof1_site_refuse(struct nof1_site *site, const uint8_t h_q[NOF1_HASH_BYT
     return send_refusal(site, query, attempt_nonce, code);
 }
 
-/* ---- frames ------------------------------------------------------------------------------------- */
+/* ---- frames ------------------------------------------------------------ */
 
 /* Refuse with what went wrong, or pass on what stops the process. */
 static nof1_rc settle(struct nof1_site *site, const Nof1__V1__Frame *frame, nof1_rc_value rc)
@@ -208,7 +208,7 @@ static nof1_rc receive(struct nof1_site *site, struct nof1_slice bytes)
     }
 }
 
-/* ---- other events ------------------------------------------------------------------------------- */
+/* ---- other events ------------------------------------------------------------ */
 
 static nof1_rc greet(struct nof1_site *site)
 {
@@ -289,7 +289,7 @@ nof1_rc nof1_site_step(struct nof1_site *site, const struct nof1_event *event,
     return rc;
 }
 
-/* ---- life --------------------------------------------------------------------------------------- */
+/* ---- life ------------------------------------------------------------ */
 
 static nof1_rc check_identity(struct nof1_site *site, struct nof1_error *error)
 {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
- * The site's session: every check of docs/protocol.md in its order, masked rounds, attestation. Runs
- * in the vault. Trusts nobody: everything it acts on is signed under a key the charter pins or
+ * The site's session: every check of docs/protocol.md in its order, masked rounds, attestation.
+ * Runs in the vault. Trusts nobody: everything it acts on is signed under a key the charter pins or
  * recomputed. A refusal sends no statistic byte.
  */
 #ifndef NOF1_CORE_SITE_H
@@ -36,7 +36,8 @@ nof1_rc nof1_site_new(struct nof1_site **out, const struct nof1_site_config *con
  * NOF1_E_CRYPTO, NOF1_E_BUG: the caller must stop the process. */
 nof1_rc nof1_site_step(struct nof1_site *site, const struct nof1_event *event,
                        struct nof1_actions *actions);
-/* What the steward sees: queries, states, refusals with their true reason, budget. New reference. */
+/* What the steward sees: queries, states, refusals with their true reason, budget. New
+ * reference. */
 json_t *nof1_site_status(const struct nof1_site *site);
 void nof1_site_free(struct nof1_site *site); /* wipes secrets */
 

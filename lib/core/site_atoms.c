@@ -23,7 +23,7 @@ struct site_family *nof1_site_family(const struct nof1_site *site, const struct 
     return NULL;
 }
 
-/* ---- restoring ---------------------------------------------------------------------------------- */
+/* ---- restoring ------------------------------------------------------------ */
 
 /* Canonical maps are sorted by key: bisect. */
 static const struct nof1_node *sorted_get(const struct nof1_node *map, const char *key)
@@ -166,7 +166,7 @@ nof1_rc nof1_site_restore_atoms(struct nof1_site *site, struct nof1_error *error
     return NOF1_OK;
 }
 
-/* ---- storing ------------------------------------------------------------------------------------ */
+/* ---- storing ------------------------------------------------------------ */
 
 static json_t *patients_json(struct nof1_site *site, const struct site_family *family)
 {
@@ -226,7 +226,7 @@ nof1_rc nof1_site_put_atoms(struct nof1_site *site)
     return NOF1_OK;
 }
 
-/* ---- one plan ----------------------------------------------------------------------------------- */
+/* ---- one plan ------------------------------------------------------------ */
 
 static const char *listed(const struct nof1_plan *plan, size_t atom)
 {

@@ -75,7 +75,7 @@ nof1_rc nof1_site_assign(struct nof1_site *site, struct site_attempt *attempt)
     return count_own(site, attempt);
 }
 
-/* ---- round 0 ------------------------------------------------------------------------------------ */
+/* ---- round 0 ------------------------------------------------------------ */
 
 static void count_groups(const struct nof1_site *site, const struct site_attempt *attempt,
                          double *count)
@@ -128,8 +128,8 @@ static nof1_rc count_atoms(const struct nof1_site *site, const struct site_attem
     return NOF1_OK;
 }
 
-/* Which sparse elements of round 1 does some trial feed? Tried with parameters of zero, because those
- * of round 1 follow from these counts. A term that cannot be computed there counts as fed. */
+/* Which sparse elements of round 1 does some trial feed? Tried with parameters of zero, because
+ * those of round 1 follow from these counts. A term that cannot be computed there counts as fed. */
 static nof1_rc count_sparse(const struct nof1_site *site, const struct site_attempt *attempt,
                             double *count)
 {
@@ -176,7 +176,7 @@ nof1_rc nof1_site_count(struct nof1_site *site, struct site_attempt *attempt, st
     return NOF1_OK;
 }
 
-/* ---- later rounds ------------------------------------------------------------------------------- */
+/* ---- later rounds ------------------------------------------------------------ */
 
 static nof1_rc add_terms(struct nof1_ring *y, const struct nof1_layout *layout, const double *term)
 {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
- * What the files of the site's session share; private to lib/core/site*.c. One `site_attempt` is one
- * try of one query with one nonce and one frozen roster; it owns the attempt's secrets. One
+ * What the files of the site's session share; private to lib/core/site*.c. One `site_attempt` is
+ * one try of one query with one nonce and one frozen roster; it owns the attempt's secrets. One
  * `site_record` is what the site remembers of a plan that it has been charged for.
  */
 #ifndef NOF1_CORE_SITE_PARTS_H
@@ -140,8 +140,9 @@ static inline bool site_fatal(nof1_rc_value rc)
     return rc == NOF1_E_NO_MEMORY || rc == NOF1_E_CRYPTO || rc == NOF1_E_BUG || rc == NOF1_E_STORE;
 }
 
-/* The lab's policy open allows a roster of one site: there is nobody to hide from and nobody to share
- * a mask with. Everywhere else a roster of one is refused long before, and the masks refuse it too. */
+/* The lab's policy open allows a roster of one site: there is nobody to hide from and nobody to
+ * share a mask with. Everywhere else a roster of one is refused long before, and the masks refuse
+ * it too. */
 static inline bool site_is_alone(const struct nof1_site *site, const struct site_attempt *attempt)
 {
     return site->config.lab && site->config.policy.open && attempt->query->sites == 1;

@@ -90,7 +90,7 @@ struct site_record *nof1_site_record(const struct nof1_site *site, const uint8_t
     return NULL;
 }
 
-/* ---- writing a record --------------------------------------------------------------------------- */
+/* ---- writing a record ------------------------------------------------------------ */
 
 static json_t *round_json(const struct site_record_round *round)
 {
@@ -137,7 +137,7 @@ nof1_rc nof1_site_put_record(struct nof1_site *site, const struct site_record *r
     return nof1_site_put(site, key, record_json(record));
 }
 
-/* ---- reading back ------------------------------------------------------------------------------- */
+/* ---- reading back ------------------------------------------------------------ */
 
 struct reading {
     struct nof1_site *site;

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
  * A round is opened (docs/protocol.md, "Messages", 4 and 5): previous totals, thresholds, replayed
- * parameters, transcript; then this site's numbers, masked and signed. One answer a round: identical
- * bytes get the same answer again, anything else ends the attempt. Write-ahead: what a round costs is
- * stored before its answer leaves.
+ * parameters, transcript; then this site's numbers, masked and signed. One answer a round:
+ * identical bytes get the same answer again, anything else ends the attempt. Write-ahead: what a
+ * round costs is stored before its answer leaves.
  */
 #include <core/site_parts.h>
 
@@ -73,7 +73,7 @@ static nof1_rc answer(struct nof1_site *site, struct site_attempt *attempt, uint
     return nof1_site_send(site, &frame, attempt->arena, &attempt->reply);
 }
 
-/* ---- round 0 ------------------------------------------------------------------------------------ */
+/* ---- round 0 ------------------------------------------------------------ */
 
 static nof1_rc first_round(struct nof1_site *site, struct site_attempt *attempt,
                            const Nof1__V1__RoundOpen *open, struct nof1_slice bytes)
@@ -100,7 +100,7 @@ static nof1_rc first_round(struct nof1_site *site, struct site_attempt *attempt,
     return answer(site, attempt, 0, attempt->opening.elements, y, bytes);
 }
 
-/* ---- what round 0 has shown --------------------------------------------------------------------- */
+/* ---- what round 0 has shown ------------------------------------------------------------ */
 
 static nof1_rc check_opened(struct nof1_site *site, struct site_attempt *attempt,
                             struct nof1_opened *opened)
@@ -169,7 +169,7 @@ static nof1_rc second_round(struct nof1_site *site, struct site_attempt *attempt
     return open_record(site, attempt, &opened, total_hash);
 }
 
-/* ---- later rounds ------------------------------------------------------------------------------- */
+/* ---- later rounds ------------------------------------------------------------ */
 
 /* The parameters offered are those that advance() gives here, to 40 significant bits; a re-run
  * repeats the very bits of the first run. */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
- * What the steward of a site sees: queries, states, refusals with their true reason, the budget. For
- * the site's own eyes; nothing of it is ever sent.
+ * What the steward of a site sees: queries, states, refusals with their true reason, the budget.
+ * For the site's own eyes; nothing of it is ever sent.
  */
 #include <core/site_parts.h>
 
@@ -27,8 +27,9 @@ static json_t *query_json(const uint8_t *h_q, const char *state, const char *ana
 {
     char hex[SITE_HEX];
     nof1_site_hex(hex, h_q, NOF1_HASH_BYTES);
-    json_t *query = json_pack("{s:s, s:s, s:s, s:s}", "query", hex, "state", state, "analysis",
-                              analysis == NULL ? "" : analysis, "title", title == NULL ? "" : title);
+    json_t *query =
+        json_pack("{s:s, s:s, s:s, s:s}", "query", hex, "state", state, "analysis",
+                  analysis == NULL ? "" : analysis, "title", title == NULL ? "" : title);
     if (query != NULL && code != NOF1_OK) {
         json_object_set_new(query, "code", json_string(nof1_rc_code(code)));
         json_object_set_new(query, "reason", json_string(nof1_rc_sentence(code)));

@@ -17,7 +17,7 @@
 #define ATOMS 2
 #define SPARSE 1
 
-/* ---- a query made of plain structs --------------------------------------------------------------- */
+/* ---- a query made of plain structs ------------------------------------------------------------ */
 
 struct scene {
     struct nof1_limits limits;
@@ -125,7 +125,7 @@ static nof1_rc_value run_all(struct scene *s)
     return rc;
 }
 
-/* ---- the table ----------------------------------------------------------------------------------- */
+/* ---- the table ------------------------------------------------------------ */
 
 static void set_atom(struct scene *s, size_t entry, double patients, double sites)
 {
@@ -404,7 +404,7 @@ Test(checks, every_code_is_triggered_and_just_not)
     }
 }
 
-/* ---- ratio, entropy, atoms ----------------------------------------------------------------------- */
+/* ---- ratio, entropy, atoms ------------------------------------------------------------ */
 
 Test(checks, the_ratio_is_an_integer_rounded_up)
 {

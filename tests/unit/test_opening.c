@@ -3,11 +3,11 @@
  * What everybody derives from public bytes alone: the counts of round 0, rounded parameters, the
  * census plan and its counting, and the completion of a statistician's plan.
  */
-#include "hand.h"
+#include "hand_query.h"
 
 #include <core/census_analysis.h>
 
-/* ---- parameters ---------------------------------------------------------------------------------- */
+/* ---- parameters ------------------------------------------------------------ */
 
 Test(opening, parameters_have_forty_significant_bits)
 {
@@ -52,11 +52,10 @@ Test(opening, one_unit_is_close_two_are_not)
     }
 }
 
-/* ---- round 0 ------------------------------------------------------------------------------------- */
+/* ---- round 0 ------------------------------------------------------------ */
 
 Test(opening, layout_names_every_count_once)
 {
-    const struct hand_options plain = {0};
     struct hand *h = hand_new(&plain);
     struct nof1_opening opening;
     const struct nof1_model *model = h->query->model;
@@ -99,11 +98,10 @@ Test(opening, layout_names_every_count_once)
     hand_free(h);
 }
 
-/* ---- plans --------------------------------------------------------------------------------------- */
+/* ---- plans ------------------------------------------------------------ */
 
 Test(opening, census_plan_follows_from_the_charter)
 {
-    const struct hand_options plain = {0};
     struct hand *h = hand_new(&plain);
     struct nof1_buffer first = {0}, again = {0}, next = {0};
     struct nof1_query *query = NULL;
@@ -126,7 +124,6 @@ Test(opening, census_plan_follows_from_the_charter)
 /* Somebody writes a census of their own: the same analysis, other bytes. */
 Test(opening, only_the_charters_census_is_one)
 {
-    const struct hand_options plain = {0};
     struct hand *h = hand_new(&plain);
     struct nof1_buffer bytes = {0};
     struct nof1_query *query = NULL;
@@ -145,7 +142,6 @@ Test(opening, only_the_charters_census_is_one)
 
 Test(opening, a_completed_plan_says_everything)
 {
-    const struct hand_options plain = {0};
     struct hand *h = hand_new(&plain);
     const struct nof1_plan *plan = h->query->study.plan;
     cr_expect_eq(plan->blocks, 1);
@@ -166,7 +162,6 @@ Test(opening, a_completed_plan_says_everything)
 
 Test(opening, every_changed_byte_of_a_plan_is_refused_or_another_plan)
 {
-    const struct hand_options plain = {0};
     struct hand *h = hand_new(&plain);
     struct test_random random = {3};
     size_t refused = 0, other = 0;
@@ -189,7 +184,7 @@ Test(opening, every_changed_byte_of_a_plan_is_refused_or_another_plan)
     hand_free(h);
 }
 
-/* ---- the census' own counting -------------------------------------------------------------------- */
+/* ---- the census' own counting ------------------------------------------------------------ */
 
 static double counted(const struct hand *h, const double *count, const char *name)
 {
@@ -207,7 +202,6 @@ static double counted(const struct hand *h, const double *count, const char *nam
 
 Test(opening, census_counts_shapes_of_trials)
 {
-    const struct hand_options plain = {0};
     struct hand *h = hand_new(&plain);
     struct nof1_epoch *epoch = &h->epoch[0];
     double count[400] = {0};
@@ -251,7 +245,6 @@ Test(opening, census_counts_shapes_of_trials)
 
 Test(opening, census_totals_must_be_counts)
 {
-    const struct hand_options plain = {0};
     struct hand *h = hand_new(&plain);
     const struct nof1_census *census = NULL;
     const struct nof1_census_element *element = NULL;
