@@ -14,7 +14,8 @@
 #include <sys/files.h>
 
 #define PROGRAM "nof1-coordinator"
-#define ROUND_TIMEOUT 30000
+#define ROUND_TIMEOUT "30" /* seconds */
+#define ROUND_TIMEOUT_MOST 3600
 
 static const char usage[] =
     "usage: nof1-coordinator COMMAND [options]\n\n"
@@ -22,7 +23,7 @@ static const char usage[] =
     "  charter sign --dir DIR --charter FILE.yaml --out FILE\n"
     "                                write the canonical charter and its signature\n"
     "  serve --config FILE | --dir DIR --listen HOST:PORT --ca FILE --cert FILE --key FILE\n"
-    "        --charter FILE [--crl DIR] [--port-file FILE]\n"
+    "        --charter FILE [--crl DIR] [--port-file FILE] [--round-timeout SECONDS]\n"
     "                                run the coordinator\n"
     "  status --dir DIR              what a running coordinator does, as JSON\n"
     "  revoke --dir DIR --name SPIFFE-ID\n"
@@ -176,10 +177,23 @@ static nof1_rc complete(struct nof1_arena *arena, const char *config,
     return NOF1_OK;
 }
 
+static nof1_rc read_timeout(uint32_t *out, const char *text, struct nof1_error *error)
+{
+    char *end = NULL;
+    unsigned long seconds = strtoul(text, &end, 10);
+    if (*text < '0' || *text > '9' || *end != '\0' || seconds < 1 || seconds > ROUND_TIMEOUT_MOST) {
+        return nof1_fail(error, NOF1_E_CONFIG, "round-timeout: seconds, 1 to %d, expected",
+                         ROUND_TIMEOUT_MOST);
+    }
+    *out = (uint32_t)seconds * 1000;
+    return NOF1_OK;
+}
+
 static int run_serve(int argc, char **argv, int first)
 {
-    struct nof1_coordinator_settings settings = {.round_timeout = ROUND_TIMEOUT};
+    struct nof1_coordinator_settings settings = {0};
     const char *config = NULL;
+    const char *timeout = NULL;
     const struct nof1_option options[] = {
         {"config", "FILE", "YAML with the keys below, without the dashes", &config, NULL, false},
         {"dir", "DIR", "the coordinator's folder", &settings.folder, NULL, false},
@@ -191,12 +205,16 @@ static int run_serve(int argc, char **argv, int first)
          NULL, false},
         {"crl", "DIR", "folder of revocation lists (PEM)", &settings.files.crl_folder, NULL, false},
         {"port-file", "FILE", "write the chosen port there", &settings.port_file, NULL, false},
+        {"round-timeout", "SECONDS",
+         "what a site may take for one answer; default " ROUND_TIMEOUT ", raise it for slow sites",
+         &timeout, NULL, false},
     };
     const struct serve_option serve[] = {
         {"dir", &settings.folder, true},        {"listen", &settings.listen, true},
         {"ca", &settings.files.ca, true},       {"cert", &settings.files.cert, true},
         {"key", &settings.files.key, true},     {"charter", &settings.charter, true},
         {"crl", &settings.files.crl_folder, false}, {"port-file", &settings.port_file, false},
+        {"round-timeout", &timeout, false},
     };
     int code = nof1_options_read(argc, argv, first, PROGRAM,
                                  "nof1-coordinator serve --config FILE | --dir DIR --listen ...",
@@ -210,6 +228,9 @@ static int run_serve(int argc, char **argv, int first)
     nof1_rc_value rc = arena == NULL ? NOF1_E_NO_MEMORY
                                      : complete(arena, config, serve,
                                                 sizeof serve / sizeof serve[0], &error);
+    rc = rc == NOF1_OK ? read_timeout(&settings.round_timeout,
+                                      timeout == NULL ? ROUND_TIMEOUT : timeout, &error)
+                       : rc;
     rc = rc == NOF1_OK ? nof1_coordinator_serve(&settings, &error) : rc;
     return report(rc, &error);
 }

@@ -58,6 +58,7 @@ static nof1_rc run_plan(json_t **result, struct nof1_connection *connection, con
                                            .statistician = connection->identity.id,
                                            .key = key,
                                            .wait = NEVER,
+                                           .patience = NEVER,
                                            .stop_fd = signals,
                                            .progress = quiet ? NULL : say_state,
                                            .self = state};

@@ -125,8 +125,27 @@ static nof1_rc make_submission(struct nof1_submission *submission, const struct 
     }
 }
 
-static nof1_rc submit(const struct nof1_submission *submission, const struct nof1_remote *remote,
-                      struct nof1_client *client, struct nof1_error *error)
+/* A coordinator that restarts takes its queries up again, and the same plan is the same query: asking
+ * once more is always right. NOF1_OK: ask again. */
+static nof1_rc bear(const struct nof1_remote *remote, int64_t *lost, nof1_rc_value rc,
+                    struct nof1_error *error)
+{
+    if (rc != NOF1_E_UNREACHABLE || remote->patience == 0) {
+        return rc;
+    }
+    *lost = *lost == 0 ? nof1_clock_monotonic() : *lost;
+    if (nof1_clock_monotonic() - *lost > (int64_t)remote->patience * 1000) {
+        return rc;
+    }
+    tell(remote, "unreachable, trying again", NULL);
+    return pause_for(remote, *lost) ? NOF1_OK
+                                    : nof1_fail(error, NOF1_E_UNREACHABLE,
+                                                "stopped while the coordinator was unreachable");
+}
+
+static nof1_rc submit_once(const struct nof1_submission *submission,
+                           const struct nof1_remote *remote, struct nof1_client *client,
+                           struct nof1_error *error)
 {
     NOF1_CLEANUP(nof1_buffer_free) struct nof1_buffer request = {0};
     NOF1_CLEANUP(nof1_buffer_free) struct nof1_buffer reply = {0};
@@ -139,22 +158,51 @@ static nof1_rc submit(const struct nof1_submission *submission, const struct nof
                             CALL_TIMEOUT, error);
 }
 
+static nof1_rc submit(const struct nof1_submission *submission, const struct nof1_remote *remote,
+                      struct nof1_client *client, struct nof1_error *error)
+{
+    int64_t lost = 0;
+    for (;;) {
+        nof1_rc_value rc = submit_once(submission, remote, client, error);
+        if (rc == NOF1_OK) {
+            return NOF1_OK;
+        }
+        TRY(bear(remote, &lost, rc, error));
+    }
+}
+
+/* The result, or what the query is doing. */
+static nof1_rc look(json_t **result, const struct nof1_remote *remote, struct nof1_client *client,
+                    const uint8_t *hash, struct nof1_error *error)
+{
+    NOF1_CLEANUP(nof1_json_freep) json_t *status = NULL;
+    TRY(nof1_remote_result(result, client, hash, error));
+    if (*result != NULL || remote->progress == NULL) {
+        return NOF1_OK;
+    }
+    TRY(nof1_remote_status(&status, client, hash, error));
+    const json_t *query = json_is_array(status) ? json_array_get(status, 0) : status;
+    const char *state = json_string_value(json_object_get(query, "state"));
+    tell(remote, state == NULL ? "waiting" : state, query);
+    return NOF1_OK;
+}
+
 static nof1_rc await(json_t **result, const struct nof1_remote *remote, struct nof1_client *client,
                      const uint8_t *hash, struct nof1_error *error)
 {
     int64_t since = nof1_clock_monotonic();
+    int64_t lost = 0;
     for (;;) {
-        TRY(nof1_remote_result(result, client, hash, error));
+        nof1_rc_value rc = look(result, remote, client, hash, error);
+        rc = rc == NOF1_E_EXPIRED ? NOF1_E_UNREACHABLE : rc; /* a call without an answer in time */
+        if (rc != NOF1_OK) {
+            TRY(bear(remote, &lost, rc, error));
+            continue;
+        }
         if (*result != NULL) {
             return NOF1_OK;
         }
-        if (remote->progress != NULL) {
-            NOF1_CLEANUP(nof1_json_freep) json_t *status = NULL;
-            TRY(nof1_remote_status(&status, client, hash, error));
-            const json_t *query = json_is_array(status) ? json_array_get(status, 0) : status;
-            const char *state = json_string_value(json_object_get(query, "state"));
-            tell(remote, state == NULL ? "waiting" : state, query);
-        }
+        lost = 0;
         TRY(still_waiting(remote, since, "the end of the query", error));
     }
 }

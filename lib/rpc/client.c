@@ -21,7 +21,8 @@
 struct nof1_client {
     char *target, *ca, *cert, *key, *crl_folder;
     struct nof1_tls_files files; /* points to the texts above */
-    grpc_channel *channel;
+    char *server_name;           /* NULL: the target's */
+    grpc_channel *channel; /* NULL: to be opened; gRPC would wait 15 s before it dialled again */
     grpc_completion_queue *queue;
     bool admitted; /* the coordinator has answered at least once */
 };
@@ -42,6 +43,7 @@ void nof1_client_free(struct nof1_client *client)
         grpc_completion_queue_destroy(client->queue);
     }
     free(client->target);
+    free(client->server_name);
     free(client->ca);
     free(client->cert);
     free(client->key);
@@ -49,10 +51,12 @@ void nof1_client_free(struct nof1_client *client)
     free(client);
 }
 
-static nof1_rc copy_names(struct nof1_client *client, const char *target,
+static nof1_rc copy_names(struct nof1_client *client, const char *target, const char *server_name,
                           const struct nof1_tls_files *files)
 {
     client->target = strdup(target);
+    client->server_name = server_name == NULL ? NULL : strdup(server_name);
+    ENSURE(server_name == NULL || client->server_name != NULL, NOF1_E_NO_MEMORY);
     client->ca = strdup(files->ca);
     client->cert = strdup(files->cert);
     client->key = strdup(files->key);
@@ -75,10 +79,11 @@ nof1_rc nof1_client_new(struct nof1_client **out, const char *target, const char
     TRY(nof1_identity_check(&own, files, false, ROLES, error));
     struct nof1_client *client = calloc(1, sizeof *client);
     ENSURE(client != NULL, NOF1_E_NO_MEMORY);
-    nof1_rc_value rc = copy_names(client, target, files);
+    nof1_rc_value rc = copy_names(client, target, server_name, files);
     if (rc == NOF1_OK) {
         client->queue = grpc_completion_queue_create_for_next(NULL);
-        rc = nof1_channel_open(&client->channel, target, server_name, files, error);
+        rc = nof1_channel_open(&client->channel, client->target, client->server_name,
+                               &client->files, error);
     }
     if (rc != NOF1_OK) {
         nof1_client_free(client);
@@ -143,9 +148,14 @@ static nof1_rc call_once(struct nof1_client *client, enum nof1_method method,
                          struct nof1_slice request, struct nof1_buffer *reply, int milliseconds,
                          struct nof1_error *error)
 {
+    if (client->channel == NULL) {
+        TRY(nof1_channel_open(&client->channel, client->target, client->server_name, &client->files,
+                              error));
+    }
     gpr_timespec deadline = gpr_time_add(gpr_now(GPR_CLOCK_MONOTONIC),
                                          gpr_time_from_millis(milliseconds, GPR_TIMESPAN));
     struct exchange exchange = {.request = nof1_message_pack(request),
+                                .status = GRPC_STATUS_UNKNOWN,
                                 .details = grpc_empty_slice()};
     grpc_metadata_array_init(&exchange.first);
     grpc_metadata_array_init(&exchange.last);
@@ -160,6 +170,10 @@ static nof1_rc call_once(struct nof1_client *client, enum nof1_method method,
     grpc_byte_buffer_destroy(exchange.request);
     grpc_byte_buffer_destroy(exchange.reply);
     grpc_slice_unref(exchange.details);
+    if (exchange.status == GRPC_STATUS_UNAVAILABLE) {
+        grpc_channel_destroy(client->channel);
+        client->channel = NULL;
+    }
     return rc;
 }
 

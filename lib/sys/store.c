@@ -10,6 +10,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <base/log.h>
+
 #define APPLICATION_ID 0x4e314631 /* "N1F1" */
 #define USER_VERSION 1
 #define TEXT_OF(number) #number
@@ -69,6 +71,17 @@ void nof1_store_closep(struct nof1_store **store)
     nof1_store_close(*store);
 }
 
+/* The code says only that the store refused; the operator must hear why (a full disk, a damaged
+ * file). SQLite's texts hold no values. */
+static nof1_rc_value failed(const struct nof1_store *store)
+{
+    nof1_log(NOF1_LOG_ERROR, "store.failed",
+             NOF1_LOG_FIELDS(nof1_log_text("code", nof1_rc_code(NOF1_E_STORE)),
+                             nof1_log_text("file", sqlite3_db_filename(store->database, "main")),
+                             nof1_log_text("message", sqlite3_errmsg(store->database))));
+    return NOF1_E_STORE;
+}
+
 static nof1_rc run(struct nof1_store *store, const char *text)
 {
     ENSURE(sqlite3_exec(store->database, text, NULL, NULL, NULL) == SQLITE_OK, NOF1_E_STORE);
@@ -110,6 +123,28 @@ static nof1_rc check_identity(struct nof1_store *store, bool *fresh, const char 
     return NOF1_OK;
 }
 
+/* Nothing is ever written to a damaged file: what is left of the ledger can then still be saved.
+ * Reads every page once, not the indices against the tables (about a second a gigabyte). */
+static nof1_rc check_pages(struct nof1_store *store, const char *path, struct nof1_error *error)
+{
+    char text[200] = "";
+    sqlite3_stmt *statement = NULL;
+    bool good = sqlite3_prepare_v2(store->database, "PRAGMA quick_check(1)", -1, &statement, NULL) ==
+                    SQLITE_OK &&
+                sqlite3_step(statement) == SQLITE_ROW;
+    const unsigned char *row = good ? sqlite3_column_text(statement, 0) : NULL;
+    const char *why = row == NULL ? sqlite3_errmsg(store->database) : (const char *)row;
+    good = row != NULL && strcmp(why, "ok") == 0;
+    for (size_t i = 0; i + 1 < sizeof text && why[i] != '\0'; i++) {
+        text[i] = why[i];
+        text[i] = text[i] == '\n' ? ' ' : text[i];
+    }
+    sqlite3_finalize(statement);
+    return good ? NOF1_OK
+                : nof1_fail(error, NOF1_E_STORE, "%s: damaged; restore it from a backup (%s)", path,
+                            text);
+}
+
 static nof1_rc prepare_all(struct nof1_store *store)
 {
     for (size_t i = 0; i < STATEMENTS; i++) {
@@ -130,6 +165,9 @@ static nof1_rc set_up(struct nof1_store *store, const char *path, bool read_only
         return nof1_fail(error, NOF1_E_STORE, "%s: empty", path);
     }
     nof1_rc_value rc = NOF1_OK;
+    if (!read_only && !fresh) {
+        TRY(check_pages(store, path, error));
+    }
     if (!read_only) {
         rc = run(store, "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;"
                         "PRAGMA trusted_schema = OFF; PRAGMA cache_size = -1024;"
@@ -181,19 +219,19 @@ nof1_rc nof1_store_open_read(struct nof1_store **out, const char *path, struct n
 }
 
 /* Run a statement that returns no row, and make it ready for the next time. */
-static nof1_rc finish(sqlite3_stmt *statement)
+static nof1_rc finish(const struct nof1_store *store, sqlite3_stmt *statement)
 {
     int result = sqlite3_step(statement);
+    nof1_rc_value rc = result == SQLITE_DONE ? NOF1_OK : failed(store);
     sqlite3_reset(statement);
     sqlite3_clear_bindings(statement);
-    ENSURE(result == SQLITE_DONE, NOF1_E_STORE);
-    return NOF1_OK;
+    return rc;
 }
 
 nof1_rc nof1_store_begin(struct nof1_store *store)
 {
     ENSURE(!store->writing, NOF1_E_BUG);
-    TRY(finish(store->statement[BEGIN]));
+    TRY(finish(store, store->statement[BEGIN]));
     store->writing = true;
     return NOF1_OK;
 }
@@ -201,7 +239,7 @@ nof1_rc nof1_store_begin(struct nof1_store *store)
 nof1_rc nof1_store_commit(struct nof1_store *store)
 {
     ENSURE(store->writing, NOF1_E_BUG);
-    TRY(finish(store->statement[COMMIT]));
+    TRY(finish(store, store->statement[COMMIT]));
     store->writing = false;
     return NOF1_OK;
 }
@@ -209,8 +247,11 @@ nof1_rc nof1_store_commit(struct nof1_store *store)
 void nof1_store_rollback(struct nof1_store *store)
 {
     if (store->writing) {
-        nof1_rc_value rc = finish(store->statement[ROLLBACK]);
-        (void)rc; /* closing the file rolls back as well */
+        /* SQLite rolls back by itself after some failures; closing the file does so as well */
+        if (sqlite3_get_autocommit(store->database) == 0) {
+            nof1_rc_value rc = finish(store, store->statement[ROLLBACK]);
+            (void)rc;
+        }
         store->writing = false;
     }
 }
@@ -233,7 +274,7 @@ nof1_rc nof1_store_append(struct nof1_store *store, int64_t at, const char *kind
     sqlite3_bind_int64(statement, 1, at);
     sqlite3_bind_text(statement, 2, kind, -1, SQLITE_STATIC);
     bind_bytes(statement, 3, body);
-    TRY(finish(statement));
+    TRY(finish(store, statement));
     if (seq != NULL) {
         *seq = (uint64_t)sqlite3_last_insert_rowid(store->database);
     }
@@ -248,7 +289,7 @@ nof1_rc nof1_store_put(struct nof1_store *store, const char *key, struct nof1_sl
     if (value.length > 0) {
         bind_bytes(statement, 2, value);
     }
-    return finish(statement);
+    return finish(store, statement);
 }
 
 static struct nof1_slice column_bytes(sqlite3_stmt *statement, int column)
@@ -265,7 +306,7 @@ nof1_rc nof1_store_get(struct nof1_slice *out, struct nof1_arena *arena, struct 
     int result = sqlite3_step(statement);
     nof1_rc_value rc = result == SQLITE_ROW    ? NOF1_OK
                        : result == SQLITE_DONE ? NOF1_E_NOT_FOUND
-                                               : NOF1_E_STORE;
+                                               : failed(store);
     if (rc == NOF1_OK) {
         *out = nof1_arena_copy(arena, column_bytes(statement, 0));
         rc = out->data == NULL ? NOF1_E_NO_MEMORY : NOF1_OK;
@@ -298,10 +339,10 @@ static nof1_rc_value each(void *self, const char *prefix,
         }
         rc = visit(context, key, column_bytes(statement, 1));
     }
-    sqlite3_finalize(statement);
     if (rc == NOF1_OK && result != SQLITE_DONE) {
-        rc = NOF1_E_STORE;
+        rc = failed(store);
     }
+    sqlite3_finalize(statement);
     return rc;
 }
 
@@ -327,11 +368,11 @@ nof1_rc nof1_store_entries(struct nof1_store *store, uint64_t first,
         };
         rc = visit(context, &entry);
     }
+    if (rc == NOF1_OK && result != SQLITE_DONE) {
+        rc = failed(store);
+    }
     sqlite3_reset(statement);
     sqlite3_clear_bindings(statement);
-    if (rc == NOF1_OK && result != SQLITE_DONE) {
-        rc = NOF1_E_STORE;
-    }
     return rc;
 }
 
@@ -340,7 +381,7 @@ nof1_rc nof1_store_last_time(int64_t *out, struct nof1_store *store)
     sqlite3_stmt *statement = store->statement[LAST];
     int result = sqlite3_step(statement);
     *out = result == SQLITE_ROW ? sqlite3_column_int64(statement, 0) : 0;
+    nof1_rc_value rc = result == SQLITE_ROW || result == SQLITE_DONE ? NOF1_OK : failed(store);
     sqlite3_reset(statement);
-    ENSURE(result == SQLITE_ROW || result == SQLITE_DONE, NOF1_E_STORE);
-    return NOF1_OK;
+    return rc;
 }

@@ -1,0 +1,618 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later
+ *
+ * Kills one real program of a consortium at one exact step of a query, restarts it and requires the
+ * result of the undisturbed run, bit for bit, charged once, with whole ledgers
+ * (docs/architecture.md: "kill -9 at any byte resumes or re-runs"). Full disks, frozen programs and
+ * damaged stores likewise. Every wait has a limit; whatever it starts dies with it.
+ *
+ *   kill BIN PRELOAD FOLDER [--all] [WORDS]   only cases whose name holds the words; closes with
+ *                                            "N passed, N failed"
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <jansson.h>
+#include <signal.h>
+#include <sqlite3.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <sys/store.h>
+#include <tools/children.h>
+#include <tools/lab_new.h>
+
+#include "programs.h"
+
+#define CASE_LIMIT 40000 /* milliseconds one case may take */
+#define FROZEN 5000      /* milliseconds a stopped program stays so: more than the round timeout */
+#define MOST_STEPS 400
+
+struct bench {
+    const char *bin, *preload, *folder;
+    const char *only; /* cases whose label holds this text; NULL: all */
+    char template[300], plan[300], short_plan[300];
+    json_t *expected;
+    unsigned passed, failed;
+};
+
+enum expectation {
+    DIES,    /* killed by itself: restarted */
+    FILLS,   /* the disk is full: exit 75 with a reason; restarted with room */
+    FREEZES, /* stopped; goes on after FROZEN */
+    STAYS    /* stopped for good, under a plan with a short deadline */
+};
+
+struct scenario {
+    char label[120];
+    int which;
+    char fault[64];
+    enum expectation expectation;
+};
+
+/* ---- reporting
+ * ----------------------------------------------------------------------------------- */
+
+static void show_log(const char *path)
+{
+    FILE *file = fopen(path, "r");
+    char line[400];
+    char last[6][400] = {{0}};
+    unsigned count = 0;
+    while (file != NULL && fgets(line, sizeof line, file) != NULL) {
+        snprintf(last[count++ % 6], sizeof last[0], "%s", line);
+    }
+    if (file != NULL) {
+        (void)fclose(file);
+    }
+    for (unsigned i = count > 6 ? count - 6 : 0; i < count; i++) {
+        printf("     %s: %s", strrchr(path, '/') + 1, last[i % 6]);
+    }
+}
+
+static void report(struct bench *bench, const struct consortium *c, const char *label,
+                   const char *why, int64_t since)
+{
+    if (why == NULL) {
+        bench->passed++;
+        printf("ok   %s (%.1f s)\n", label, (double)(now_ms() - since) / 1000);
+    } else {
+        bench->failed++;
+        printf("FAIL %s: %s (%.1f s)\n", label, why, (double)(now_ms() - since) / 1000);
+        for (int p = 0; c != NULL && p < PROGRAMS; p++) {
+            char path[600];
+            program_log(path, c, p);
+            show_log(path);
+        }
+    }
+    (void)fflush(stdout);
+}
+
+/* ---- folders
+ * ------------------------------------------------------------------------------------- */
+
+static bool run_tool(char *const argv[])
+{
+    pid_t pid = fork();
+    if (pid == 0) {
+        execvp(argv[0], argv);
+        _exit(99);
+    }
+    int status = 0;
+    return pid > 0 && waitpid(pid, &status, 0) == pid && WIFEXITED(status) &&
+           WEXITSTATUS(status) == 0;
+}
+
+static bool copy_tree(const char *from, const char *to)
+{
+    char *const argv[] = {"cp", "-a", (char *)(uintptr_t)from, (char *)(uintptr_t)to, NULL};
+    return run_tool(argv);
+}
+
+/* ---- what must hold when all is over
+ * --------------------------------------------------------------- */
+
+struct tally {
+    uint64_t entries;
+    int64_t last;
+    bool ordered, readable;
+    unsigned released, charged, accepted;
+};
+
+static nof1_rc_value count_entry(void *context, const struct nof1_entry *entry)
+{
+    struct tally *tally = context;
+    tally->entries++;
+    tally->ordered = tally->ordered && entry->seq == tally->entries && entry->at >= tally->last;
+    tally->last = entry->at;
+    json_t *body = json_loadb((const char *)entry->body.data, entry->body.length, 0, NULL);
+    tally->readable = tally->readable && json_is_object(body);
+    json_decref(body);
+    tally->released += strcmp(entry->kind, "result.released") == 0;
+    tally->charged += strcmp(entry->kind, "query.charged") == 0;
+    return NOF1_OK;
+}
+
+static bool sound(const char *path)
+{
+    sqlite3 *database = NULL;
+    sqlite3_stmt *statement = NULL;
+    bool good =
+        sqlite3_open_v2(path, &database, SQLITE_OPEN_READONLY, NULL) == SQLITE_OK &&
+        sqlite3_prepare_v2(database, "PRAGMA integrity_check", -1, &statement, NULL) == SQLITE_OK &&
+        sqlite3_step(statement) == SQLITE_ROW &&
+        strcmp((const char *)sqlite3_column_text(statement, 0), "ok") == 0;
+    sqlite3_finalize(statement);
+    sqlite3_close(database);
+    return good;
+}
+
+static bool count_ledger(struct tally *tally, const char *path)
+{
+    struct nof1_store *store NOF1_CLEANUP(nof1_store_closep) = NULL;
+    struct nof1_error error = {0};
+    *tally = (struct tally){.ordered = true, .readable = true};
+    return sound(path) && nof1_store_open_read(&store, path, &error) == NOF1_OK &&
+           nof1_store_entries(store, 1, count_entry, tally) == NOF1_OK && tally->ordered &&
+           tally->readable;
+}
+
+/* Ledgers in one piece, the result released once and charged once everywhere. */
+static const char *check_stores(const struct consortium *c, bool released)
+{
+    char path[600];
+    struct tally tally;
+    snprintf(path, sizeof path, "%s/coordinator/coordinator.sqlite", c->folder);
+    if (!count_ledger(&tally, path)) {
+        return "the coordinator's ledger is not whole";
+    }
+    if (released && tally.released != 2) { /* the census and the query */
+        return "the coordinator's ledger does not hold each release once";
+    }
+    for (int s = 0; s < SITES; s++) {
+        snprintf(path, sizeof path, "%s/%d/site.sqlite", c->folder, s);
+        if (!count_ledger(&tally, path)) {
+            return "a site's ledger is not whole";
+        }
+        if (released && tally.charged != 2) { /* likewise */
+            return "a site's ledger does not hold the charge once";
+        }
+    }
+    return NULL;
+}
+
+static const char *check_budgets(const struct consortium *c)
+{
+    static char why[300];
+    for (int s = 0; s < SITES; s++) {
+        char answer[8192] = "";
+        if (!ask_vault(c, s, "{\"command\":\"status\"}\n", answer, sizeof answer)) {
+            return "a vault does not answer its admin socket";
+        }
+        json_t *status = json_loads(answer, 0, NULL);
+        const json_t *budget = json_object_get(json_object_get(status, "status"), "budget");
+        json_int_t queries = json_integer_value(json_object_get(budget, "queries"));
+        json_decref(status);
+        if (queries != 1) {
+            snprintf(why, sizeof why, "site %d charged %d queries", s, (int)queries);
+            return why;
+        }
+    }
+    return NULL;
+}
+
+/* Everything that is not about when and where; signatures differ in length, so the bytes do. */
+static json_t *read_result(const struct consortium *c)
+{
+    char path[600];
+    snprintf(path, sizeof path, "%s/result.json", c->folder);
+    json_t *result = json_load_file(path, 0, NULL);
+    json_object_del(result, "provenance");
+    json_t *site;
+    size_t index;
+    json_array_foreach(json_object_get(json_object_get(result, "privacy"), "sites_each"), index,
+                       site)
+    {
+        json_object_del(site, "bytes_in");
+        json_object_del(site, "bytes_out");
+    }
+    return result;
+}
+
+static const char *check_result(const struct bench *bench, const struct consortium *c)
+{
+    json_t *result = read_result(c);
+    bool same = result != NULL && json_equal(result, bench->expected);
+    if (!same && result != NULL) {
+        char path[600];
+        snprintf(path, sizeof path, "%s/different.json", bench->folder);
+        (void)json_dump_file(result, path, JSON_INDENT(1) | JSON_SORT_KEYS);
+        snprintf(path, sizeof path, "%s/expected.json", bench->folder);
+        (void)json_dump_file(bench->expected, path, JSON_INDENT(1) | JSON_SORT_KEYS);
+    }
+    json_decref(result);
+    return same ? NULL : "the result is not that of the undisturbed run";
+}
+
+/* ---- one case
+ * ------------------------------------------------------------------------------------ */
+
+struct course {
+    const struct scenario *scenario;
+    bool hit;      /* the fault has struck */
+    bool finished; /* the client has its answer */
+    int code;      /* of the client */
+    int64_t frozen;
+};
+
+static const char *died_well(const struct consortium *c, const struct scenario *scenario)
+{
+    char log[600];
+    int status = c->program[scenario->which].status;
+    if (scenario->expectation != FILLS) {
+        return WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL
+                   ? NULL
+                   : "it ended otherwise than killed";
+    }
+    program_log(log, c, scenario->which);
+    if (!WIFEXITED(status) || WEXITSTATUS(status) != 75) {
+        return "a full disk is no exit 75";
+    }
+    return file_has(log, "E1006") && file_has(log, "full") ? NULL
+                                                           : "a full disk is not named in the log";
+}
+
+static const char *on_end(struct consortium *c, struct course *course, int which)
+{
+    static char why[200];
+    if (which == CLIENT) {
+        int status = c->program[CLIENT].status;
+        course->code = WIFEXITED(status) ? WEXITSTATUS(status) : 99;
+        course->finished = course->code != 69; /* unreachable before the plan was sent: again */
+        if (!course->finished) {
+            sleep_ms(100);
+            program_start(c, CLIENT, NULL, NULL);
+        }
+        return NULL;
+    }
+    if (which == course->scenario->which && !course->hit) {
+        const char *wrong = died_well(c, course->scenario);
+        course->hit = true;
+        if (wrong == NULL) {
+            program_start(c, which, NULL, NULL);
+        }
+        return wrong;
+    }
+    snprintf(why, sizeof why, "program %d ended by itself, status %x", which,
+             (unsigned)c->program[which].status);
+    return why;
+}
+
+static const char *watch(struct consortium *c, struct course *course)
+{
+    int64_t since = now_ms();
+    int64_t finished = 0;
+    while (now_ms() - since < CASE_LIMIT) {
+        int which = program_event(c);
+        if (which >= 0 && c->program[which].stopped && course->frozen == 0) {
+            course->frozen = now_ms();
+            course->hit = true;
+        } else if (which >= 0) {
+            const char *why = on_end(c, course, which);
+            if (why != NULL) {
+                return why;
+            }
+        }
+        if (course->scenario->expectation == FREEZES && course->frozen > 0 &&
+            now_ms() - course->frozen > FROZEN && c->program[course->scenario->which].stopped) {
+            c->program[course->scenario->which].stopped = false;
+            (void)kill(c->program[course->scenario->which].pid, SIGCONT);
+        }
+        finished = course->finished && finished == 0 ? now_ms() : finished;
+        bool thawed =
+            !c->program[course->scenario->which].stopped || course->scenario->expectation == STAYS;
+        if (course->finished && course->hit && thawed) {
+            return NULL;
+        }
+        if (finished > 0 && !course->hit && now_ms() - finished > 3000) {
+            return "the step was not reached";
+        }
+        if (which < 0) {
+            sleep_ms(2);
+        }
+    }
+    return course->finished ? "a program hangs" : "no answer within the case's limit";
+}
+
+/* A restarted vault needs a moment until it answers its admin socket again. */
+static void await_vaults(const struct consortium *c)
+{
+    int64_t since = now_ms();
+    for (int s = 0; s < SITES && now_ms() - since < 5000;) {
+        char answer[8192] = "";
+        if (ask_vault(c, s, "{\"command\":\"status\"}\n", answer, sizeof answer)) {
+            s++;
+        } else {
+            sleep_ms(10);
+        }
+    }
+}
+
+static const char *start_everybody(struct consortium *c, const struct scenario *scenario,
+                                   const char *const trace[PROGRAMS])
+{
+    for (int p = COORDINATOR; p <= CLIENT; p++) {
+        const char *fault = scenario != NULL && scenario->which == p ? scenario->fault : NULL;
+        program_start(c, p, fault, trace == NULL ? NULL : trace[p]);
+        if (p != COORDINATOR || await_port(c, 10000)) {
+            continue;
+        }
+        if (fault == NULL || c->program[p].pid != 0) {
+            return "the coordinator did not start";
+        }
+        return "the fault came before the coordinator listened";
+    }
+    return NULL;
+}
+
+static const char *judge(const struct bench *bench, struct consortium *c,
+                         const struct course *course)
+{
+    if (course->scenario->expectation == STAYS) {
+        if (course->code != 4) {
+            return "the query did not expire (exit 4)";
+        }
+        kill_all(c);
+        return check_stores(c, false);
+    }
+    if (course->code != 0) {
+        return "the query did not complete";
+    }
+    const char *why = check_result(bench, c);
+    await_vaults(c);
+    why = why == NULL ? check_budgets(c) : why;
+    if (why == NULL && !stop_all(c, 10000)) {
+        why = "not everybody stopped cleanly";
+    }
+    return why == NULL ? check_stores(c, true) : why;
+}
+
+static void run_case(struct bench *bench, const struct scenario *scenario)
+{
+    char folder[300];
+    int64_t since = now_ms();
+    if (bench->only != NULL && strstr(scenario->label, bench->only) == NULL) {
+        return;
+    }
+    snprintf(folder, sizeof folder, "%s/case", bench->folder);
+    struct consortium c = {.bin = bench->bin,
+                           .preload = bench->preload,
+                           .folder = folder,
+                           .plan =
+                               scenario->expectation == STAYS ? bench->short_plan : bench->plan};
+    struct course course = {.scenario = scenario};
+    const char *why = copy_tree(bench->template, folder) ? NULL : "cp failed";
+    why = why == NULL ? start_everybody(&c, scenario, NULL) : why;
+    why = why == NULL ? watch(&c, &course) : why;
+    why = why == NULL ? judge(bench, &c, &course) : why;
+    kill_all(&c);
+    report(bench, &c, scenario->label, why, since);
+    if (getenv("NOF1_KILL_KEEP") == NULL) {
+        nof1_remove_tree(folder);
+    }
+}
+
+/* ---- the undisturbed run: the expected result and the steps there are
+ * ------------------------------ */
+
+struct steps {
+    size_t count;
+    char text[MOST_STEPS][24]; /* "send-15 3" */
+};
+
+static void read_steps(struct steps *steps, const char *path)
+{
+    FILE *file = fopen(path, "r");
+    char line[64];
+    steps->count = 0;
+    while (file != NULL && steps->count < MOST_STEPS && fgets(line, sizeof line, file) != NULL) {
+        line[strcspn(line, "\n")] = '\0';
+        snprintf(steps->text[steps->count++], sizeof steps->text[0], "%.23s", line);
+    }
+    if (file != NULL) {
+        (void)fclose(file);
+    }
+}
+
+static bool undisturbed(struct bench *bench, struct steps steps[3])
+{
+    static const int traced[3] = {COORDINATOR, VAULT + 1, EDGE + 1};
+    char folder[300];
+    char path[3][340];
+    const char *trace[PROGRAMS] = {NULL};
+    const struct scenario none = {.which = CLIENT};
+    struct course course = {.scenario = &none, .hit = true};
+    int64_t since = now_ms();
+    snprintf(folder, sizeof folder, "%s/undisturbed", bench->folder);
+    struct consortium c = {
+        .bin = bench->bin, .preload = bench->preload, .folder = folder, .plan = bench->plan};
+    for (int i = 0; i < 3; i++) {
+        snprintf(path[i], sizeof path[i], "%s/trace-%d", folder, i);
+        trace[traced[i]] = path[i];
+    }
+    const char *why = copy_tree(bench->template, folder) ? NULL : "cp failed";
+    why = why == NULL ? start_everybody(&c, NULL, trace) : why;
+    why = why == NULL ? watch(&c, &course) : why;
+    why = why == NULL && course.code != 0 ? "the query did not complete" : why;
+    bench->expected = why == NULL ? read_result(&c) : NULL;
+    why =
+        why == NULL && json_object_get(bench->expected, "estimates") == NULL ? "no estimates" : why;
+    why = why == NULL ? check_budgets(&c) : why;
+    sleep_ms(200); /* the last frames: End */
+    why = why == NULL && !stop_all(&c, 10000) ? "not everybody stopped cleanly" : why;
+    why = why == NULL ? check_stores(&c, true) : why;
+    kill_all(&c);
+    for (int i = 0; i < 3; i++) {
+        read_steps(&steps[i], path[i]);
+    }
+    report(bench, &c, "the undisturbed run", why, since);
+    return why == NULL;
+}
+
+/* ---- which steps
+ * --------------------------------------------------------------------------------- */
+
+static const char *frame_name(int tag)
+{
+    static const char *const name[] = {"Hello",     "QueryOffer", "KeyAd",       "Roster",
+                                       "RoundOpen", "Masked",     "Close",       "Attest",
+                                       "Refusal",   "End",        "CensusNotice"};
+    return tag >= 10 && tag <= 20 ? name[tag - 10] : "frame";
+}
+
+static void name_scenario(struct scenario *scenario, const char *who, const char *kind, long number,
+                          const char *when)
+{
+    int tag = strlen(kind) > 5 ? atoi(kind + 5) : 0;
+    const char *what = strncmp(kind, "send", 4) == 0   ? "sends"
+                       : strncmp(kind, "recv", 4) == 0 ? "receives"
+                                                       : kind;
+    const char *verb = strcmp(when, "full") == 0   ? "disk full at"
+                       : strcmp(when, "stop") == 0 ? "frozen before"
+                                                   : when;
+    snprintf(scenario->label, sizeof scenario->label, "%s %s: it %s %s %ld", who, verb, what,
+             tag > 0 ? frame_name(tag) : "no.", number);
+    snprintf(scenario->fault, sizeof scenario->fault, "%s:%ld:%s", kind, number, when);
+}
+
+/* Try one step of the trace in one way. */
+static void try_step(struct bench *bench, int which, const char *step, const char *when,
+                     enum expectation expectation)
+{
+    static const char *const who[] = {"coordinator", "vault", "edge"};
+    struct scenario scenario = {.which = which, .expectation = expectation};
+    char kind[16] = "";
+    long number = 0;
+    if (sscanf(step, "%15s %ld", kind, &number) != 2) {
+        return;
+    }
+    name_scenario(&scenario,
+                  who[which == COORDINATOR ? 0
+                      : which < EDGE       ? 1
+                                           : 2],
+                  kind, number, when);
+    run_case(bench, &scenario);
+}
+
+/* Where the query begins: after the census every kind of frame comes a second time. */
+static size_t query_start(const struct steps *steps, const char *first)
+{
+    for (size_t i = 0; i < steps->count; i++) {
+        if (strcmp(steps->text[i], first) == 0) {
+            return i;
+        }
+    }
+    return steps->count;
+}
+
+/* Steps whose order is that of the protocol: a Hello or a sync may come at any time. */
+static bool is_frame(const char *step)
+{
+    return (strncmp(step, "send-", 5) == 0 || strncmp(step, "recv-", 5) == 0) &&
+           strncmp(step + 5, "10 ", 3) != 0 && strncmp(step + 5, "20 ", 3) != 0;
+}
+
+static void sweep_frames(struct bench *bench, int which, const struct steps *steps,
+                         const char *first, bool all)
+{
+    size_t start = all ? 0 : query_start(steps, first);
+    for (size_t i = start; i < steps->count; i++) {
+        const char *step = steps->text[i];
+        if (!is_frame(step)) {
+            continue;
+        }
+        if (strncmp(step, "recv-", 5) == 0) {
+            try_step(bench, which, step, "after", DIES);
+        } else if (all) {
+            try_step(bench, which, step, "before", DIES);
+            try_step(bench, which, step, "after", DIES);
+        } else {
+            try_step(bench, which, step, "before", DIES);
+        }
+    }
+}
+
+static void sweep_store(struct bench *bench, int which, const struct steps *steps, bool all)
+{
+    static const char *const both[] = {"before", "after"};
+    long first = 0;
+    long last = 0;
+    for (size_t i = 0; i < steps->count; i++) {
+        if (strncmp(steps->text[i], "sync ", 5) == 0) {
+            last = atol(steps->text[i] + 5);
+        }
+    }
+    last -= 4; /* the checkpoint at the end */
+    first = which == COORDINATOR ? 6 : 4;
+    for (long n = first; n <= last; n += all ? 1 : 2) {
+        char step[24];
+        snprintf(step, sizeof step, "sync %ld", n);
+        for (int w = 0; w < 2; w++) {
+            if (all || (n / 2 + w) % 2 == 0) {
+                try_step(bench, which, step, both[w], DIES);
+            }
+        }
+    }
+}
+
+static bool set_up(struct bench *bench)
+{
+    char sources[300];
+    char plan[300];
+    struct nof1_error error = {0};
+    snprintf(sources, sizeof sources, "%s/new", bench->folder);
+    snprintf(bench->template, sizeof bench->template, "%s/template", bench->folder);
+    snprintf(bench->plan, sizeof bench->plan, "%s/plan.yaml", bench->folder);
+    snprintf(bench->short_plan, sizeof bench->short_plan, "%s/short.yaml", bench->folder);
+    snprintf(plan, sizeof plan, "%s/plan.yaml", sources);
+    const struct nof1_lab_new options = {
+        .folder = sources, .sites = SITES, .trials = 40, .seed = 7, .design = "ABAB"};
+    nof1_rc_value rc = nof1_lab_new(&options, &error);
+    rc = rc == NOF1_OK ? lay_out(bench->template, sources, plan, &error) : rc;
+    if (rc != NOF1_OK || !copy_tree(plan, bench->plan) || !copy_tree(plan, bench->short_plan)) {
+        printf("FAIL set-up: %s\n", error.message);
+        return false;
+    }
+    FILE *file = fopen(bench->short_plan, "a");
+    bool good = file != NULL && fputs("deadline: 6s\n", file) >= 0;
+    return file != NULL && fclose(file) == 0 && good;
+}
+
+int main(int argc, char **argv)
+{
+    if (argc < 4) {
+        fprintf(stderr, "usage: kill BIN PRELOAD FOLDER [--all] [WORDS]\n");
+        return 2;
+    }
+    bool all = false;
+    struct bench bench = {.bin = argv[1], .preload = argv[2], .folder = argv[3]};
+    for (int i = 4; i < argc; i++) {
+        all = all || strcmp(argv[i], "--all") == 0;
+        bench.only = strcmp(argv[i], "--all") == 0 ? bench.only : argv[i];
+    }
+    struct steps *steps = calloc(3, sizeof *steps);
+    if (steps == NULL || !set_up(&bench) || !undisturbed(&bench, steps)) {
+        printf("%u passed, %u failed\n", bench.passed, bench.failed + 1);
+        return 1;
+    }
+
+    sweep_frames(&bench, VAULT + 1, &steps[1], "send-12 2", all);
+    sweep_frames(&bench, EDGE + 1, &steps[2], "send-11 2", all);
+    sweep_store(&bench, COORDINATOR, &steps[0], all);
+    free(steps);
+    json_decref(bench.expected);
+    printf("%u passed, %u failed\n", bench.passed, bench.failed);
+    return bench.failed == 0 ? 0 : 1;
+}
