@@ -114,7 +114,8 @@ static json_t *links(const struct coordinator *coordinator)
 nof1_rc nof1_coordinator_admin(struct coordinator *coordinator, struct nof1_slice line,
                                struct nof1_buffer *reply)
 {
-    json_t *request = json_loadb((const char *)line.data, line.length, JSON_REJECT_DUPLICATES, NULL);
+    json_t *request =
+        json_loadb((const char *)line.data, line.length, JSON_REJECT_DUPLICATES, NULL);
     const char *given = json_string_value(json_object_get(request, "command"));
     char command[32] = "";
     if (given != NULL) {
@@ -145,7 +146,7 @@ nof1_rc nof1_coordinator_ask(struct nof1_buffer *reply, const char *folder, cons
     return nof1_socket_ask(reply, path, nof1_slice_text(line), 10000, error);
 }
 
-/* ---- commands without a running coordinator ---------------------------------------------------- */
+/* ---- commands without a running coordinator -------------------------------------------------- */
 
 static nof1_rc read_key(struct nof1_key **out, const char *folder, struct nof1_error *error)
 {
@@ -206,7 +207,8 @@ static nof1_rc write_signature(const struct nof1_charter *charter, const struct 
     char path[512];
     struct nof1_buffer own = {0};
     nof1_rc_value rc = nof1_key_spki(&own, key);
-    bool same = rc == NOF1_OK && nof1_slice_equal(nof1_buffer_slice(&own), charter->coordinator.spki);
+    bool same =
+        rc == NOF1_OK && nof1_slice_equal(nof1_buffer_slice(&own), charter->coordinator.spki);
     nof1_buffer_free(&own);
     if (!same) {
         return nof1_fail(error, NOF1_E_CONFIG,

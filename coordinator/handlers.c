@@ -58,7 +58,8 @@ static nof1_rc check_hello(const char *site, struct nof1_slice bytes)
     ENSURE(arena != NULL, NOF1_E_NO_MEMORY);
     const Nof1__V1__Frame *frame = NULL;
     if (nof1_frame_read(&frame, arena, bytes, NULL) != NOF1_OK) {
-        nof1_log(NOF1_LOG_WARNING, "link.not_a_frame", NOF1_LOG_FIELDS(nof1_log_text("site", site)));
+        nof1_log(NOF1_LOG_WARNING, "link.not_a_frame",
+                 NOF1_LOG_FIELDS(nof1_log_text("site", site)));
         return NOF1_OK;
     }
     if (frame->body_case == NOF1__V1__FRAME__BODY_HELLO && strcmp(frame->hello->site, site) != 0) {

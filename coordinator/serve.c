@@ -26,7 +26,7 @@
 #define LONGEST_WAIT 5000
 #define GRACE 2000
 
-/* ---- the driver's callbacks --------------------------------------------------------------------- */
+/* ---- the driver's callbacks ------------------------------------------------------------------ */
 
 static nof1_rc_value send_to_site(void *self, const char *peer, struct nof1_slice frame)
 {
@@ -50,7 +50,7 @@ static void entry_appended(void *self, const char *kind)
                              nof1_log_integer("monotonic_us", nof1_clock_microseconds())));
 }
 
-/* ---- refresh ------------------------------------------------------------------------------------ */
+/* ---- refresh --------------------------------------------------------------------------------- */
 
 static void warn_about_lists(struct coordinator *coordinator)
 {
@@ -83,13 +83,14 @@ static nof1_rc refresh(struct coordinator *coordinator)
     return NOF1_OK;
 }
 
-/* ---- admin connections -------------------------------------------------------------------------- */
+/* ---- admin connections ----------------------------------------------------------------------- */
 
 static void accept_admin(struct coordinator *coordinator)
 {
     struct nof1_socket *made = NULL;
     struct nof1_error error = {0};
-    if (nof1_socket_accept(&made, coordinator->listener, NOF1_LINES, (uid_t)-1, &error) != NOF1_OK) {
+    if (nof1_socket_accept(&made, coordinator->listener, NOF1_LINES, (uid_t)-1, &error) !=
+        NOF1_OK) {
         nof1_log_error(NOF1_LOG_WARNING, "admin.refused", &error);
     }
     for (size_t i = 0; i < NOF1_ADMINS && made != NULL; i++) {
@@ -124,7 +125,7 @@ static nof1_rc serve_admin(struct coordinator *coordinator, size_t index)
     return NOF1_OK;
 }
 
-/* ---- the loop ----------------------------------------------------------------------------------- */
+/* ---- the loop -------------------------------------------------------------------------------- */
 
 enum slot { SIGNALS, SERVER, LISTENER, FIRST_ADMIN, SLOTS = FIRST_ADMIN + NOF1_ADMINS };
 
@@ -181,14 +182,17 @@ static nof1_rc loop(struct coordinator *coordinator)
     return NOF1_OK;
 }
 
-/* ---- start and end ------------------------------------------------------------------------------ */
+/* ---- start and end --------------------------------------------------------------------------- */
 
 static nof1_rc load_file(struct nof1_slice *out, struct nof1_arena *arena, const char *path,
                          struct nof1_error *error)
 {
     struct nof1_buffer bytes = {0};
     nof1_rc_value rc = nof1_file_read(&bytes, path, (size_t)8 << 20, error);
-    *out = rc == NOF1_OK ? nof1_arena_copy(arena, nof1_buffer_slice(&bytes)) : (struct nof1_slice){0};
+    *out = (struct nof1_slice){0};
+    if (rc == NOF1_OK) {
+        *out = nof1_arena_copy(arena, nof1_buffer_slice(&bytes));
+    }
     nof1_buffer_free(&bytes);
     return rc == NOF1_OK && out->data == NULL ? NOF1_E_NO_MEMORY : rc;
 }
@@ -217,7 +221,8 @@ static nof1_rc load_charter(struct coordinator *coordinator, struct nof1_error *
                          "run nof1-coordinator charter sign",
                          signature_path);
     }
-    coordinator->up = nof1_arena_alloc(coordinator->arena, config->charter->sites + 1, sizeof(bool));
+    coordinator->up =
+        nof1_arena_alloc(coordinator->arena, config->charter->sites + 1, sizeof(bool));
     ENSURE(coordinator->up != NULL, NOF1_E_NO_MEMORY);
     return NOF1_OK;
 }
@@ -263,7 +268,8 @@ static nof1_rc open_server(struct coordinator *coordinator, struct nof1_error *e
         nof1_log(NOF1_LOG_WARNING, "crl.none", NOF1_LOG_NO_FIELDS);
     }
     nof1_log(NOF1_LOG_INFO, "coordinator.listening",
-             NOF1_LOG_FIELDS(nof1_log_text("listen", settings->listen), nof1_log_integer("port", port),
+             NOF1_LOG_FIELDS(nof1_log_text("listen", settings->listen),
+                             nof1_log_integer("port", port),
                              nof1_log_text("study", coordinator->config.charter->study),
                              nof1_log_hex("charter", coordinator->config.charter->hash, 32)));
     if (settings->port_file != NULL) {

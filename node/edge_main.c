@@ -70,7 +70,8 @@ static nof1_rc_value frame_from_coordinator(void *self, struct nof1_slice frame)
 
 static void lose_vault(struct edge *edge, nof1_rc_value rc)
 {
-    nof1_log(NOF1_LOG_WARNING, "vault.lost", NOF1_LOG_FIELDS(nof1_log_text("code", nof1_rc_code(rc))));
+    nof1_log(NOF1_LOG_WARNING, "vault.lost",
+             NOF1_LOG_FIELDS(nof1_log_text("code", nof1_rc_code(rc))));
     stream_down(edge);
     nof1_link_drop(edge->link);
 }

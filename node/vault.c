@@ -75,7 +75,8 @@ static nof1_rc read_edge(struct nof1_vault *vault)
         } else if (!got) {
             break;
         } else {
-            TRY(nof1_vault_step(vault, (struct nof1_event){.kind = NOF1_EVENT_FRAME, .bytes = frame}));
+            struct nof1_event event = {.kind = NOF1_EVENT_FRAME, .bytes = frame};
+            TRY(nof1_vault_step(vault, event));
         }
     }
     return NOF1_OK;
@@ -99,7 +100,8 @@ static void accept_admin(struct nof1_vault *vault)
 {
     struct nof1_socket *made = NULL;
     struct nof1_error error = {0};
-    if (nof1_socket_accept(&made, vault->admin_listener, NOF1_LINES, (uid_t)-1, &error) != NOF1_OK) {
+    if (nof1_socket_accept(&made, vault->admin_listener, NOF1_LINES, (uid_t)-1, &error) !=
+        NOF1_OK) {
         nof1_log_error(NOF1_LOG_WARNING, "admin.refused", &error);
     }
     for (size_t i = 0; i < NOF1_ADMINS && made != NULL; i++) {
@@ -149,7 +151,9 @@ static nof1_rc serve_admin(struct nof1_vault *vault, size_t index)
 
 /* ---- the loop -------------------------------------------------------------------------------- */
 
-enum slot { SIGNALS, LISTENER, ADMIN_LISTENER, EDGE, FIRST_ADMIN, SLOTS = FIRST_ADMIN + NOF1_ADMINS };
+enum slot {
+    SIGNALS, LISTENER, ADMIN_LISTENER, EDGE, FIRST_ADMIN, SLOTS = FIRST_ADMIN + NOF1_ADMINS
+};
 
 static void fill_slots(const struct nof1_vault *vault, struct pollfd slot[SLOTS])
 {
@@ -246,7 +250,8 @@ static nof1_rc open_all(struct nof1_vault *vault, struct nof1_error *error)
     snprintf(path, sizeof path, "%s/%s", config->folder, NOF1_SITE_STORE);
     TRY(nof1_store_open(&vault->store, path, error));
     TRY(nof1_store_last_time(&vault->clock.last, vault->store));
-    vault->driver = (struct nof1_driver){.store = vault->store, .send = send_to_edge, .self = vault};
+    vault->driver =
+        (struct nof1_driver){.store = vault->store, .send = send_to_edge, .self = vault};
     TRY(nof1_vault_load(vault, error));
     TRY(nof1_listener_open(&vault->listener, config->socket, config->edge_user != NULL, error));
     if (config->admin != NULL) {

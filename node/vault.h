@@ -38,7 +38,8 @@ struct nof1_vault_config {
     bool lab;
 };
 
-/* Run until SIGTERM, SIGINT or the admin's shutdown. Returns the exit code; errors are on stderr. */
+/* Run until SIGTERM, SIGINT or the admin's shutdown. Returns the exit code; errors are on
+ * stderr. */
 int nof1_vault_run(const struct nof1_vault_config *config);
 
 #endif

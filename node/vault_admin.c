@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
- * The admin's side of the vault: one JSON object in, one out (vault.h). Only this user and root reach
- * the socket.
+ * The admin's side of the vault: one JSON object in, one out (vault.h). Only this user and root
+ * reach the socket.
  */
 #include "vault_parts.h"
 
@@ -68,7 +68,8 @@ static nof1_rc decide(struct nof1_vault *vault, const json_t *request, bool appr
 nof1_rc nof1_vault_admin(struct nof1_vault *vault, struct nof1_slice line,
                          struct nof1_buffer *reply)
 {
-    json_t *request = json_loadb((const char *)line.data, line.length, JSON_REJECT_DUPLICATES, NULL);
+    json_t *request =
+        json_loadb((const char *)line.data, line.length, JSON_REJECT_DUPLICATES, NULL);
     const char *command = json_string_value(json_object_get(request, "command"));
     nof1_rc_value rc = NOF1_OK;
     if (command == NULL) {

@@ -20,7 +20,7 @@
 
 #define DOCUMENT_LIMIT ((size_t)8 << 20)
 #define SECRET_DIGEST "vault/secret"
-#define ANSWERS_AFTER "vault/answers-after" /* epoch number, decimal: only later ones are answered */
+#define ANSWERS_AFTER "vault/answers-after" /* epoch number, decimal: later ones are answered */
 
 static nof1_rc read_file(struct nof1_slice *out, struct nof1_arena *arena, const char *path,
                          struct nof1_error *error)
@@ -56,7 +56,8 @@ static nof1_rc read_charter(struct nof1_vault *vault, struct nof1_error *error)
     return NOF1_OK;
 }
 
-/* The site may only refuse more than the charter; without a file it refuses what the charter does. */
+/* The site may only refuse more than the charter; without a file it refuses what the charter
+ * does. */
 static nof1_rc read_policy(struct nof1_vault *vault, struct nof1_error *error)
 {
     struct nof1_site_config *site = &vault->site_config;
@@ -88,9 +89,9 @@ static nof1_rc read_key(struct nof1_vault *vault, struct nof1_error *error)
     return rc;
 }
 
-/* A site whose secret was lost or replaced must not answer about the same frozen data again: what is
- * random inside an analysis would be drawn anew. It waits for the next freeze. The store knows the
- * secret by its digest. */
+/* A site whose secret was lost or replaced must not answer about the same frozen data again: what
+ * is random inside an analysis would be drawn anew. It waits for the next freeze. The store knows
+ * the secret by its digest. */
 static nof1_rc note_secret(struct nof1_vault *vault)
 {
     uint8_t digest[NOF1_HASH_BYTES];
@@ -132,7 +133,8 @@ static nof1_rc read_secret(struct nof1_vault *vault, struct nof1_error *error)
     TRY(nof1_file_private(path, error));
     nof1_rc_value rc = nof1_file_read(&bytes, path, 4096, error);
     if (rc == NOF1_OK && bytes.length != sizeof vault->secret) {
-        rc = nof1_fail(error, NOF1_E_CONFIG, "%s: must be 32 bytes: restore it from a backup", path);
+        rc = nof1_fail(error, NOF1_E_CONFIG, "%s: must be 32 bytes: restore it from a backup",
+                       path);
     }
     if (rc == NOF1_OK) {
         memcpy(vault->secret, bytes.data, sizeof vault->secret);

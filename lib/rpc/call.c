@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
  * One call on the server, from its arrival to its end. gRPC's rules that shape it: a batch's tag
- * comes back exactly once, and not at all when the batch was refused; one send and one receive may be
- * out at a time; the arrival of RECV_CLOSE_ON_SERVER is the end of the call.
+ * comes back exactly once, and not at all when the batch was refused; one send and one receive may
+ * be out at a time; the arrival of RECV_CLOSE_ON_SERVER is the end of the call.
  */
 #include "server_parts.h"
 
@@ -43,7 +43,8 @@ static void release(struct nof1_call *call)
 }
 
 /* Start a batch whose tag is `op`. A refused batch is our own mistake. */
-static void start_batch(struct nof1_call *call, const grpc_op *ops, size_t count, struct nof1_op *op)
+static void start_batch(struct nof1_call *call, const grpc_op *ops, size_t count,
+                        struct nof1_op *op)
 {
     nof1_op_arm(op);
     if (grpc_call_start_batch(call->call, ops, count, op, NULL) == GRPC_CALL_OK) {

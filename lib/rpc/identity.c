@@ -78,7 +78,8 @@ nof1_rc nof1_spiffe_read(struct nof1_identity *out, const char *text, struct nof
     }
     if (!good || out->role == NOF1_ROLE_NONE) {
         return nof1_fail(error, NOF1_E_TLS,
-                         "the name is not spiffe://STUDY/{site,statistician,auditor,coordinator}/ID");
+                         "the name is not spiffe://STUDY/ROLE/ID with ROLE site, statistician, "
+                         "auditor or coordinator");
     }
     memcpy(out->spiffe, text, strlen(text) + 1);
     return NOF1_OK;

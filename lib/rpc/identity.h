@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
  * Who somebody is: the SPIFFE id spiffe://STUDY/ROLE/ID in a certificate's only URI name
- * (https://github.com/spiffe/spiffe, X509-SVID), the key it carries, and whether a consortium CA and
- * its revocation lists vouch for it. Plain OpenSSL, no gRPC. Never decides by the common name.
+ * (https://github.com/spiffe/spiffe, X509-SVID), the key it carries, and whether a consortium CA
+ * and its revocation lists vouch for it. Plain OpenSSL, no gRPC. Never decides by the common name.
  */
 #ifndef NOF1_RPC_IDENTITY_H
 #define NOF1_RPC_IDENTITY_H
@@ -40,9 +40,9 @@ nof1_rc nof1_identity_read(struct nof1_identity *out, struct nof1_slice pem,
 /* What to trust: the certificates of a CA file and the revocation lists of a folder, as they are at
  * the moment of loading; immutable, so that threads may share it. */
 struct nof1_trust;
-/* crl_folder NULL: no revocation lists. Otherwise every regular file in it is read as PEM lists, and
- * a CA without a valid list makes nof1_trust_check refuse its certificates: missing or late lists
- * must not let revoked ones in. Errors: NOF1_E_INPUT, NOF1_E_CONFIG. */
+/* crl_folder NULL: no revocation lists. Otherwise every regular file in it is read as PEM lists,
+ * and a CA without a valid list makes nof1_trust_check refuse its certificates: missing or late
+ * lists must not let revoked ones in. Errors: NOF1_E_INPUT, NOF1_E_CONFIG. */
 nof1_rc nof1_trust_load(struct nof1_trust **out, const char *ca_file, const char *crl_folder,
                         struct nof1_error *error);
 void nof1_trust_free(struct nof1_trust *trust);

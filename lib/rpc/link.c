@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
  * The edge's stream: see link.h. Every attempt has a channel and a call of its own, so that renewed
- * certificates are picked up and nothing of a failed attempt survives. Between attempts: full jitter
- * (M. Brooker, "Exponential Backoff and Jitter"), 0.2 s to 30 s.
+ * certificates are picked up and nothing of a failed attempt survives. Between attempts: full
+ * jitter (M. Brooker, "Exponential Backoff and Jitter"), 0.2 s to 30 s.
  */
 #include <rpc/link.h>
 
@@ -133,7 +133,7 @@ void nof1_link_drop(struct nof1_link *link)
 static void status_done(struct nof1_op *op, bool ok)
 {
     (void)ok;
-    release(op->owner); /* the last of all batches: gRPC completes the others before or soon after */
+    release(op->owner);
 }
 
 static void read_next(struct nof1_link *link)

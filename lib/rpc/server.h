@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
  * The coordinator's side of the link over gRPC core: one stream a site, a few unary calls. Decides
- * who may call what, moves bytes, and holds no logic of the protocol. All functions and all handlers
- * run in one thread, the engine.
+ * who may call what, moves bytes, and holds no logic of the protocol. All functions and all
+ * handlers run in one thread, the engine.
  */
 #ifndef NOF1_RPC_SERVER_H
 #define NOF1_RPC_SERVER_H
@@ -44,14 +44,15 @@ nof1_rc nof1_server_run(struct nof1_server *server);
 /* Queue a frame for a site; dropped when its stream is down, or when 256 MiB wait already (then the
  * stream is cut). Errors: NOF1_E_NO_MEMORY. */
 nof1_rc nof1_server_send(struct nof1_server *server, const char *site, struct nof1_slice frame);
-/* Replace the allow list, read CA and revocation lists again, and cut every stream that would not be
- * let in now. Errors: as nof1_gate_set; the old state stays. */
+/* Replace the allow list, read CA and revocation lists again, and cut every stream that would not
+ * be let in now. Errors: as nof1_gate_set; the old state stays. */
 nof1_rc nof1_server_allow(struct nof1_server *server, size_t count,
                           const struct nof1_allowed *allowed, struct nof1_error *error);
 /* Number of sites whose stream is up. */
 size_t nof1_server_links(const struct nof1_server *server);
 int64_t nof1_server_next_update(struct nof1_server *server); /* of the revocation lists; 0: none */
-/* Refuse new calls, give open ones `grace` milliseconds, cancel them, free. No handler is called. */
+/* Refuse new calls, give open ones `grace` milliseconds, cancel them, free. No handler is
+ * called. */
 void nof1_server_stop(struct nof1_server *server, int grace);
 
 #endif

@@ -2,8 +2,8 @@
  *
  * Mutual TLS 1.3 over gRPC core 1.51: see tls.h. What was measured and must stay:
  * - TLS 1.2 is off only by `Protocol = -TLSv1.2` in a configuration loaded before grpc_init;
- * - gRPC's own revocation folder lets everybody in when a list is missing, never re-reads a list that
- *   was replaced, and is skipped on resumption: so the gate checks lists itself, for every
+ * - gRPC's own revocation folder lets everybody in when a list is missing, never re-reads a list
+ * that   was replaced, and is skipped on resumption: so the gate checks lists itself, for every
  *   handshake and every call, and tickets are off;
  * - a verifier on the client would replace the check of the server's name: there is none.
  */
@@ -168,7 +168,7 @@ int64_t nof1_gate_next_update(struct nof1_gate *gate)
     return next;
 }
 
-/* ---- the verifier: called by gRPC after every handshake of the server ------------------------- */
+/* ---- the verifier: called by gRPC after every handshake of the server ------------------------ */
 
 struct verifier {
     grpc_tls_certificate_verifier_external external;
@@ -261,7 +261,8 @@ static nof1_rc read_text(struct nof1_buffer *out, const char *path, struct nof1_
     return nof1_buffer_append(out, "", 1);
 }
 
-/* gRPC checks chain and name; who uses the channel checks revocation and role with nof1_tls_peer. */
+/* gRPC checks chain and name; who uses the channel checks revocation and role with
+ * nof1_tls_peer. */
 nof1_rc nof1_tls_client(grpc_channel_credentials **out, const struct nof1_tls_files *files,
                         struct nof1_error *error)
 {

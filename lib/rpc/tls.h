@@ -20,8 +20,8 @@ struct nof1_allowed {
     const uint8_t *spki;           /* SHA-256 of the pinned SubjectPublicKeyInfo; NULL: any key */
 };
 
-/* The allow list and the trust, shared by gRPC's handshake threads and the engine. A change replaces
- * the whole snapshot under a lock. */
+/* The allow list and the trust, shared by gRPC's handshake threads and the engine. A change
+ * replaces the whole snapshot under a lock. */
 struct nof1_gate;
 nof1_rc nof1_gate_new(struct nof1_gate **out, const struct nof1_tls_files *files,
                       struct nof1_error *error);
@@ -31,9 +31,9 @@ void nof1_gate_release(struct nof1_gate *gate);
  * stay. Errors: as nof1_trust_load. */
 nof1_rc nof1_gate_set(struct nof1_gate *gate, size_t count, const struct nof1_allowed *allowed,
                       struct nof1_error *error);
-/* May the owner of this certificate connect? Checks chain, time, use, revocation, allow list, pinned
- * key; fills identity as far as it can be read, identity->id being the allow list's. The error's
- * message is for the server's log only. Errors: NOF1_E_TLS. */
+/* May the owner of this certificate connect? Checks chain, time, use, revocation, allow list,
+ * pinned key; fills identity as far as it can be read, identity->id being the allow list's. The
+ * error's message is for the server's log only. Errors: NOF1_E_TLS. */
 nof1_rc nof1_gate_check(struct nof1_gate *gate, struct nof1_slice pem,
                         struct nof1_identity *identity, struct nof1_error *error);
 /* Earliest nextUpdate of the revocation lists; 0: none. */

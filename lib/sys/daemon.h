@@ -29,8 +29,8 @@ int nof1_report_error(const char *program, const struct nof1_error *error);
 
 /* Send log lines to stderr, with the level in front when stderr is the journal. Call first. */
 void nof1_log_start(void);
-/* Block SIGTERM, SIGINT and SIGHUP in this thread and those made later, ignore SIGPIPE; *fd delivers
- * them. Call before any thread starts. Errors: NOF1_E_IO. */
+/* Block SIGTERM, SIGINT and SIGHUP in this thread and those made later, ignore SIGPIPE; *fd
+ * delivers them. Call before any thread starts. Errors: NOF1_E_IO. */
 nof1_rc nof1_signals_open(int *fd);
 /* The next signal number that waits, 0 for none. */
 int nof1_signals_next(int fd);

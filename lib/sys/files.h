@@ -9,8 +9,8 @@
 
 #include <nof1/slice.h>
 
-/* Append the whole regular file to `out`. Errors: NOF1_E_INPUT when it is missing, unreadable, not a
- * regular file or larger than limit bytes; NOF1_E_NO_MEMORY. */
+/* Append the whole regular file to `out`. Errors: NOF1_E_INPUT when it is missing, unreadable, not
+ * a regular file or larger than limit bytes; NOF1_E_NO_MEMORY. */
 nof1_rc nof1_file_read(struct nof1_buffer *out, const char *path, size_t limit,
                        struct nof1_error *error);
 /* Replace `path`: a temporary file beside it, fsync, rename, fsync of the folder. After a crash the

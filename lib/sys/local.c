@@ -330,7 +330,7 @@ nof1_rc nof1_socket_ask(struct nof1_buffer *reply, const char *path, struct nof1
                         int milliseconds, struct nof1_error *error)
 {
     struct nof1_socket *socket = NULL;
-    struct nof1_slice answer;
+    struct nof1_slice answer = {0};
     bool got = false;
     int64_t end = nof1_clock_monotonic() + milliseconds;
     TRY(nof1_socket_connect(&socket, path, NOF1_LINES, (uid_t)-1, error));

@@ -26,8 +26,9 @@ void nof1_listener_close(int fd, const char *path);
 
 /* One connection. */
 struct nof1_socket;
-/* Take one waiting connection; *out is NULL when there is none. The other side must run as this user,
- * root, or `other` ((uid_t)-1: nobody else): otherwise NOF1_E_UNAUTHORISED and it is closed. */
+/* Take one waiting connection; *out is NULL when there is none. The other side must run as this
+ * user, root, or `other` ((uid_t)-1: nobody else): otherwise NOF1_E_UNAUTHORISED and it is
+ * closed. */
 nof1_rc nof1_socket_accept(struct nof1_socket **out, int fd, enum nof1_framing framing, uid_t other,
                            struct nof1_error *error);
 /* Connect. Errors: NOF1_E_UNREACHABLE, NOF1_E_UNAUTHORISED when a stranger listens there. */
@@ -45,12 +46,12 @@ short nof1_socket_events(const struct nof1_socket *socket);
 nof1_rc nof1_socket_send(struct nof1_socket *socket, struct nof1_slice message);
 /* Write what fits. Errors: NOF1_E_IO. */
 nof1_rc nof1_socket_flush(struct nof1_socket *socket);
-/* Read what is there. NOF1_OK with *got: one message, borrowed until the next call. NOF1_OK without:
- * nothing complete yet. Errors: NOF1_E_UNREACHABLE: the other side closed; NOF1_E_IO;
+/* Read what is there. NOF1_OK with *got: one message, borrowed until the next call. NOF1_OK
+ * without: nothing complete yet. Errors: NOF1_E_UNREACHABLE: the other side closed; NOF1_E_IO;
  * NOF1_E_DECODE: too long. */
 nof1_rc nof1_socket_receive(struct nof1_socket *socket, struct nof1_slice *message, bool *got);
-/* For admin commands: connect to a socket of lines, send one line, append the answer to reply. Blocks
- * up to `milliseconds`. Errors: NOF1_E_UNREACHABLE when nobody listens or answers. */
+/* For admin commands: connect to a socket of lines, send one line, append the answer to reply.
+ * Blocks up to `milliseconds`. Errors: NOF1_E_UNREACHABLE when nobody listens or answers. */
 nof1_rc nof1_socket_ask(struct nof1_buffer *reply, const char *path, struct nof1_slice line,
                         int milliseconds, struct nof1_error *error);
 

@@ -17,15 +17,17 @@
 #define TEXT_OF(number) #number
 #define TEXT(number) TEXT_OF(number)
 
-enum statement { BEGIN, COMMIT, ROLLBACK, APPEND, PUT, DELETE, GET, EACH, ENTRIES, LAST, STATEMENTS };
+enum statement {
+    BEGIN, COMMIT, ROLLBACK, APPEND, PUT, DELETE, GET, EACH, ENTRIES, LAST, STATEMENTS
+};
 
 static const char *const sql[STATEMENTS] = {
     [BEGIN] = "BEGIN IMMEDIATE",
     [COMMIT] = "COMMIT",
     [ROLLBACK] = "ROLLBACK",
     [APPEND] = "INSERT INTO entry(at, kind, body) VALUES(?1, ?2, ?3)",
-    [PUT] = "INSERT INTO state(key, value) VALUES(?1, ?2) "
-            "ON CONFLICT(key) DO UPDATE SET value = excluded.value",
+    [PUT] = ("INSERT INTO state(key, value) VALUES(?1, ?2) "
+             "ON CONFLICT(key) DO UPDATE SET value = excluded.value"),
     [DELETE] = "DELETE FROM state WHERE key = ?1",
     [GET] = "SELECT value FROM state WHERE key = ?1",
     [EACH] = "SELECT key, value FROM state WHERE key >= ?1 ORDER BY key",
@@ -117,8 +119,8 @@ static nof1_rc check_identity(struct nof1_store *store, bool *fresh, const char 
         return nof1_fail(error, NOF1_E_STORE, "%s: not a ledger of this program", path);
     }
     if (!*fresh && version != USER_VERSION) {
-        return nof1_fail(error, NOF1_E_STORE, "%s: version %d, this program reads %d", path, version,
-                         USER_VERSION);
+        return nof1_fail(error, NOF1_E_STORE, "%s: version %d, this program reads %d", path,
+                         version, USER_VERSION);
     }
     return NOF1_OK;
 }
@@ -316,8 +318,8 @@ nof1_rc nof1_store_get(struct nof1_slice *out, struct nof1_arena *arena, struct 
     return rc;
 }
 
-/* Keys come in byte order, so those with the prefix follow each other. A reader of its own per call:
- * a visit may look something else up. */
+/* Keys come in byte order, so those with the prefix follow each other. A reader of its own per
+ * call: a visit may look something else up. */
 static nof1_rc_value each(void *self, const char *prefix,
                           nof1_rc_value (*visit)(void *context, const char *key,
                                                  struct nof1_slice value),

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
  * The store port: an append-only ledger and a small key-value state in one SQLite file (WAL,
- * synchronous=FULL), so that one commit makes both durable. ":memory:" gives the same struct without
- * a file. SQL never leaves store.c.
+ * synchronous=FULL), so that one commit makes both durable. ":memory:" gives the same struct
+ * without a file. SQL never leaves store.c.
  */
 #ifndef NOF1_SYS_STORE_H
 #define NOF1_SYS_STORE_H
@@ -26,8 +26,8 @@ nof1_rc nof1_store_begin(struct nof1_store *store);
 nof1_rc nof1_store_commit(struct nof1_store *store);
 void nof1_store_rollback(struct nof1_store *store);
 
-/* Append a ledger entry; *seq (may be NULL) is its number, 1, 2, ... at: milliseconds UTC, not before
- * the last entry's. Errors: NOF1_E_STORE. */
+/* Append a ledger entry; *seq (may be NULL) is its number, 1, 2, ... at: milliseconds UTC, not
+ * before the last entry's. Errors: NOF1_E_STORE. */
 nof1_rc nof1_store_append(struct nof1_store *store, int64_t at, const char *kind,
                           struct nof1_slice body, uint64_t *seq);
 /* Set a key; empty bytes delete it. */
