@@ -8,6 +8,7 @@ nof1=$bin/nof1
 [ -x "$nof1" ] || { echo "no $nof1"; exit 77; }
 tmp=$(mktemp -d)
 trap 'rm -rf "$tmp"' EXIT
+here=$(cd "$(dirname "$0")" && pwd)
 cd "$tmp" || exit 1
 passed=0
 failed=0
@@ -94,6 +95,12 @@ is "policy of the charter" "$(json S/result.json "r['privacy']['policy']")" char
 ends "plan under standard without a charter" 0 "lab only" run $all --plan D/plan.yaml
 check "prints estimates" grep -q "^treatment " out
 check "and what was released" grep -q "^Privacy: " out
+
+if command -v Rscript > /dev/null && Rscript -e 'library(lme4); library(metafor); library(jsonlite)' > /dev/null 2>&1; then
+    check "metafor and lme4 on the kept rows give the same" Rscript "$here/lab_reference.R" O-plan O-plan-slope
+else
+    echo "skipped: R with lme4, metafor and jsonlite is not here"
+fi
 
 # ---- the same bits for any split ----
 split() { # folder, number of sites: patients dealt out in turn
