@@ -8,35 +8,22 @@
  *   kill BIN PRELOAD FOLDER [--all] [WORDS]   only cases whose name holds the words; closes with
  *                                            "N passed, N failed"
  */
-#include <errno.h>
-#include <fcntl.h>
-#include <jansson.h>
 #include <signal.h>
-#include <sqlite3.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include <sys/store.h>
 #include <tools/children.h>
 #include <tools/lab_new.h>
 
-#include "programs.h"
+#include "check.h"
+#include "kill.h"
 
 #define CASE_LIMIT 40000 /* milliseconds one case may take */
 #define FROZEN 5000      /* milliseconds a stopped program stays so: more than the round timeout */
 #define MOST_STEPS 400
-
-struct bench {
-    const char *bin, *preload, *folder;
-    const char *only; /* cases whose label holds this text; NULL: all */
-    char template[300], plan[300], short_plan[300];
-    json_t *expected;
-    unsigned passed, failed;
-};
 
 enum expectation {
     DIES,    /* killed by itself: restarted */
@@ -52,8 +39,7 @@ struct scenario {
     enum expectation expectation;
 };
 
-/* ---- reporting
- * ----------------------------------------------------------------------------------- */
+/* ---- reporting ------------------------------------------------------------------------------ */
 
 static void show_log(const char *path)
 {
@@ -72,8 +58,8 @@ static void show_log(const char *path)
     }
 }
 
-static void report(struct bench *bench, const struct consortium *c, const char *label,
-                   const char *why, int64_t since)
+void report(struct bench *bench, const struct consortium *c, const char *label, const char *why,
+            int64_t since)
 {
     if (why == NULL) {
         bench->passed++;
@@ -90,10 +76,9 @@ static void report(struct bench *bench, const struct consortium *c, const char *
     (void)fflush(stdout);
 }
 
-/* ---- folders
- * ------------------------------------------------------------------------------------- */
+/* ---- folders -------------------------------------------------------------------------------- */
 
-static bool run_tool(char *const argv[])
+bool run_tool(char *const argv[])
 {
     pid_t pid = fork();
     if (pid == 0) {
@@ -105,139 +90,13 @@ static bool run_tool(char *const argv[])
            WEXITSTATUS(status) == 0;
 }
 
-static bool copy_tree(const char *from, const char *to)
+bool copy_tree(const char *from, const char *to)
 {
     char *const argv[] = {"cp", "-a", (char *)(uintptr_t)from, (char *)(uintptr_t)to, NULL};
     return run_tool(argv);
 }
 
-/* ---- what must hold when all is over
- * --------------------------------------------------------------- */
-
-struct tally {
-    uint64_t entries;
-    int64_t last;
-    bool ordered, readable;
-    unsigned released, charged, accepted;
-};
-
-static nof1_rc_value count_entry(void *context, const struct nof1_entry *entry)
-{
-    struct tally *tally = context;
-    tally->entries++;
-    tally->ordered = tally->ordered && entry->seq == tally->entries && entry->at >= tally->last;
-    tally->last = entry->at;
-    json_t *body = json_loadb((const char *)entry->body.data, entry->body.length, 0, NULL);
-    tally->readable = tally->readable && json_is_object(body);
-    json_decref(body);
-    tally->released += strcmp(entry->kind, "result.released") == 0;
-    tally->charged += strcmp(entry->kind, "query.charged") == 0;
-    return NOF1_OK;
-}
-
-static bool sound(const char *path)
-{
-    sqlite3 *database = NULL;
-    sqlite3_stmt *statement = NULL;
-    bool good =
-        sqlite3_open_v2(path, &database, SQLITE_OPEN_READONLY, NULL) == SQLITE_OK &&
-        sqlite3_prepare_v2(database, "PRAGMA integrity_check", -1, &statement, NULL) == SQLITE_OK &&
-        sqlite3_step(statement) == SQLITE_ROW &&
-        strcmp((const char *)sqlite3_column_text(statement, 0), "ok") == 0;
-    sqlite3_finalize(statement);
-    sqlite3_close(database);
-    return good;
-}
-
-static bool count_ledger(struct tally *tally, const char *path)
-{
-    struct nof1_store *store NOF1_CLEANUP(nof1_store_closep) = NULL;
-    struct nof1_error error = {0};
-    *tally = (struct tally){.ordered = true, .readable = true};
-    return sound(path) && nof1_store_open_read(&store, path, &error) == NOF1_OK &&
-           nof1_store_entries(store, 1, count_entry, tally) == NOF1_OK && tally->ordered &&
-           tally->readable;
-}
-
-/* Ledgers in one piece, the result released once and charged once everywhere. */
-static const char *check_stores(const struct consortium *c, bool released)
-{
-    char path[600];
-    struct tally tally;
-    snprintf(path, sizeof path, "%s/coordinator/coordinator.sqlite", c->folder);
-    if (!count_ledger(&tally, path)) {
-        return "the coordinator's ledger is not whole";
-    }
-    if (released && tally.released != 2) { /* the census and the query */
-        return "the coordinator's ledger does not hold each release once";
-    }
-    for (int s = 0; s < SITES; s++) {
-        snprintf(path, sizeof path, "%s/%d/site.sqlite", c->folder, s);
-        if (!count_ledger(&tally, path)) {
-            return "a site's ledger is not whole";
-        }
-        if (released && tally.charged != 2) { /* likewise */
-            return "a site's ledger does not hold the charge once";
-        }
-    }
-    return NULL;
-}
-
-static const char *check_budgets(const struct consortium *c)
-{
-    static char why[300];
-    for (int s = 0; s < SITES; s++) {
-        char answer[8192] = "";
-        if (!ask_vault(c, s, "{\"command\":\"status\"}\n", answer, sizeof answer)) {
-            return "a vault does not answer its admin socket";
-        }
-        json_t *status = json_loads(answer, 0, NULL);
-        const json_t *budget = json_object_get(json_object_get(status, "status"), "budget");
-        json_int_t queries = json_integer_value(json_object_get(budget, "queries"));
-        json_decref(status);
-        if (queries != 1) {
-            snprintf(why, sizeof why, "site %d charged %d queries", s, (int)queries);
-            return why;
-        }
-    }
-    return NULL;
-}
-
-/* Everything that is not about when and where; signatures differ in length, so the bytes do. */
-static json_t *read_result(const struct consortium *c)
-{
-    char path[600];
-    snprintf(path, sizeof path, "%s/result.json", c->folder);
-    json_t *result = json_load_file(path, 0, NULL);
-    json_object_del(result, "provenance");
-    json_t *site;
-    size_t index;
-    json_array_foreach(json_object_get(json_object_get(result, "privacy"), "sites_each"), index,
-                       site)
-    {
-        json_object_del(site, "bytes_in");
-        json_object_del(site, "bytes_out");
-    }
-    return result;
-}
-
-static const char *check_result(const struct bench *bench, const struct consortium *c)
-{
-    json_t *result = read_result(c);
-    bool same = result != NULL && json_equal(result, bench->expected);
-    if (!same && result != NULL) {
-        char path[600];
-        snprintf(path, sizeof path, "%s/different.json", bench->folder);
-        (void)json_dump_file(result, path, JSON_INDENT(1) | JSON_SORT_KEYS);
-        snprintf(path, sizeof path, "%s/expected.json", bench->folder);
-        (void)json_dump_file(bench->expected, path, JSON_INDENT(1) | JSON_SORT_KEYS);
-    }
-    json_decref(result);
-    return same ? NULL : "the result is not that of the undisturbed run";
-}
-
-/* ---- one case
- * ------------------------------------------------------------------------------------ */
+/* ---- one case ------------------------------------------------------------------------------- */
 
 struct course {
     const struct scenario *scenario;
@@ -260,8 +119,9 @@ static const char *died_well(const struct consortium *c, const struct scenario *
     if (!WIFEXITED(status) || WEXITSTATUS(status) != 75) {
         return "a full disk is no exit 75";
     }
-    return file_has(log, "E1006") && file_has(log, "full") ? NULL
-                                                           : "a full disk is not named in the log";
+    return file_has(log, "E1006") && (file_has(log, "full") || file_has(log, "disk I/O error"))
+               ? NULL
+               : "a full disk is not named in the log";
 }
 
 static const char *on_end(struct consortium *c, struct course *course, int which)
@@ -270,7 +130,8 @@ static const char *on_end(struct consortium *c, struct course *course, int which
     if (which == CLIENT) {
         int status = c->program[CLIENT].status;
         course->code = WIFEXITED(status) ? WEXITSTATUS(status) : 99;
-        course->finished = course->code != 69; /* unreachable before the plan was sent: again */
+        /* not reached before the plan was sent, or a plan that found no room: once more */
+        course->finished = course->code != 69 && course->code != 75;
         if (!course->finished) {
             sleep_ms(100);
             program_start(c, CLIENT, NULL, NULL);
@@ -340,11 +201,12 @@ static void await_vaults(const struct consortium *c)
     }
 }
 
-static const char *start_everybody(struct consortium *c, const struct scenario *scenario,
+static const char *start_everybody(struct consortium *c, struct course *course,
                                    const char *const trace[PROGRAMS])
 {
+    const struct scenario *scenario = course->scenario;
     for (int p = COORDINATOR; p <= CLIENT; p++) {
-        const char *fault = scenario != NULL && scenario->which == p ? scenario->fault : NULL;
+        const char *fault = !course->hit && scenario->which == p ? scenario->fault : NULL;
         program_start(c, p, fault, trace == NULL ? NULL : trace[p]);
         if (p != COORDINATOR || await_port(c, 10000)) {
             continue;
@@ -352,7 +214,10 @@ static const char *start_everybody(struct consortium *c, const struct scenario *
         if (fault == NULL || c->program[p].pid != 0) {
             return "the coordinator did not start";
         }
-        return "the fault came before the coordinator listened";
+        const char *why = on_end(c, course, p); /* the fault came before it listened */
+        if (why != NULL || !await_port(c, 10000)) {
+            return why != NULL ? why : "the coordinator did not start again";
+        }
     }
     return NULL;
 }
@@ -370,7 +235,7 @@ static const char *judge(const struct bench *bench, struct consortium *c,
     if (course->code != 0) {
         return "the query did not complete";
     }
-    const char *why = check_result(bench, c);
+    const char *why = check_result(c, bench->expected, bench->folder);
     await_vaults(c);
     why = why == NULL ? check_budgets(c) : why;
     if (why == NULL && !stop_all(c, 10000)) {
@@ -394,7 +259,7 @@ static void run_case(struct bench *bench, const struct scenario *scenario)
                                scenario->expectation == STAYS ? bench->short_plan : bench->plan};
     struct course course = {.scenario = scenario};
     const char *why = copy_tree(bench->template, folder) ? NULL : "cp failed";
-    why = why == NULL ? start_everybody(&c, scenario, NULL) : why;
+    why = why == NULL ? start_everybody(&c, &course, NULL) : why;
     why = why == NULL ? watch(&c, &course) : why;
     why = why == NULL ? judge(bench, &c, &course) : why;
     kill_all(&c);
@@ -404,8 +269,7 @@ static void run_case(struct bench *bench, const struct scenario *scenario)
     }
 }
 
-/* ---- the undisturbed run: the expected result and the steps there are
- * ------------------------------ */
+/* ---- the undisturbed run: the expected result and the steps there are ----------------------- */
 
 struct steps {
     size_t count;
@@ -443,7 +307,7 @@ static bool undisturbed(struct bench *bench, struct steps steps[3])
         trace[traced[i]] = path[i];
     }
     const char *why = copy_tree(bench->template, folder) ? NULL : "cp failed";
-    why = why == NULL ? start_everybody(&c, NULL, trace) : why;
+    why = why == NULL ? start_everybody(&c, &course, trace) : why;
     why = why == NULL ? watch(&c, &course) : why;
     why = why == NULL && course.code != 0 ? "the query did not complete" : why;
     bench->expected = why == NULL ? read_result(&c) : NULL;
@@ -461,8 +325,7 @@ static bool undisturbed(struct bench *bench, struct steps steps[3])
     return why == NULL;
 }
 
-/* ---- which steps
- * --------------------------------------------------------------------------------- */
+/* ---- which steps ---------------------------------------------------------------------------- */
 
 static const char *frame_name(int tag)
 {
@@ -544,28 +407,59 @@ static void sweep_frames(struct bench *bench, int which, const struct steps *ste
     }
 }
 
-static void sweep_store(struct bench *bench, int which, const struct steps *steps, bool all)
+static long count_steps(const struct steps *steps, const char *kind)
 {
-    static const char *const both[] = {"before", "after"};
-    long first = 0;
-    long last = 0;
+    long count = 0;
     for (size_t i = 0; i < steps->count; i++) {
-        if (strncmp(steps->text[i], "sync ", 5) == 0) {
-            last = atol(steps->text[i] + 5);
-        }
+        count += strncmp(steps->text[i], kind, strlen(kind)) == 0 ? 1 : 0;
     }
-    last -= 4; /* the checkpoint at the end */
-    first = which == COORDINATOR ? 6 : 4;
-    for (long n = first; n <= last; n += all ? 1 : 2) {
+    return count;
+}
+
+/* Commits: killed before or after the call that makes one durable. The last ones close the file. */
+static void sweep_commits(struct bench *bench, int which, const struct steps *steps, bool all)
+{
+    long first = all ? 1 : 6; /* the query's; before it the census is taken */
+    for (long n = first; n <= count_steps(steps, "sync ") - 4; n += all ? 1 : 2) {
         char step[24];
         snprintf(step, sizeof step, "sync %ld", n);
-        for (int w = 0; w < 2; w++) {
-            if (all || (n / 2 + w) % 2 == 0) {
-                try_step(bench, which, step, both[w], DIES);
-            }
+        if (all || n % 4 == 0) {
+            try_step(bench, which, step, "before", DIES);
+        }
+        if (all || n % 4 != 0) {
+            try_step(bench, which, step, "after", DIES);
         }
     }
 }
+
+/* A full disk at the k-th write to the store. */
+static void sweep_writes(struct bench *bench, int which, const struct steps *steps, bool all)
+{
+    long last = count_steps(steps, "write ") * 3 / 4; /* the rest is the checkpoint at the end */
+    long stride = all ? (last + 39) / 40 : (last + 2) / 3;
+    for (long n = 1; n <= last; n += stride) {
+        char step[24];
+        snprintf(step, sizeof step, "write %ld", n);
+        try_step(bench, which, step, "full", FILLS);
+    }
+}
+
+static void freeze_some(struct bench *bench, bool all)
+{
+    try_step(bench, EDGE + 1, "send-14 4", "stop", FREEZES);
+    try_step(bench, EDGE + 1, "send-16 2", "stop", STAYS);
+    if (all) {
+        try_step(bench, EDGE + 1, "send-11 2", "stop", FREEZES);
+        try_step(bench, EDGE + 1, "send-16 2", "stop", FREEZES);
+        try_step(bench, VAULT + 1, "send-12 2", "stop", FREEZES);
+        try_step(bench, VAULT + 1, "send-15 4", "stop", FREEZES);
+        try_step(bench, VAULT + 1, "send-17 2", "stop", FREEZES);
+        try_step(bench, VAULT + 1, "send-15 3", "stop", STAYS);
+        try_step(bench, COORDINATOR, "sync 12", "stop", FREEZES);
+    }
+}
+
+/* ---- all of it ----------------------------------------------------------------------------- */
 
 static bool set_up(struct bench *bench)
 {
@@ -610,7 +504,14 @@ int main(int argc, char **argv)
 
     sweep_frames(&bench, VAULT + 1, &steps[1], "send-12 2", all);
     sweep_frames(&bench, EDGE + 1, &steps[2], "send-11 2", all);
-    sweep_store(&bench, COORDINATOR, &steps[0], all);
+    sweep_commits(&bench, COORDINATOR, &steps[0], all);
+    sweep_writes(&bench, COORDINATOR, &steps[0], all);
+    sweep_writes(&bench, VAULT + 1, &steps[1], all);
+    if (all) {
+        sweep_commits(&bench, VAULT + 1, &steps[1], all);
+    }
+    freeze_some(&bench, all);
+    damage_stores(&bench);
     free(steps);
     json_decref(bench.expected);
     printf("%u passed, %u failed\n", bench.passed, bench.failed);

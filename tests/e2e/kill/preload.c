@@ -98,8 +98,7 @@ static bool step(int kind)
     return strcmp(fault.when, "after") == 0;
 }
 
-/* ---- frames on the UNIX socket: 4 bytes of length, then a Frame
- * ---------------------------------- */
+/* ---- frames on the UNIX socket: 4 bytes of length, then a Frame ----------------------------- */
 
 /* The number of the first field that is neither query (1) nor attempt (2); 0: no frame begins here.
  */
@@ -155,8 +154,7 @@ ssize_t recv(int fd, void *data, size_t length, int flags)
     return got;
 }
 
-/* ---- the store
- * ----------------------------------------------------------------------------------- */
+/* ---- the store ------------------------------------------------------------------------------ */
 
 static bool is_store(int fd)
 {

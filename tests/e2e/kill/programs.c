@@ -42,8 +42,7 @@ void program_log(char out[600], const struct consortium *c, int which)
     snprintf(out, 600, "%s/%s-%d.log", c->folder, kind[k], site);
 }
 
-/* ---- command lines
- * ------------------------------------------------------------------------------- */
+/* ---- command lines -------------------------------------------------------------------------- */
 
 struct command {
     char text[WORDS][640];
@@ -117,8 +116,7 @@ static void client_command(struct command *command, const struct consortium *c)
     add(command, "--json");
 }
 
-/* ---- life
- * ---------------------------------------------------------------------------------------- */
+/* ---- life ----------------------------------------------------------------------------------- */
 
 static void redirect(int to, const char *path, int flags)
 {
