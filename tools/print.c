@@ -57,12 +57,22 @@ struct column {
     const char *title;
 };
 
+static bool is_count(const char *key)
+{
+    return strcmp(key, "rows") == 0 || strcmp(key, "trials") == 0 || strcmp(key, "missing") == 0;
+}
+
 static void cell_text(char *out, size_t size, const char *key, const json_t *value)
 {
-    if (json_is_string(value)) {
+    bool name = strncmp(key, "term", 4) == 0;
+    if (value == NULL || (name && json_is_null(value))) {
+        snprintf(out, size, "%s", "");
+    } else if (json_is_string(value)) {
         snprintf(out, size, "%s", json_string_value(value));
     } else if (strcmp(key, "p.value") == 0) {
         p_text(out, size, value);
+    } else if (is_count(key) && json_is_number(value)) {
+        snprintf(out, size, "%.0f", json_number_value(value));
     } else if (strcmp(key, "df") == 0 && json_is_real(value)) {
         double df = json_real_value(value);
         snprintf(out, size, df == floor(df) && df < 1e9 ? "%.0f" : "%.2f", df);
@@ -144,9 +154,9 @@ static nof1_rc print_estimates(struct nof1_buffer *out, const json_t *result)
 
 static nof1_rc print_components(struct nof1_buffer *out, const json_t *result)
 {
-    static const struct column columns[] = {{"group", "group"},     {"term1", "term1"},
-                                            {"term2", "term2"},     {"estimate", "estimate"},
-                                            {"std.dev", "std.dev"}, {"corr", "corr"}};
+    static const struct column columns[] = {{"group", "group"}, {"term1", "term1"},
+                                            {"term2", "term2"}, {"estimate", "estimate"},
+                                            {"sd", "std.dev"},  {"cor", "corr"}};
     const json_t *rows = json_object_get(result, "variance_components");
     if (json_array_size(rows) == 0) {
         return NOF1_OK;
@@ -226,19 +236,33 @@ static nof1_rc print_fit(struct nof1_buffer *out, const json_t *result)
         }
     }
     TRY(nof1_buffer_printf(out, some ? "\n" : ""));
-    TRY(nof1_buffer_printf(out, "Number of obs: "));
-    TRY(nof1_print_number(out, json_object_get(fit, "nobs"), 0));
-    TRY(nof1_buffer_printf(out, ", trials: "));
-    TRY(nof1_print_number(out, json_object_get(fit, "trials"), 0));
-    TRY(nof1_buffer_printf(out, ", sites: "));
-    TRY(nof1_print_number(out, json_object_get(fit, "sites"), 0));
-    return nof1_buffer_printf(out, "\n");
+    return nof1_buffer_printf(out, "Number of obs: %.0f, trials: %.0f, sites: %.0f\n",
+                              json_number_value(json_object_get(fit, "nobs")),
+                              json_number_value(json_object_get(fit, "trials")),
+                              json_number_value(json_object_get(fit, "sites")));
+}
+
+/* Tables of counts, means and sds: analyses that describe. */
+static nof1_rc print_tables(struct nof1_buffer *out, const json_t *result)
+{
+    static const struct column columns[] = {{"level", "level"},   {"rows", "rows"},
+                                            {"trials", "trials"}, {"missing", "missing"},
+                                            {"mean", "mean"},     {"sd", "sd"}};
+    const json_t *tables = json_object_get(result, "tables");
+    for (size_t t = 0; t < json_array_size(tables); ++t) {
+        const json_t *table = json_array_get(tables, t);
+        TRY(nof1_buffer_printf(out, "By %s:\n", text_of(table, "by", "")));
+        TRY(print_table(out, json_object_get(table, "cells"), columns,
+                        sizeof columns / sizeof columns[0]));
+        TRY(nof1_buffer_printf(out, "\n"));
+    }
+    return NOF1_OK;
 }
 
 static nof1_rc print_head(struct nof1_buffer *out, const json_t *result)
 {
     const json_t *fit = json_object_get(result, "fit");
-    const char *method = text_of(fit, "method", NULL);
+    const char *method = text_of(fit, "method", text_of(result, "method", NULL));
     const char *test = text_of(fit, "test", text_of(fit, "df.method", NULL));
     if (json_object_get(result, "heterogeneity") != NULL) {
         TRY(nof1_buffer_printf(out, "Random-Effects Model (k = %lld; tau^2 estimator: %s%s%s)\n",
@@ -323,6 +347,7 @@ nof1_rc_value nof1_print_result(struct nof1_buffer *out, const json_t *result, c
         TRY(print_heterogeneity(out, result));
         TRY(print_components(out, result));
         TRY(print_estimates(out, result));
+        TRY(print_tables(out, result));
         TRY(print_fit(out, result));
         TRY(print_notes(out, result));
         TRY(print_privacy(out, result));
