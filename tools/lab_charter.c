@@ -89,6 +89,20 @@ static const struct nof1_table_outcome *find_outcome(const struct nof1_table *ta
     return NULL;
 }
 
+/* An imported table's own errors tell the sd within trials: its smallest. */
+static double least_error(const struct nof1_lab_derive *from, const char *name)
+{
+    double least = INFINITY;
+    for (size_t s = 0; s < from->sources; ++s) {
+        const struct nof1_table *table = from->source[s].table;
+        const struct nof1_table_outcome *outcome = find_outcome(table, name);
+        for (size_t r = 0; outcome != NULL && outcome->variance != NULL && r < table->rows; ++r) {
+            least = fmin(least, outcome->variance[r]); /* NAN is missing: fmin passes it over */
+        }
+    }
+    return isfinite(least) ? to_digits(sqrt(least), 1) : 0;
+}
+
 /* Sums for the planning sds: of trials' means, and within arms of trials. */
 struct spread {
     double n, mean, squares;  /* Welford over trials' means */
@@ -182,6 +196,9 @@ static nof1_rc derive_outcome(struct nof1_outcome *out, const struct nof1_lab_de
     double within =
         arms ? spread.within / spread.within_df : spread.trial / fmax(spread.trial_df, 1);
     out->sd_within = to_digits(sqrt(within), 1);
+    if (out->kind == NOF1_EFFECT) {
+        out->sd_within = least_error(from, first->name);
+    }
     out->sd_between = spread.n > 1 ? to_digits(sqrt(spread.squares / (spread.n - 1)), 1) : 0;
     return NOF1_OK;
 }

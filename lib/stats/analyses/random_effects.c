@@ -271,13 +271,26 @@ static nof1_rc read_form(struct re_model *model, const struct nof1_study *study,
     return NOF1_OK;
 }
 
+/* The unit of own variances. Fixed-point sums hold variances from 2^-28 to 2^48 units squared: the
+ * range of the outcome serves trials' own; a published table may hold far smaller or larger ones, of
+ * which sd_within tells the smallest. */
+static double unit_of(const struct nof1_outcome *outcome, double range)
+{
+    double unit = exp2(ceil(log2(range)));
+    if (outcome->kind != NOF1_EFFECT || !(outcome->sd_within > 0.0)) {
+        return unit;
+    }
+    double least = exp2(ceil(log2(outcome->sd_within)));
+    return fmax(fmax(least, unit / 256.0), fmin(unit, least * 0x1p12));
+}
+
 static nof1_rc check_kind(struct re_model *model, const struct nof1_study *study,
                           struct nof1_error *error)
 {
     const struct nof1_outcome *outcome = &study->charter->outcome[study->plan->outcome];
     model->imported = outcome->kind == NOF1_EFFECT;
     model->range = outcome->upper - outcome->lower;
-    model->scale = exp2(ceil(log2(model->range)));
+    model->scale = unit_of(outcome, model->range);
     model->centre = model->imported ? outcome->centre : 0.0;
     if (!(model->range > 0.0) || !isfinite(model->range)) {
         return nof1_fail(error, NOF1_E_PLAN, "outcome: the charter gives %s no bounds",

@@ -12,7 +12,7 @@
 #define MOST_ROWS 0x1p30
 /* Own variances, in units of scale^2: outside these a trial has no usable variance. */
 #define LEAST_VARIANCE 0x1p-28
-#define LARGEST_VARIANCE 0x1p40
+#define LARGEST_VARIANCE 0x1p48
 /* Rounding of the terms of iterated sums, in units of the outcome's range: far below 1e-9 of any
  * sum, far above the digits that would name a single trial's variance. */
 #define TERM_QUANTUM 0x1p-50
@@ -280,7 +280,7 @@ static void walk_power(struct walk *walk, const struct re_model *model,
         double factor = product->kind == RE_XY   ? 1.0 / model->scale
                         : product->kind == RE_YY ? 1.0 / (model->scale * model->scale)
                                                  : 1.0;
-        element.bound = bound * product->bound * factor;
+        element.bound = fmin(0x1p96, bound * product->bound * factor);
         put(walk, element, prefix, product->name,
             weight * re_product_value(product, trial->x, trial->d));
     }

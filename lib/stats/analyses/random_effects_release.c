@@ -17,8 +17,11 @@ bool re_census_usable(const struct nof1_study *study)
     return study->census != NULL && study->charter->treatments == 2;
 }
 
+/* Trials with a periods of the reference and b of the active treatment, or with a cycles. The census
+ * counts in the charter's order of treatments. */
 static uint64_t census(const struct re_model *model, size_t a, size_t b)
 {
+    bool swapped = model->base.study->plan->reference == 1;
     if (!re_census_usable(model->base.study)) {
         return 0;
     }
@@ -27,7 +30,8 @@ static uint64_t census(const struct re_model *model, size_t a, size_t b)
     if (model->cycles) {
         snprintf(name, sizeof name, "%s/cycles:%zu", outcome, a);
     } else {
-        snprintf(name, sizeof name, "%s/pattern:%zu:%zu", outcome, a, b);
+        snprintf(name, sizeof name, "%s/pattern:%zu:%zu", outcome, swapped ? b : a,
+                 swapped ? a : b);
     }
     return nof1_census_count(model->base.study, name);
 }
