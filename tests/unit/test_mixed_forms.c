@@ -263,7 +263,8 @@ Test(mixed_forms, form_follows_census_and_budget)
     cr_expect_str_eq(form_of(arena, whole, closed, &model, &error), "class");
     cr_expect(model->groups == 1 && model->group_is_class && model->max_rounds == 1);
     cr_expect_str_eq(form_of(arena, many, closed, &model, &error), "score");
-    cr_expect(model->max_rounds == 10, "6 scalars a round over 2 x 60 x 0.5: %u", model->max_rounds);
+    cr_expect(model->max_rounds == 8, "6 scalars a round over 2 x 60 x 0.5 would pay for 10: %u",
+              model->max_rounds);
     cr_expect_str_eq(form_of(arena, few, closed, &model, &error), "pool");
     cr_expect(model->max_rounds == 1, "4 + 3 scalars over 12 x 0.5: %u", model->max_rounds);
     cr_expect_str_eq(form_of(arena, few, open, &model, &error), "class", "open has no class minimum");
