@@ -16,6 +16,7 @@ _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "stored columns are li
 #define HEAD "epoch/head"
 #define MAGIC "nof1ep01"
 #define KEY_SIZE 64
+#define MOST_OUTCOMES 64 /* one bit each in a trial's header */
 
 struct trial_header {
     uint32_t rows;
@@ -480,7 +481,11 @@ nof1_rc_value nof1_epoch_save(struct nof1_store *store, const struct nof1_epoch 
     NOF1_CLEANUP(nof1_buffer_free) struct nof1_buffer entry = {0};
     uint32_t current = 0;
     TRY(nof1_epoch_current(&current, store));
-    if (epoch->id <= current || charter->outcomes > 64) {
+    if (charter->outcomes > MOST_OUTCOMES) {
+        return nof1_fail(error, NOF1_E_CONFIG, "a charter of more than %d outcomes cannot be frozen",
+                         MOST_OUTCOMES);
+    }
+    if (epoch->id <= current) {
         return nof1_fail(error, NOF1_E_CONFIG, "epoch %u does not follow epoch %u",
                          (unsigned)epoch->id, (unsigned)current);
     }

@@ -179,6 +179,13 @@ if [ -x "$bin/nof1-node" ]; then
     ends "charter show" 0 "study: lab-pain, version 1" "$bin/nof1-node" charter show D/charter.yaml
     ends "freeze" 0 "epoch 1 frozen" "$bin/nof1-node" freeze D/sites/site-01.csv --dir N --map D/map.yaml --charter D/charter.yaml --site site-01
     ends "freeze again" 0 "epoch 2 frozen" "$bin/nof1-node" freeze D/sites/site-01.csv --dir N --map D/map.yaml --charter D/charter.yaml --site site-01
+    hash=$("$bin/nof1-node" charter show S/charter.json | sed -n 's/^hash: //p')
+    ends "a charter with another hash is not approved" 2 "not the one given" "$bin/nof1-node" charter approve S/charter.json --dir N --hash 00
+    ends "a charter is approved" 0 "approved: N/charter.json" "$bin/nof1-node" charter approve S/charter.json --dir N --hash "$hash"
+    check "its bytes are kept" cmp S/charter.json N/charter.json
+    ends "the same version is not approved again" 78 "version 1 is approved already" "$bin/nof1-node" charter approve S/charter.json --dir N --hash "$hash"
+    ends "a lab charter is never approved" 78 "lab charter" "$bin/nof1-node" charter approve O-plan/charter.json --dir N2 --hash "$("$bin/nof1-node" charter show O-plan/charter.json | sed -n 's/^hash: //p')"
+    ends "freeze under the approved charter" 0 "epoch 3 frozen" "$bin/nof1-node" freeze D/sites/site-01.csv --dir N --map D/map.yaml --site site-01
     ends "no vault" 69 "" "$bin/nof1-node" status --dir N
     ends "a site that is not on the charter" 3 "E2104" "$bin/nof1-node" source check D/sites/site-01.csv --map D/map.yaml --charter D/charter.yaml --site elsewhere
 fi
