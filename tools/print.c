@@ -309,7 +309,7 @@ static nof1_rc print_privacy(struct nof1_buffer *out, const json_t *result)
         out,
         "\nPrivacy: %lld numbers of outcomes and %lld of design released about %lld patients, "
         "%lld round%s, %lld sites; ratio ",
-        (long long)json_integer_value(json_object_get(privacy, "released_scalars")),
+        (long long)json_integer_value(json_object_get(privacy, "scalars")),
         (long long)json_integer_value(json_object_get(privacy, "design_scalars")),
         (long long)json_integer_value(json_object_get(privacy, "patients")),
         (long long)json_integer_value(json_object_get(privacy, "rounds")),

@@ -28,7 +28,7 @@ def main():
         worst = max(worst, difference)
         print(f"  {name:<42} {ours:>22.15g} {theirs:>22.15g} {difference:>20.1e}")
     privacy = result["privacy"]
-    print(f"  left the sites: {privacy['released_scalars']} numbers of outcomes and {privacy['design_scalars']} of design"
+    print(f"  left the sites: {privacy['scalars']} numbers of outcomes and {privacy['design_scalars']} of design"
           f" about {privacy['patients']} patients, {privacy['rounds']} round(s); released/unknown {privacy['ratio']:.3f}")
     for site in privacy["sites_each"]:
         print(f"    {site['site']:<10} sent {site['bytes_in']:>7} bytes, received {site['bytes_out']:>7} bytes")

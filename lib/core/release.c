@@ -108,13 +108,13 @@ static nof1_rc privacy_of(json_t **out, const struct nof1_coordinator *coordinat
     TRY(measures(&ratio, &bits, coordinator, run));
     *out = json_pack(
         "{s:s, s:I, s:I, s:i, s:o, s:o, s:i, s:I, s:I, s:I, s:s, s:o, s:o}", "policy",
-        charter->limits.open ? "open: lab, no disclosure control" : "charter", "released_scalars",
+        charter->limits.open ? "open: lab, no disclosure control" : "charter", "scalars",
         (json_int_t)scalars_of(attempt, NOF1_OUTCOME), "design_scalars",
         (json_int_t)scalars_of(attempt, NOF1_DESIGN), "rounds", (int)attempt->closed_count - 1,
         "ratio", ratio, "entropy_bits", bits, "sites", (int)run->query->sites, "trials",
         (json_int_t)attempt->counts.trials, "patients", (json_int_t)attempt->counts.patients,
         "left_out", (json_int_t)attempt->counts.left_out, "form",
-        run->query->model->form == NULL ? "" : run->query->model->form, "groups",
+        run->query->model->form == NULL ? "" : run->query->model->form, "classes",
         groups_json(run), "sites_each",
         sites_each(coordinator, run));
     return *out == NULL ? NOF1_E_NO_MEMORY : NOF1_OK;

@@ -176,11 +176,11 @@ Test(sim, result_says_what_was_spent_and_where_it_came_from)
     cr_expect_eq(json_integer_value(json_object_get(privacy, "sites")), 4);
     cr_expect_eq(json_integer_value(json_object_get(privacy, "patients")), 20);
     cr_expect_eq(json_integer_value(json_object_get(privacy, "trials")), 20);
-    cr_expect_gt(json_integer_value(json_object_get(privacy, "released_scalars")), 0);
+    cr_expect_gt(json_integer_value(json_object_get(privacy, "scalars")), 0);
     cr_expect_gt(json_integer_value(json_object_get(privacy, "rounds")), 0);
     cr_expect_gt(json_number_value(json_object_get(privacy, "ratio")), 0);
     cr_expect_not_null(json_object_get(privacy, "entropy_bits"));
-    const json_t *group = json_array_get(json_object_get(privacy, "groups"), 0);
+    const json_t *group = json_array_get(json_object_get(privacy, "classes"), 0);
     cr_expect_gt(json_integer_value(json_object_get(group, "patients")), 0);
     cr_expect_eq(json_array_size(json_object_get(privacy, "sites_each")), 4);
     const json_t *each = json_array_get(json_object_get(privacy, "sites_each"), 3);
