@@ -156,7 +156,7 @@ is "give the same bits" "$(bits BE)" "$(bits O-plan)"
 files="--charter S/charter.json --census S/census.json"
 # shellcheck disable=SC2086
 ends "check of a plan that ran" 0 "accepted" "$nof1" check D/plan.yaml $files --json
-is "names form, numbers, rounds" "$(json out "r['form'], r['rounds'], r['scalars'] == $(json S/result.json "r['privacy']['released_scalars']")")" "('pool', 1, True)"
+is "names form, numbers, rounds" "$(json out "r['form'], r['rounds'], r['scalars'] == $(json S/result.json "r['privacy']['scalars']")")" "('pool', 1, True)"
 is "and the ratio that the run had" "$(json out "round(r['ratio'], 4)")" "$(json S/result.json "round(r['privacy']['ratio'], 4)")"
 # shellcheck disable=SC2086
 ends "alternatives: a form that leaves out two patients would be refused" 0 "E2210" "$nof1" check D/plan-slope.yaml $files
