@@ -44,7 +44,7 @@ static int report(nof1_rc_value rc, struct nof1_error *error)
 static int run_init(int argc, char **argv, int first)
 {
     const char *folder = NULL;
-    const struct nof1_option options[] = {
+    const struct nof1_daemon_option options[] = {
         {"dir", "DIR", "the coordinator's folder", &folder, NULL, true}};
     int code = nof1_options_read(argc, argv, first, PROGRAM, "nof1-coordinator init --dir DIR", 1,
                                  options);
@@ -70,7 +70,7 @@ static int run_sign(int argc, char **argv, int first)
     const char *folder = NULL;
     const char *charter = NULL;
     const char *out = NULL;
-    const struct nof1_option options[] = {
+    const struct nof1_daemon_option options[] = {
         {"dir", "DIR", "the coordinator's folder, with its key", &folder, NULL, true},
         {"charter", "FILE", "the charter as people wrote it (YAML)", &charter, NULL, true},
         {"out", "FILE", "where the canonical charter goes; FILE.sig is its signature", &out, NULL,
@@ -93,7 +93,7 @@ static int run_sign(int argc, char **argv, int first)
 static int run_status(int argc, char **argv, int first)
 {
     const char *folder = NULL;
-    const struct nof1_option options[] = {
+    const struct nof1_daemon_option options[] = {
         {"dir", "DIR", "the coordinator's folder", &folder, NULL, true}};
     int code = nof1_options_read(argc, argv, first, PROGRAM, "nof1-coordinator status --dir DIR", 1,
                                  options);
@@ -114,7 +114,7 @@ static int run_revoke(int argc, char **argv, int first)
 {
     const char *folder = NULL;
     const char *name = NULL;
-    const struct nof1_option options[] = {
+    const struct nof1_daemon_option options[] = {
         {"dir", "DIR", "the coordinator's folder", &folder, NULL, true},
         {"name", "SPIFFE-ID", "spiffe://STUDY/ROLE/ID", &name, NULL, true}};
     int code = nof1_options_read(argc, argv, first, PROGRAM,
@@ -194,7 +194,7 @@ static int run_serve(int argc, char **argv, int first)
     struct nof1_coordinator_settings settings = {0};
     const char *config = NULL;
     const char *timeout = NULL;
-    const struct nof1_option options[] = {
+    const struct nof1_daemon_option options[] = {
         {"config", "FILE", "YAML with the keys below, without the dashes", &config, NULL, false},
         {"dir", "DIR", "the coordinator's folder", &settings.folder, NULL, false},
         {"listen", "HOST:PORT", "where sites connect; port 0: any", &settings.listen, NULL, false},

@@ -165,7 +165,7 @@ static nof1_rc run(const struct settings *settings, struct nof1_error *error)
 int main(int argc, char **argv)
 {
     struct settings settings = {0};
-    const struct nof1_option options[] = {
+    const struct nof1_daemon_option options[] = {
         {"socket", "PATH", "the vault's socket", &settings.socket, NULL, true},
         {"target", "HOST:PORT", "the coordinator", &settings.target, NULL, true},
         {"ca", "FILE", "the consortium's CA (PEM)", &settings.files.ca, NULL, true},

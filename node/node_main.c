@@ -77,7 +77,7 @@ static int charter_approve(int argc, char **argv, int at)
     const char *file = word_at(argc, argv, at);
     const char *folder = NULL;
     const char *hash = NULL;
-    const struct nof1_option options[] = {
+    const struct nof1_daemon_option options[] = {
         {"dir", "DIR", "the vault's folder", &folder, NULL, true},
         {"hash", "HASH", "64 hex digits, as told by the consortium", &hash, NULL, true}};
     int code = nof1_options_read(argc, argv, file == NULL ? at : at + 1, PROGRAM,
@@ -97,7 +97,7 @@ static int charter_approve(int argc, char **argv, int at)
 static int source_check(int argc, char **argv, int at)
 {
     struct nof1_node_source source = {.path = word_at(argc, argv, at)};
-    const struct nof1_option options[] = {
+    const struct nof1_daemon_option options[] = {
         {"map", "FILE", "which column is what (YAML)", &source.map, NULL, true},
         {"charter", "FILE", "check values against this charter too", &source.charter, NULL, false},
         {"site", "ID", "this site's name on the charter", &source.site, NULL, false}};
@@ -116,7 +116,7 @@ static int freeze(int argc, char **argv, int at)
 {
     struct nof1_node_source source = {.path = word_at(argc, argv, at)};
     const char *folder = NULL;
-    const struct nof1_option options[] = {
+    const struct nof1_daemon_option options[] = {
         {"dir", "DIR", "the vault's folder", &folder, NULL, true},
         {"map", "FILE", "which column is what (YAML)", &source.map, NULL, true},
         {"site", "ID", "this site's name on the charter", &source.site, NULL, true},
@@ -140,7 +140,7 @@ static int ask(int argc, char **argv, int at, const char *command, bool with_que
     const char *query = with_query ? word_at(argc, argv, at) : NULL;
     const char *folder = NULL;
     const char *admin = NULL;
-    const struct nof1_option options[] = {
+    const struct nof1_daemon_option options[] = {
         {"dir", "DIR", "the vault's folder", &folder, NULL, false},
         {"admin", "PATH", "the vault's admin socket; default DIR/" NOF1_SITE_ADMIN, &admin, NULL,
          false}};

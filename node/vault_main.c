@@ -8,7 +8,7 @@
 int main(int argc, char **argv)
 {
     struct nof1_vault_config config = {.program = "nof1-vault"};
-    const struct nof1_option options[] = {
+    const struct nof1_daemon_option options[] = {
         {"dir", "DIR", "the vault's folder: frozen data, ledger, secret", &config.folder, NULL,
          true},
         {"charter", "FILE", "the approved charter; default DIR/charter.json", &config.charter, NULL,

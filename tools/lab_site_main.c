@@ -9,7 +9,7 @@
 int main(int argc, char **argv)
 {
     struct nof1_vault_config config = {.program = "nof1-lab-site", .lab = true};
-    const struct nof1_option options[] = {
+    const struct nof1_daemon_option options[] = {
         {"dir", "DIR", "the site's folder", &config.folder, NULL, true},
         {"charter", "FILE", "the charter (canonical JSON)", &config.charter, NULL, true},
         {"site", "ID", "this site's name on the charter", &config.site, NULL, true},

@@ -26,7 +26,7 @@
 /* ---- names ----------------------------------------------------------------------------------- */
 
 static const struct {
-    enum nof1_role role;
+    enum nof1_identity_role role;
     const char *name;
 } role_names[] = {{NOF1_ROLE_SITE, "site"},
                   {NOF1_ROLE_STATISTICIAN, "statistician"},
@@ -35,7 +35,7 @@ static const struct {
 
 #define ROLE_NAMES (sizeof role_names / sizeof role_names[0])
 
-const char *nof1_role_name(enum nof1_role role)
+const char *nof1_role_name(enum nof1_identity_role role)
 {
     for (size_t i = 0; i < ROLE_NAMES; i++) {
         if (role_names[i].role == role) {

@@ -9,7 +9,7 @@
 
 #include <nof1/slice.h>
 
-enum nof1_role {
+enum nof1_identity_role {
     NOF1_ROLE_NONE = 0,
     NOF1_ROLE_SITE = 1,
     NOF1_ROLE_STATISTICIAN = 2,
@@ -17,7 +17,7 @@ enum nof1_role {
     NOF1_ROLE_COORDINATOR = 8
 };
 /* "site", "statistician", "auditor", "coordinator", "none". */
-const char *nof1_role_name(enum nof1_role role);
+const char *nof1_role_name(enum nof1_identity_role role);
 
 #define NOF1_SPIFFE_MAX 256
 
@@ -25,7 +25,7 @@ struct nof1_identity {
     char spiffe[NOF1_SPIFFE_MAX];
     char study[NOF1_SPIFFE_MAX];
     char id[NOF1_SPIFFE_MAX];
-    enum nof1_role role;
+    enum nof1_identity_role role;
     uint8_t spki[32];     /* SHA-256 of the DER SubjectPublicKeyInfo */
     int64_t not_before;   /* UTC seconds */
     int64_t not_after;

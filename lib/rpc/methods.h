@@ -20,7 +20,7 @@ enum nof1_method {
 struct nof1_method_row {
     const char *name;  /* as on the wire */
     bool stream;
-    unsigned roles;    /* bits of enum nof1_role */
+    unsigned roles;    /* bits of enum nof1_identity_role */
 };
 const struct nof1_method_row *nof1_method_row(enum nof1_method method);
 /* NOF1_METHODS when there is no such method. */

@@ -16,7 +16,7 @@
 struct nof1_allowed {
     const char *spiffe;
     const char *id;                /* the name the rest of the program uses: a site's id */
-    enum nof1_role role;
+    enum nof1_identity_role role;
     const uint8_t *spki;           /* SHA-256 of the pinned SubjectPublicKeyInfo; NULL: any key */
 };
 

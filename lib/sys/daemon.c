@@ -20,7 +20,7 @@
 /* ---- options --------------------------------------------------------------------------------- */
 
 static void print_help(const char *program, const char *synopsis, size_t count,
-                       const struct nof1_option *option)
+                       const struct nof1_daemon_option *option)
 {
     printf("usage: %s\n\n", synopsis);
     for (size_t i = 0; i < count; i++) {
@@ -33,8 +33,8 @@ static void print_help(const char *program, const char *synopsis, size_t count,
     printf("\nMore: man %s\n", program);
 }
 
-static const struct nof1_option *find_option(const char *word, size_t length, size_t count,
-                                             const struct nof1_option *option)
+static const struct nof1_daemon_option *find_option(const char *word, size_t length, size_t count,
+                                             const struct nof1_daemon_option *option)
 {
     for (size_t i = 0; i < count; i++) {
         if (strlen(option[i].name) == length && strncmp(option[i].name, word, length) == 0) {
@@ -52,7 +52,7 @@ static int usage_error(const char *program, const char *what, const char *word)
 
 /* Take one option at argv[*at]; *at moves to its last word. */
 static int take_option(int argc, char **argv, int *at, const char *program, size_t count,
-                       const struct nof1_option *option)
+                       const struct nof1_daemon_option *option)
 {
     const char *word = argv[*at];
     if (strncmp(word, "--", 2) != 0 || word[2] == '\0') {
@@ -60,7 +60,7 @@ static int take_option(int argc, char **argv, int *at, const char *program, size
     }
     size_t length = strcspn(word + 2, "=");
     const char *value = word[2 + length] == '=' ? word + 2 + length + 1 : NULL;
-    const struct nof1_option *found = find_option(word + 2, length, count, option);
+    const struct nof1_daemon_option *found = find_option(word + 2, length, count, option);
     if (found == NULL) {
         return usage_error(program, "unknown option", word);
     }
@@ -82,7 +82,7 @@ static int take_option(int argc, char **argv, int *at, const char *program, size
 }
 
 int nof1_options_read(int argc, char **argv, int first, const char *program, const char *synopsis,
-                      size_t count, const struct nof1_option *option)
+                      size_t count, const struct nof1_daemon_option *option)
 {
     for (int i = first; i < argc; i++) {
         if (strcmp(argv[i], "--help") == 0) {

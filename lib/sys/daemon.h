@@ -10,7 +10,7 @@
 
 #include <nof1/slice.h>
 
-struct nof1_option {
+struct nof1_daemon_option {
     const char *name;      /* without the dashes */
     const char *argument;  /* its name in the help; NULL: a switch */
     const char *help;
@@ -23,7 +23,7 @@ struct nof1_option {
  * stdout. Returns -1 to go on, else the exit code: 0 after help, 2 (with a line on stderr) for an
  * unknown or incomplete option, a missing required one, or any other word. */
 int nof1_options_read(int argc, char **argv, int first, const char *program, const char *synopsis,
-                      size_t count, const struct nof1_option *option);
+                      size_t count, const struct nof1_daemon_option *option);
 /* Print "program: message (E1003: remedy)" to stderr; returns the exit code of the error. */
 int nof1_report_error(const char *program, const struct nof1_error *error);
 

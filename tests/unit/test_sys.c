@@ -481,7 +481,7 @@ static int read_options(const char *const *words, size_t count, const char **nam
     }
     *name = NULL;
     *flag = false;
-    const struct nof1_option option[] = {{"name", "NAME", "a name", name, NULL, true},
+    const struct nof1_daemon_option option[] = {{"name", "NAME", "a name", name, NULL, true},
                                          {"path", "PATH", "a path", &path, NULL, false},
                                          {"quiet", NULL, "a switch", NULL, flag, false}};
     return nof1_options_read((int)count, argv, 1, "p", "p --name NAME", 3, option);
