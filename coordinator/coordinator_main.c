@@ -12,6 +12,7 @@
 #include <coordinator/coordinator.h>
 #include <sys/daemon.h>
 #include <sys/files.h>
+#include <sys/memory.h>
 
 #define PROGRAM "nof1-coordinator"
 #define ROUND_TIMEOUT "30" /* seconds */
@@ -238,6 +239,7 @@ static int run_serve(int argc, char **argv, int first)
 int main(int argc, char **argv)
 {
     gsl_set_error_handler_off();
+    nof1_json_memory();
     const char *command = argc > 1 ? argv[1] : "";
     if (strcmp(command, "--help") == 0) {
         fputs(usage, stdout);

@@ -9,6 +9,7 @@
 #include <node/admin.h>
 #include <node/vault.h>
 #include <sys/daemon.h>
+#include <sys/memory.h>
 
 #define PROGRAM "nof1-node"
 #define COUNT(array) (sizeof(array) / sizeof((array)[0]))
@@ -174,6 +175,7 @@ int main(int argc, char **argv)
 {
     const char *first = argc > 1 ? argv[1] : "";
     const char *second = argc > 2 ? argv[2] : "";
+    nof1_json_memory();
     if (strcmp(first, "charter") == 0 && strcmp(second, "show") == 0) {
         return charter_show(argc, argv, 3);
     }

@@ -4,6 +4,7 @@
  */
 #include <node/vault.h>
 #include <sys/daemon.h>
+#include <sys/memory.h>
 
 int main(int argc, char **argv)
 {
@@ -33,5 +34,6 @@ int main(int argc, char **argv)
         return code;
     }
     nof1_log_start();
+    nof1_json_memory();
     return nof1_vault_run(&config);
 }

@@ -5,6 +5,7 @@
  */
 #include <node/vault.h>
 #include <sys/daemon.h>
+#include <sys/memory.h>
 
 int main(int argc, char **argv)
 {
@@ -21,5 +22,6 @@ int main(int argc, char **argv)
         argc, argv, 1, config.program,
         "nof1-lab-site --dir DIR --charter FILE --site ID --key FILE --socket PATH [options]",
         sizeof options / sizeof options[0], options);
+    nof1_json_memory();
     return code >= 0 ? code : nof1_vault_run(&config);
 }

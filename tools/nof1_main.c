@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include <sys/memory.h>
 #include <tools/commands.h>
 
 struct command {
@@ -46,6 +47,7 @@ int main(int argc, char **argv)
 {
     const char *first = argc > 1 ? argv[1] : "";
     const char *second = argc > 2 ? argv[2] : "";
+    nof1_json_memory();
     for (size_t c = 0; c < sizeof commands / sizeof commands[0]; ++c) {
         const struct command *command = &commands[c];
         if (strcmp(command->first, first) == 0 &&

@@ -135,9 +135,17 @@ json_t *nof1_json_number(double value)
     return isfinite(value) ? json_real(value) : json_null();
 }
 
+/* jansson forgets a failure while it writes a key, so that it is remembered here. */
+struct dump {
+    struct nof1_buffer *out;
+    bool failed;
+};
+
 static int append_dump(const char *bytes, size_t size, void *context)
 {
-    return nof1_buffer_append(context, bytes, size) == NOF1_OK ? 0 : -1;
+    struct dump *dump = context;
+    dump->failed = dump->failed || nof1_buffer_append(dump->out, bytes, size) != NOF1_OK;
+    return dump->failed ? -1 : 0;
 }
 
 nof1_rc nof1_json_write(struct nof1_buffer *out, const json_t *value, bool pretty)
@@ -145,7 +153,8 @@ nof1_rc nof1_json_write(struct nof1_buffer *out, const json_t *value, bool prett
     size_t before = out->length;
     size_t layout = pretty ? JSON_INDENT(2) : JSON_COMPACT;
     size_t flags = JSON_REAL_PRECISION(17) | JSON_ENCODE_ANY | layout;
-    if (json_dump_callback(value, append_dump, out, flags) != 0) {
+    struct dump dump = {.out = out};
+    if (json_dump_callback(value, append_dump, &dump, flags) != 0 || dump.failed) {
         out->length = before;
         return NOF1_E_NO_MEMORY;
     }

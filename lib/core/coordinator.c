@@ -263,8 +263,9 @@ static nof1_rc take_frame(struct nof1_coordinator *coordinator, const struct nof
     NOF1_CLEANUP(nof1_arena_freep) struct nof1_arena *arena = nof1_arena_new();
     ENSURE(arena != NULL, NOF1_E_NO_MEMORY);
     const Nof1__V1__Frame *frame = NULL;
-    if (nof1_frame_read(&frame, arena, event->bytes, NULL) != NOF1_OK) {
-        return NOF1_OK;
+    nof1_rc_value rc = nof1_frame_read(&frame, arena, event->bytes, NULL);
+    if (rc != NOF1_OK) {
+        return rc == NOF1_E_NO_MEMORY ? rc : NOF1_OK; /* not a frame: nobody to answer */
     }
     if (frame->body_case == NOF1__V1__FRAME__BODY_HELLO) {
         return take_hello(coordinator, site, frame->hello);

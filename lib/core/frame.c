@@ -26,6 +26,7 @@
 struct capped {
     struct nof1_arena *arena;
     size_t left;
+    bool exhausted; /* memory ran out, not the frame's allowance */
 };
 
 static void *capped_alloc(void *self, size_t size)
@@ -37,7 +38,9 @@ static void *capped_alloc(void *self, size_t size)
         return NULL;
     }
     capped->left -= cost;
-    return nof1_arena_alloc(capped->arena, 1, cost);
+    void *memory = nof1_arena_alloc(capped->arena, 1, cost);
+    capped->exhausted = capped->exhausted || memory == NULL;
+    return memory;
 }
 
 static void capped_free(void *self, void *pointer)
@@ -240,9 +243,10 @@ nof1_rc nof1_frame_read(const Nof1__V1__Frame **out, struct nof1_arena *arena,
         return nof1_fail(error, NOF1_E_DECODE, "a frame of %zu bytes is outside 1..%u",
                          bytes.length, NOF1_FRAME_MAX);
     }
-    struct capped capped = {arena, AMPLIFICATION * bytes.length + ALLOWANCE};
+    struct capped capped = {.arena = arena, .left = AMPLIFICATION * bytes.length + ALLOWANCE};
     ProtobufCAllocator allocator = {capped_alloc, capped_free, &capped};
     Nof1__V1__Frame *frame = nof1__v1__frame__unpack(&allocator, bytes.length, bytes.data);
+    ENSURE(!capped.exhausted, NOF1_E_NO_MEMORY);
     if (frame == NULL) {
         return nof1_fail(error, NOF1_E_DECODE, "not a frame of this protocol");
     }

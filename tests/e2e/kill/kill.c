@@ -130,8 +130,10 @@ static const char *on_end(struct consortium *c, struct course *course, int which
     if (which == CLIENT) {
         int status = c->program[CLIENT].status;
         course->code = WIFEXITED(status) ? WEXITSTATUS(status) : 99;
-        /* not reached before the plan was sent, or a plan that found no room: once more */
-        course->finished = course->code != 69 && course->code != 75;
+        /* Not reached before the plan was sent, or a plan that found no room: once more. A
+         * coordinator that dies during the first handshake looks like one that refuses. */
+        course->finished = course->code != 69 && course->code != 75 &&
+                           (course->code != 77 || course->scenario->which != COORDINATOR);
         if (!course->finished) {
             sleep_ms(100);
             program_start(c, CLIENT, NULL, NULL);
