@@ -89,8 +89,10 @@ exact <- function(y, X, g, trt, effects, reml) {
       g0 <- at(th)$grad[k]; H <- matrix(0, length(k), length(k))
       for (j in seq_along(k)) { h <- 1e-5 * max(0.1, abs(th[k[j]])); u <- th; v <- th; u[k[j]] <- u[k[j]] + h; v[k[j]] <- v[k[j]] - h
         H[, j] <- (at(u)$grad[k] - at(v)$grad[k]) / (2 * h) }
-      s <- tryCatch(solve((H + t(H)) / 2, g0), error = function(e) NULL)
-      if (is.null(s) || !all(is.finite(s))) break
+      if (!all(is.finite(H))) break
+      v <- eigen((H + t(H)) / 2, symmetric = TRUE); l <- pmax(abs(v$values), 1e-8 * max(abs(v$values))) # never towards a saddle
+      s <- drop(v$vectors %*% (crossprod(v$vectors, g0) / l))
+      if (!all(is.finite(s))) break
       s <- s * min(1, 0.5 * max(0.1, abs(th)) / max(abs(s)))
       th[k] <- th[k] - s
       if (max(abs(s)) < 1e-12 * max(1, abs(th))) break
@@ -101,9 +103,10 @@ exact <- function(y, X, g, trt, effects, reml) {
   fit <- quiet(lmer(if (effects == 2) y ~ 0 + X + (1 + trt | g) else y ~ 0 + X + (1 | g), d, REML = reml, control = tight))
   th <- getME(fit, "theta"); cand <- list()
   faces <- if (effects == 2) list(c(T, T, T), c(T, T, F), c(T, F, F), c(F, F, T), c(F, F, F)) else list(TRUE, FALSE)
-  for (free in faces) {
-    s <- th; if (any(free & s == 0)) s[free & s == 0] <- 0.05; s[!free] <- 0
-    if (all(free) && length(th) == 3 && th[3] < 1e-6) s[3] <- 0.05
+  for (free in faces) for (b in if (length(th) == 3 && free[2]) c(0, 0.05, -0.05) else 0) {
+    s <- th; s[free & s == 0] <- 0.05; s[!free] <- 0
+    if (b != 0) s[2] <- b * (1 + abs(th[3]) / 0.05) # other signs of the correlation
+    if (all(free) && length(th) == 3 && s[3] < 1e-6) s[3] <- 0.05
     s <- newton(s, free); v <- at(s); v$theta <- s; cand <- c(cand, list(v))
   }
   f <- sapply(cand, `[[`, "f"); best <- cand[[which(f <= min(f) + 1e-10 * max(1, abs(min(f))))[1]]]
