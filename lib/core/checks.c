@@ -269,7 +269,8 @@ uint64_t nof1_plan_net_ratio(const struct nof1_opened *opened, const struct nof1
     uint64_t groups = nof1_ratio_groups(
         opened->loads, opened->query->model->groups, opened->counts->patients,
         opened->counts->group_patients, own->patients, own->group_patients);
-    return larger(groups, nof1_ratio_atom(opened->loads, used - own->atom_patients[atom]));
+    uint64_t mine = own->atom_patients[atom] < used ? own->atom_patients[atom] : used;
+    return larger(groups, nof1_ratio_atom(opened->loads, used - mine));
 }
 
 static nof1_rc check_others(const struct nof1_opened *opened, const struct nof1_own *own,

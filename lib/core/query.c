@@ -11,6 +11,7 @@
 #include <core/atoms.h>
 #include <core/census_analysis.h>
 #include <core/plan.h>
+#include <crypto/ring.h>
 
 /* How long after gathering and running a completed plan stays valid: time to run it again. */
 #define VALID_AFTER_GATHERING (30 * 86400)
@@ -70,6 +71,11 @@ static bool element_named(const char *name, const struct nof1_element *element)
            strcmp(name + (design ? 1 : 0), element->name) == 0;
 }
 
+static bool fits_full(size_t sites, size_t elements)
+{
+    return sites * (elements + NOF1_CHECK_ELEMENTS) * NOF1_RING_BYTES <= FULL_VERIFY_BYTES;
+}
+
 /* The layout in the signed plan must be what this program computes. */
 static nof1_rc compare_layout(struct nof1_query *query, struct nof1_error *error)
 {
@@ -79,6 +85,10 @@ static nof1_rc compare_layout(struct nof1_query *query, struct nof1_error *error
     if (plan->max_rounds != query->model->max_rounds) {
         return nof1_fail(error, NOF1_E_PLAN, "the plan names %u rounds, the analysis has %u",
                          plan->max_rounds, query->model->max_rounds);
+    }
+    if (!plan->verify_full && fits_full(query->sites, query->model->max_elements)) {
+        return nof1_fail(error, NOF1_E_PLAN, "the plan wants replay where every vector can be "
+                                             "verified");
     }
     bool same = plan->elements == layout.elements;
     for (size_t e = 0; same && e < layout.elements; e++) {
@@ -281,9 +291,7 @@ static nof1_rc complete(struct nof1_buffer *plan_bytes, struct nof1_arena *arena
     struct nof1_layout layout = {0};
     TRY(analysis->layout(model, 1, arena, &layout));
     completion.max_rounds = model->max_rounds;
-    completion.verify_full = roster_sites(charter, &completion) *
-                                 (model->max_elements + NOF1_CHECK_ELEMENTS) * 32 <=
-                             FULL_VERIFY_BYTES;
+    completion.verify_full = fits_full(roster_sites(charter, &completion), model->max_elements);
     completion.elements = layout.elements;
     TRY(layout_names(&completion.element, arena, &layout));
     const struct nof1_plan *finished = NULL;

@@ -74,6 +74,12 @@ static uint64_t larger(uint64_t a, uint64_t b)
     return a > b ? a : b;
 }
 
+/* A forged total may be smaller than what one site has: then nobody else is left. */
+static uint64_t without(uint64_t all, uint64_t own)
+{
+    return own < all ? all - own : 0;
+}
+
 /* Every number of the load's block, whatever its group. */
 static uint64_t block_scalars(const struct nof1_loads *loads, uint16_t block, uint16_t *size)
 {
@@ -96,12 +102,12 @@ uint64_t nof1_ratio_groups(const struct nof1_loads *loads, size_t groups, uint64
         uint16_t size = load->block_size;
         uint64_t scalars = block_scalars(loads, load->block, &size);
         if (all > 0) {
-            worst = larger(worst, nof1_ratio(scalars, size, all - own_all));
+            worst = larger(worst, nof1_ratio(scalars, size, without(all, own_all)));
         }
         if (load->group >= 0 && (size_t)load->group < groups && patients[load->group] > 0) {
             uint64_t mine = own == NULL ? 0 : own[load->group];
             worst = larger(worst, nof1_ratio(load->scalars, load->block_size,
-                                             patients[load->group] - mine));
+                                             without(patients[load->group], mine)));
         }
     }
     return worst;

@@ -276,12 +276,17 @@ nof1_rc nof1_site_parts(struct nof1_site *site, struct site_attempt *attempt)
         return NOF1_OK; /* one atom of everybody */
     }
     const struct site_family *family = nof1_site_family(site, plan);
-    attempt->family_version = family->version;
     if (attempt->record != NULL && attempt->record->opened) {
         ENSURE(attempt->record->parts == patients, NOF1_E2502); /* another freeze, same number */
         memcpy(attempt->part, attempt->record->part, patients * sizeof *attempt->part);
         return NOF1_OK; /* a re-run counts what the first run counted */
     }
+    /* the list was compared when the plan was offered; said by every site alike, whoever was used */
+    if (!site->config.policy.open && attempt->family_version != family->version) {
+        return nof1_fail(&site->error, NOF1_E2210, "another plan of the family was opened since "
+                                                   "this one was offered");
+    }
+    attempt->family_version = family->version;
     for (size_t p = 0; p < patients; p++) {
         size_t index = atom_index(plan, family->key[p]);
         attempt->part[p] = index < attempt->opening.atoms ? (uint32_t)index : 0;
@@ -344,7 +349,11 @@ nof1_rc nof1_site_split(struct nof1_site *site, struct site_attempt *attempt,
     const char **used = nof1_arena_alloc(site->scratch, attempt->opening.atoms, sizeof *used);
     ENSURE(used != NULL && family != NULL, NOF1_E_NO_MEMORY);
     for (size_t a = 0; a < attempt->opening.atoms; a++) {
-        TRY(split_atom(site, attempt, opened, a, &used[a]));
+        /* a plan may list keys that nobody holds: they must not fill the memory */
+        if (opened->total[attempt->opening.atom_first + 4 * a] > 0 ||
+            attempt->own.atom_patients[a] > 0) {
+            TRY(split_atom(site, attempt, opened, a, &used[a]));
+        }
     }
     for (size_t t = 0; t < epoch->trials; t++) {
         if (attempt->group[t] != NOF1_LEFT_OUT) {

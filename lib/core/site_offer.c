@@ -85,16 +85,21 @@ static void count_charges(const struct nof1_site *site, const uint8_t *h_q, uint
     }
 }
 
+nof1_rc nof1_site_check_budget(struct nof1_site *site, const struct nof1_query *query)
+{
+    uint64_t epoch = 0, day = 0;
+    if (nof1_site_record(site, query->study.plan->hash) != NULL) {
+        return NOF1_OK; /* a re-run costs nothing */
+    }
+    count_charges(site, query->study.plan->hash, &epoch, &day);
+    return nof1_check_budget(&site->config.policy, query, epoch, day, &site->error);
+}
+
 static nof1_rc check_query(struct nof1_site *site, const struct nof1_query *query)
 {
-    const struct nof1_limits *limits = &site->config.policy;
-    uint64_t epoch = 0, day = 0;
     TRY(check_time(site, query));
-    TRY(nof1_check_roster(limits, query, site->self, &site->error));
-    count_charges(site, query->study.plan->hash, &epoch, &day);
-    if (nof1_site_record(site, query->study.plan->hash) == NULL) { /* a re-run costs nothing */
-        TRY(nof1_check_budget(limits, query, epoch, day, &site->error));
-    }
+    TRY(nof1_check_roster(&site->config.policy, query, site->self, &site->error));
+    TRY(nof1_site_check_budget(site, query));
     return nof1_site_check_listed(site, query, &site->error);
 }
 
@@ -144,6 +149,9 @@ static nof1_rc new_attempt(struct site_attempt **out, struct nof1_site *site,
     memcpy(attempt->h_q, frame->query.data, sizeof attempt->h_q);
     memcpy(attempt->nonce, frame->attempt.data, sizeof attempt->nonce);
     attempt->deadline = site->now + (int64_t)query->study.plan->gather_by * MILLISECONDS;
+    if (!query->census) { /* the plan's list of atoms was compared as of now */
+        attempt->family_version = nof1_site_family(site, query->study.plan)->version;
+    }
     attempt->next = site->attempts;
     site->attempts = attempt;
     *out = attempt;

@@ -34,6 +34,7 @@ struct site_record {
     bool census;
     bool opened;               /* an answer to round 1 may have left: atoms are split */
     bool closed;               /* attested */
+    nof1_rc_value objected;    /* why the first run was met with silence: every re-run is, too */
     size_t parts;              /* opened: atom index per patient as of then, [patients] */
     uint32_t *part;
     size_t rounds;             /* max_rounds + 1 */
@@ -189,6 +190,8 @@ nof1_rc nof1_site_split(struct nof1_site *site, struct site_attempt *attempt,
 
 /* site_offer.c, site_roster.c */
 nof1_rc nof1_site_offer(struct nof1_site *site, const Nof1__V1__Frame *frame);
+/* E2302, E2303, E2304 against what is charged by now; nothing for a plan that is charged itself. */
+nof1_rc nof1_site_check_budget(struct nof1_site *site, const struct nof1_query *query);
 nof1_rc nof1_site_advertise(struct nof1_site *site, struct site_attempt *attempt);
 nof1_rc nof1_site_approve(struct nof1_site *site, const struct nof1_event *event);
 nof1_rc nof1_site_roster(struct nof1_site *site, struct site_attempt *attempt,

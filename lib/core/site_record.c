@@ -122,10 +122,12 @@ static json_t *record_json(const struct site_record *record)
         json_decref(parts);
         return NULL;
     }
-    return json_pack("{s:I, s:I, s:b, s:b, s:b, s:o, s:o}", "epoch", (json_int_t)record->epoch,
-                     "day", (json_int_t)record->day, "census", record->census ? 1 : 0, "opened",
-                     record->opened ? 1 : 0, "closed", record->closed ? 1 : 0, "rounds", rounds,
-                     "parts", parts);
+    return json_pack("{s:I, s:I, s:b, s:b, s:b, s:s, s:o, s:o}", "epoch",
+                     (json_int_t)record->epoch, "day", (json_int_t)record->day, "census",
+                     record->census ? 1 : 0, "opened", record->opened ? 1 : 0, "closed",
+                     record->closed ? 1 : 0, "objected",
+                     record->objected == NOF1_OK ? "" : nof1_rc_code(record->objected), "rounds",
+                     rounds, "parts", parts);
 }
 
 nof1_rc nof1_site_put_record(struct nof1_site *site, const struct site_record *record)
@@ -181,6 +183,19 @@ static nof1_rc read_parts(struct site_record *record, struct nof1_arena *arena,
     return NOF1_OK;
 }
 
+/* Stores written before the field was there hold no objection. */
+static nof1_rc read_objected(struct site_record *record, const struct nof1_node *node,
+                             struct nof1_error *error)
+{
+    const char *code = "";
+    if (nof1_node_get(node, "objected") != NULL) {
+        TRY(nof1_node_text(&code, node, "objected", error));
+    }
+    record->objected = code[0] == 0 ? NOF1_OK : nof1_rc_from_code(code);
+    ENSURE(record->objected != NOF1_RC_COUNT, NOF1_E_STORE);
+    return NOF1_OK;
+}
+
 static nof1_rc read_record(struct site_record *record, struct nof1_arena *arena,
                            const struct nof1_node *node, struct nof1_error *error)
 {
@@ -194,6 +209,7 @@ static nof1_rc read_record(struct site_record *record, struct nof1_arena *arena,
     TRY(nof1_node_flag(&record->opened, node, "opened", error));
     TRY(nof1_node_flag(&record->closed, node, "closed", error));
     record->epoch = (uint32_t)epoch;
+    TRY(read_objected(record, node, error));
     TRY(read_parts(record, arena, parts));
     return read_rounds(record, arena, rounds, error);
 }

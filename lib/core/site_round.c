@@ -81,6 +81,7 @@ static nof1_rc first_round(struct nof1_site *site, struct site_attempt *attempt,
     ENSURE(open->n_parameter == 0 && open->previous_total.len == 0 && open->n_previous == 0,
            NOF1_E2503);
     const struct nof1_plan *plan = attempt->query->study.plan;
+    TRY(nof1_site_check_budget(site, attempt->query)); /* others may be charged since the offer */
     TRY(nof1_opening_layout(&attempt->opening, attempt->arena, attempt->query->model,
                             plan->atoms));
     TRY(nof1_loads_of(&attempt->loads, attempt->arena, attempt->query->model));
@@ -148,6 +149,7 @@ static nof1_rc object(struct nof1_site *site, struct site_attempt *attempt, nof1
         return NOF1_OK;
     }
     attempt->objection = code;
+    attempt->record->objected = code; /* a re-run sees no charges any more: it must not pass */
     /* the reason stays here: on the wire the sum fails for all alike */
     return nof1_site_append(site, "query.objected", attempt->h_q,
                             json_pack("{s:s, s:s}", "code", nof1_rc_code(code), "reason",
@@ -159,10 +161,13 @@ static nof1_rc second_round(struct nof1_site *site, struct site_attempt *attempt
 {
     struct nof1_opened opened;
     TRY(check_opened(site, attempt, &opened));
-    nof1_rc_value rc = nof1_check_own(&opened, &attempt->own, &site->error);
-    if (rc == NOF1_E2501 || site_fatal(rc)) {
+    nof1_rc_value rc = attempt->record->objected;
+    rc = rc == NOF1_OK ? nof1_check_own(&opened, &attempt->own, &site->error) : rc;
+    if (site_fatal(rc)) {
         return rc;
     }
+    /* silent whatever the rule: a forged total would else be compared with the counts of each site
+     * by name, again and again */
     if (rc != NOF1_OK) {
         TRY(object(site, attempt, rc));
     }
