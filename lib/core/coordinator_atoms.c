@@ -65,29 +65,48 @@ static bool names(size_t atoms, const char *const *atom, const char *key)
     return false;
 }
 
+/* A list under construction; a key that found no memory is remembered. */
+struct replacement {
+    struct nof1_arena *arena;
+    const char **atom;
+    size_t atoms;
+    bool failed;
+};
+
+static void add_key(struct replacement *to, const char *key)
+{
+    if (!to->failed && !names(to->atoms, to->atom, key)) {
+        const char *copy = nof1_arena_text(to->arena, key);
+        to->failed = copy == NULL;
+        to->atom[to->atoms] = copy;
+        to->atoms += copy == NULL ? 0 : 1;
+    }
+}
+
 /* The new keys, then those of the list that the plan did not know. */
 static nof1_rc replace(struct atom_list *list, size_t known, const char *const *known_key,
                        size_t fresh, const char *const *fresh_key)
 {
-    struct nof1_arena *arena = nof1_arena_new();
-    const char **atom =
-        arena == NULL ? NULL : nof1_arena_alloc(arena, fresh + list->atoms, sizeof *atom);
-    ENSURE(atom != NULL, NOF1_E_NO_MEMORY);
-    size_t atoms = 0;
+    struct replacement to = {.arena = nof1_arena_new()};
+    ENSURE(to.arena != NULL, NOF1_E_NO_MEMORY);
+    to.atom = nof1_arena_alloc(to.arena, fresh + list->atoms, sizeof *to.atom);
+    to.failed = to.atom == NULL;
     for (size_t i = 0; i < fresh; i++) {
-        if (!names(atoms, atom, fresh_key[i])) {
-            atom[atoms++] = nof1_arena_text(arena, fresh_key[i]);
-        }
+        add_key(&to, fresh_key[i]);
     }
     for (size_t i = 0; i < list->atoms; i++) {
-        if (!names(known, known_key, list->atom[i]) && !names(atoms, atom, list->atom[i])) {
-            atom[atoms++] = nof1_arena_text(arena, list->atom[i]);
+        if (!names(known, known_key, list->atom[i])) {
+            add_key(&to, list->atom[i]);
         }
     }
+    if (to.failed) {
+        nof1_arena_free(to.arena);
+        return NOF1_E_NO_MEMORY;
+    }
     nof1_arena_free(list->arena);
-    list->arena = arena;
-    list->atoms = atoms;
-    list->atom = atom;
+    list->arena = to.arena;
+    list->atoms = to.atoms;
+    list->atom = to.atom;
     return NOF1_OK;
 }
 

@@ -232,7 +232,7 @@ static void sweep(enum who who, const char *name)
                   "%s: allocation %ld of %ld: another result", name, k, total);
         json_decref(estimates);
     }
-    cr_expect_lt(20 * memory.unnoticed, runs + 20, "%s: %ld of %ld failures unnoticed", name,
+    cr_expect_lt(8 * memory.unnoticed, runs + 20, "%s: %ld of %ld failures unnoticed", name,
                  memory.unnoticed, runs);
     json_decref(expected);
 }
