@@ -72,6 +72,43 @@ static nof1_rc key_of_patient(const char **key, struct nof1_site *site, struct n
     return NOF1_OK;
 }
 
+bool nof1_site_atom_released(const char *key)
+{
+    return strlen(key) + 1 == NOF1_ATOM_TEXT; /* a hash; the roots "0" and "e2" are short */
+}
+
+/* Who was used by a release and is frozen no more stays on the list: a sum without that patient
+ * would tell that patient's numbers by difference. */
+static nof1_rc find_gone(struct site_family *family, struct nof1_site *site,
+                         struct nof1_arena *arena, const struct nof1_node *patients)
+{
+    const struct nof1_epoch *epoch = site->config.epoch;
+    bool *seen = nof1_arena_alloc(arena, patients->items + 1, sizeof *seen);
+    family->left = nof1_arena_alloc(site->arena, patients->items + 1, sizeof *family->left);
+    ENSURE(seen != NULL && family->left != NULL, NOF1_E_NO_MEMORY);
+    for (size_t p = 0; p < epoch->patients; p++) {
+        const char *hex = patient_hex(arena, epoch, p);
+        ENSURE(hex != NULL, NOF1_E_NO_MEMORY);
+        const struct nof1_node *stored = sorted_get(patients, hex);
+        if (stored != NULL) {
+            seen[stored - patients->item] = true;
+        }
+    }
+    for (size_t i = 0; i < patients->items; i++) {
+        const struct nof1_node *stored = &patients->item[i];
+        ENSURE(stored->kind == NOF1_LIST && stored->items == 2, NOF1_E_STORE);
+        if (!seen[i] && nof1_site_atom_released(stored->item[1].text)) {
+            struct site_gone *gone = &family->left[family->gone++];
+            *gone = (struct site_gone){nof1_arena_text(site->arena, stored->key),
+                                       nof1_arena_text(site->arena, stored->item[0].text),
+                                       nof1_arena_text(site->arena, stored->item[1].text)};
+            ENSURE(gone->hex != NULL && gone->digest != NULL && gone->key != NULL,
+                   NOF1_E_NO_MEMORY);
+        }
+    }
+    return NOF1_OK;
+}
+
 static nof1_rc add_charge(struct nof1_site *site, struct site_family *family, const char *key,
                           uint64_t ratio, uint64_t net)
 {
@@ -142,6 +179,9 @@ static nof1_rc restore_family(struct nof1_site *site, struct site_family *family
     for (size_t p = 0; p < count; p++) {
         TRY(key_of_patient(&family->key[p], site, arena, patients, p, fallback));
     }
+    if (epoch != NULL && patients != NULL) {
+        TRY(find_gone(family, site, arena, patients));
+    }
     const struct nof1_node *charges =
         stored.node == NULL ? NULL : nof1_node_get(stored.node, "charges");
     return charges == NULL ? NOF1_OK : read_charges(site, family, charges, error);
@@ -180,6 +220,11 @@ static json_t *patients_json(struct nof1_site *site, const struct site_family *f
         ok = hex != NULL &&
              json_object_set_new(patients, hex,
                                  json_pack("[s, s]", digest, family->key[p])) == 0;
+    }
+    for (size_t g = 0; ok && g < family->gone; g++) {
+        const struct site_gone *gone = &family->left[g];
+        ok = json_object_set_new(patients, gone->hex,
+                                 json_pack("[s, s]", gone->digest, gone->key)) == 0;
     }
     if (!ok) {
         json_decref(patients);
@@ -233,8 +278,7 @@ static const char *listed(const struct nof1_plan *plan, size_t atom)
     return plan->atoms == 0 ? NOF1_ATOM_FRESH : plan->atom[atom];
 }
 
-/* Index of a key in the plan's list; the number of atoms when it is not there. */
-static size_t atom_index(const struct nof1_plan *plan, const char *key)
+size_t nof1_site_atom_index(const struct nof1_plan *plan, const char *key)
 {
     size_t atoms = plan->atoms == 0 ? 1 : plan->atoms;
     for (size_t a = 0; a < atoms; a++) {
@@ -255,10 +299,10 @@ nof1_rc nof1_site_check_listed(const struct nof1_site *site, const struct nof1_q
     if (query->census || site->config.policy.open || (record != NULL && record->opened)) {
         return NOF1_OK;
     }
+    size_t atoms = plan->atoms == 0 ? 1 : plan->atoms;
     for (size_t t = 0; t < epoch->trials; t++) {
-        size_t atoms = plan->atoms == 0 ? 1 : plan->atoms;
         if (nof1_in_analysis_set(query->study.charter, plan->outcome, &epoch->trial[t]) &&
-            atom_index(plan, family->key[epoch->patient[t]]) == atoms) {
+            nof1_site_atom_index(plan, family->key[epoch->patient[t]]) == atoms) {
             return nof1_fail(error, NOF1_E2210, "the plan was made against another list of "
                                                 "earlier releases");
         }
@@ -288,7 +332,7 @@ nof1_rc nof1_site_parts(struct nof1_site *site, struct site_attempt *attempt)
     }
     attempt->family_version = family->version;
     for (size_t p = 0; p < patients; p++) {
-        size_t index = atom_index(plan, family->key[p]);
+        size_t index = nof1_site_atom_index(plan, family->key[p]);
         attempt->part[p] = index < attempt->opening.atoms ? (uint32_t)index : 0;
     }
     return NOF1_OK;

@@ -107,23 +107,51 @@ static void count_block(const struct nof1_site *site, const struct site_attempt 
     }
 }
 
-/* Used patients of each atom, and those of the family's analysis set that the plan leaves out. */
+/* Is the trial one that some plan of the family may use? */
+static bool may_be_used(const struct nof1_site *site, const struct site_attempt *attempt, size_t t)
+{
+    const struct nof1_study *study = &attempt->query->study;
+    return attempt->query->census ||
+           nof1_in_analysis_set(study->charter, study->plan->outcome,
+                                &site->config.epoch->trial[t]);
+}
+
+static void count_atom(double *count, const struct site_attempt *attempt, size_t atom, bool used)
+{
+    size_t at = attempt->opening.atom_first + 4 * atom + (used ? 0 : 2);
+    count[at] += 1;
+    count[at + 1] = 1;
+}
+
+/* Of each atom the patients used and those left out; a patient of whom one trial is used and one
+ * left out is both. Who was used by an earlier release and is not used now is left out, even when
+ * frozen no more. */
 static nof1_rc count_atoms(const struct nof1_site *site, const struct site_attempt *attempt,
                            double *count)
 {
     const struct nof1_epoch *epoch = site->config.epoch;
+    const struct nof1_plan *plan = attempt->query->study.plan;
+    const struct site_family *family =
+        attempt->query->census ? NULL : nof1_site_family(site, plan);
     bool *used = nof1_arena_alloc(site->scratch, epoch->patients + 1, sizeof *used);
-    ENSURE(used != NULL, NOF1_E_NO_MEMORY);
+    bool *left = nof1_arena_alloc(site->scratch, epoch->patients + 1, sizeof *left);
+    ENSURE(used != NULL && left != NULL, NOF1_E_NO_MEMORY);
     for (size_t t = 0; t < epoch->trials; t++) {
-        used[epoch->patient[t]] =
-            used[epoch->patient[t]] || attempt->group[t] != NOF1_LEFT_OUT;
+        bool now = attempt->group[t] != NOF1_LEFT_OUT;
+        used[epoch->patient[t]] |= now;
+        left[epoch->patient[t]] |= !now && may_be_used(site, attempt, t);
     }
     for (size_t p = 0; p < epoch->patients; p++) {
-        if (used[p] || attempt->in_set[p]) {
-            size_t at = attempt->opening.atom_first + 4 * attempt->part[p] + (used[p] ? 0 : 2);
-            count[at] += 1;
-            count[at + 1] = 1;
+        if (used[p]) {
+            count_atom(count, attempt, attempt->part[p], true);
         }
+        if (left[p] || (!used[p] && family != NULL && nof1_site_atom_released(family->key[p]))) {
+            count_atom(count, attempt, attempt->part[p], false);
+        }
+    }
+    for (size_t g = 0; family != NULL && g < family->gone; g++) {
+        size_t atom = nof1_site_atom_index(plan, family->left[g].key);
+        count_atom(count, attempt, atom < attempt->opening.atoms ? atom : 0, false);
     }
     return NOF1_OK;
 }

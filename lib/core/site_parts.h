@@ -47,9 +47,16 @@ struct site_charge {
     uint64_t ratio, net;
 };
 
+/* A patient whose numbers were released and who is in the frozen epoch no more. */
+struct site_gone {
+    const char *hex, *digest, *key;
+};
+
 struct site_family {
     const char *name;
     const char **key;          /* [patients] the atom of each patient */
+    size_t gone;
+    struct site_gone *left;
     uint64_t version;          /* changes with every split */
     size_t charges;
     struct site_charge *charge;
@@ -179,6 +186,10 @@ struct site_family *nof1_site_family(const struct nof1_site *site, const struct 
 /* The plan's list holds the atom of every patient of the analysis set: E2210. */
 nof1_rc nof1_site_check_listed(const struct nof1_site *site, const struct nof1_query *query,
                                struct nof1_error *error);
+/* Index of a key in the plan's list; the number of atoms when it is not there. */
+size_t nof1_site_atom_index(const struct nof1_plan *plan, const char *key);
+/* Was a plan opened that used the atom's patients? */
+bool nof1_site_atom_released(const char *key);
 /* Fill attempt->part. */
 nof1_rc nof1_site_parts(struct nof1_site *site, struct site_attempt *attempt);
 /* Charged ratio per atom of the plan: [0] public, [1] net. */

@@ -6,9 +6,11 @@
  */
 #include "store.h"
 
+#include <fcntl.h>
 #include <sqlite3.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <base/log.h>
 
@@ -187,6 +189,16 @@ static nof1_rc set_up(struct nof1_store *store, const char *path, bool read_only
     return NOF1_OK;
 }
 
+/* SQLite would make the file readable for everybody whom the umask lets; its WAL and index take
+ * over the mode of the file. One that cannot be made is SQLite's to complain about. */
+static void make_private(const char *path)
+{
+    int fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
+    if (fd >= 0) {
+        (void)close(fd);
+    }
+}
+
 static nof1_rc open_store(struct nof1_store **out, const char *path, bool read_only,
                           struct nof1_error *error)
 {
@@ -195,6 +207,9 @@ static nof1_rc open_store(struct nof1_store **out, const char *path, bool read_o
     ENSURE(store != NULL, NOF1_E_NO_MEMORY);
     int flags = (read_only ? SQLITE_OPEN_READONLY : SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE) |
                 SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_NOFOLLOW;
+    if (!read_only) {
+        make_private(path);
+    }
     if (sqlite3_open_v2(path, &store->database, flags, NULL) != SQLITE_OK) {
         nof1_rc_value rc = nof1_fail(error, NOF1_E_STORE, "%s: %s", path,
                                      sqlite3_errmsg(store->database));

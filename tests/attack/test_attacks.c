@@ -5,6 +5,9 @@
  * each must end in its code, or in silence where a code would name a site.
  */
 #include <core/atoms.h>
+#include <sys/stat.h>
+#include <sys/store.h>
+#include <unistd.h>
 
 #include "../unit/hand_violation.h"
 
@@ -389,4 +392,87 @@ Test(attacks, asking_again_does_not_wear_out_an_objection)
         }
     }
     hand_free(h);
+}
+
+/* ---- leaving ------------------------------------------------------------------------------------ */
+
+/* A patient whose numbers were released withdraws: the next freeze lacks that patient, and the sum
+ * of all others, taken from the released one, would be that patient's numbers. Charges and keys of
+ * the others do not show it; neither does another restart forget it. */
+Test(attacks, a_withdrawn_patient_is_not_the_difference_of_two_releases)
+{
+    struct hand *h = hand_new(&plain);
+    const char *const *atom = NULL;
+    hand_run(h);
+    hand_end(h, true);
+    cr_assert_eq(atoms_after(h, &atom), 1);
+    const char *const both[] = {atom[0], "e2"};
+    for (size_t s = 0; s < SITES; s++) {
+        h->epoch[s].id = 2;
+        if (s == 2) { /* the last one of four */
+            h->epoch[s].trials = h->epoch[s].patients = 3;
+        }
+        hand_start(h, s);
+    }
+    hand_start(h, 2);
+    hand_census(h);
+    hand_query(h, hand_complete(h, plan_named(h, "without one"), 2, both));
+    until(h, 1);
+    cr_expect_eq(h->value[h->opening.atom_first], 19);
+    cr_expect_eq(h->value[h->opening.atom_first + 2], 1);
+    for (size_t s = 0; s < SITES; s++) {
+        cr_expect_str_eq(refusal_of(hand_open(h, s, 1)), "E2210", "site %zu", s);
+    }
+    hand_free(h);
+}
+
+/* Two trials of one patient, one of which a plan leaves out: a difference to a plan that uses both
+ * would be that trial. */
+Test(attacks, a_trial_left_out_of_a_patient_counts_as_left_out)
+{
+    struct hand *h = hand_new(&plain);
+    uint32_t *patient = (uint32_t *)(uintptr_t)h->epoch[1].patient;
+    double *sex = (double *)(uintptr_t)h->epoch[1].trial[3].covariate[0];
+    const double other = h->epoch[1].trial[2].covariate[0][0] > 0 ? 0 : 1;
+    patient[3] = 2;
+    h->epoch[1].patients = 3;
+    for (size_t r = 0; r < ROWS; r++) {
+        sex[r] = other;
+    }
+    hand_start(h, 1);
+    hand_query(h, hand_complete(h, nof1_arena_printf(h->arena, "%sstrata: [%s]\n",
+                                                     plan_named(h, "one stratum"),
+                                                     other > 0 ? "F" : "M"), 0, NULL));
+    until(h, 1);
+    const double *atom = h->value + h->opening.atom_first;
+    cr_expect_eq(atom[0] + atom[2], 20, "19 patients, one of them on both sides: %g and %g",
+                 atom[0], atom[2]);
+    hand_free(h);
+}
+
+/* The store holds patients' numbers: nobody else of the machine may read it, whatever the umask. */
+Test(attacks, a_store_is_for_its_user_only)
+{
+    char folder[] = "/tmp/nof1-attack-XXXXXX";
+    char path[64];
+    struct stat info;
+    struct nof1_store *store = NULL;
+    cr_assert_not_null(mkdtemp(folder));
+    snprintf(path, sizeof path, "%s/site.db", folder);
+    mode_t before = umask(0);
+    cr_assert_eq(nof1_store_open(&store, path, NULL), NOF1_OK);
+    umask(before);
+    cr_assert_eq(nof1_store_begin(store), NOF1_OK);
+    cr_assert_eq(nof1_store_put(store, "a", nof1_slice_text("1")), NOF1_OK);
+    cr_assert_eq(nof1_store_commit(store), NOF1_OK);
+    static const char *const names[] = {"site.db", "site.db-wal", "site.db-shm"};
+    for (size_t i = 0; i < 3; i++) {
+        snprintf(path, sizeof path, "%s/%s", folder, names[i]);
+        cr_assert_eq(stat(path, &info), 0, "%s", names[i]);
+        cr_expect_eq(info.st_mode & 0777, 0600, "%s: %o", names[i], (unsigned)info.st_mode);
+    }
+    nof1_store_close(store);
+    snprintf(path, sizeof path, "%s/site.db", folder);
+    unlink(path);
+    rmdir(folder);
 }
