@@ -147,8 +147,18 @@ ssize_t recv(int fd, void *data, size_t length, int flags)
     ssize_t (*real)(int, void *, size_t, int) =
         (ssize_t(*)(int, void *, size_t, int))dlsym(RTLD_NEXT, "recv");
     ssize_t got = real(fd, data, length, flags);
-    int tag = got > 4 && is_unix(fd) ? frame_tag(data, (size_t)got) : 0;
-    if (tag > 0 && step(TAGS + tag)) {
+    size_t end = got > 4 && is_unix(fd) ? (size_t)got : 0;
+    const uint8_t *at = data;
+    bool hit = false;
+    while (end > 4) { /* several frames may have come together */
+        size_t frame = 4 + ((size_t)at[1] << 16 | (size_t)at[2] << 8 | at[3]);
+        int tag = frame_tag(at, end);
+        hit = (tag > 0 && step(TAGS + tag)) || hit;
+        frame = tag > 0 && frame < end ? frame : end;
+        at += frame;
+        end -= frame;
+    }
+    if (hit) {
         (void)kill(getpid(), SIGKILL);
     }
     return got;
