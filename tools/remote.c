@@ -143,22 +143,31 @@ static nof1_rc bear(const struct nof1_remote *remote, int64_t *lost, nof1_rc_val
                                                 "stopped while the coordinator was unreachable");
 }
 
-static nof1_rc submit_once(const struct nof1_submission *submission,
-                           const struct nof1_remote *remote, struct nof1_client *client,
-                           struct nof1_error *error)
+/* The coordinator names the query: an earlier one when that asked the same. */
+static nof1_rc submit_once(struct nof1_submission *submission, const struct nof1_remote *remote,
+                           struct nof1_client *client, struct nof1_error *error)
 {
+    NOF1_CLEANUP(nof1_arena_freep) struct nof1_arena *arena = nof1_arena_new();
     NOF1_CLEANUP(nof1_buffer_free) struct nof1_buffer request = {0};
     NOF1_CLEANUP(nof1_buffer_free) struct nof1_buffer reply = {0};
+    struct nof1_slice query = {0};
+    ENSURE(arena != NULL, NOF1_E_NO_MEMORY);
     const struct nof1_submit_request message = {
         .plan = nof1_buffer_slice(&submission->plan),
         .signature = nof1_slice_of(submission->signature, submission->signature_length),
         .statistician = remote->statistician};
     TRY(nof1_submit_write(&request, &message));
-    return nof1_client_call(client, NOF1_METHOD_SUBMIT, nof1_buffer_slice(&request), &reply,
-                            CALL_TIMEOUT, error);
+    TRY(nof1_client_call(client, NOF1_METHOD_SUBMIT, nof1_buffer_slice(&request), &reply,
+                         CALL_TIMEOUT, error));
+    TRY(nof1_bytes_read(&query, arena, nof1_buffer_slice(&reply), error));
+    if (query.length != sizeof submission->hash) {
+        return nof1_fail(error, NOF1_E_DECODE, "the coordinator's answer names no query");
+    }
+    memcpy(submission->hash, query.data, sizeof submission->hash);
+    return NOF1_OK;
 }
 
-static nof1_rc submit(const struct nof1_submission *submission, const struct nof1_remote *remote,
+static nof1_rc submit(struct nof1_submission *submission, const struct nof1_remote *remote,
                       struct nof1_client *client, struct nof1_error *error)
 {
     int64_t lost = 0;

@@ -39,6 +39,10 @@ json_t *nof1_coordinator_status(const struct nof1_coordinator *coordinator, cons
 /* The final object of a query: the result (interfaces.md keys with `privacy`, `provenance`), or
  * {"refusal": {...}}. New reference, NULL when not final. */
 json_t *nof1_coordinator_result(const struct nof1_coordinator *coordinator, const uint8_t *h_q);
+/* H_q of the released query that asked the same as `plan` (canonical bytes) of the same statistician,
+ * whenever it was signed: its result is the same bits and costs nothing. NULL: none. Borrowed. */
+const uint8_t *nof1_coordinator_answered(const struct nof1_coordinator *coordinator,
+                                         struct nof1_slice plan, const char *statistician);
 /* Canonical JSON of the released census of the latest epoch, empty when none. Borrowed. */
 struct nof1_slice nof1_coordinator_census(const struct nof1_coordinator *coordinator);
 /* {family: [atom keys]}: what the next plan of an outcome family must name (core/atoms.h). New

@@ -72,6 +72,7 @@ struct run {
     char hex[NOF1_HEX_TEXT];
     struct nof1_query *query;             /* NULL once final */
     struct nof1_slice plan;
+    uint8_t question[NOF1_HASH_BYTES];    /* the plan without its times and atoms */
     struct nof1_slice signature;          /* empty: the census */
     const char *statistician;
     bool census;

@@ -29,6 +29,38 @@ void nof1_run_free(struct run *run)
 
 /* ---- a new run ------------------------------------------------------------------------------- */
 
+/* What a plan asks: its bytes without the moment it ends and the atoms it was made against, in which
+ * alone the same question asked again differs. */
+static nof1_rc question_of(uint8_t out[NOF1_HASH_BYTES], struct nof1_slice plan)
+{
+    NOF1_CLEANUP(nof1_buffer_free) struct nof1_buffer bytes = {0};
+    NOF1_CLEANUP(nof1_json_freep) json_t *asked =
+        json_loadb((const char *)plan.data, plan.length, 0, NULL);
+    (void)json_object_del(asked, "not_after");
+    (void)json_object_del(asked, "atoms");
+    if (asked != NULL) {
+        TRY(nof1_canonical_write(&bytes, asked));
+    }
+    return nof1_sha256(out, asked == NULL ? plan : nof1_buffer_slice(&bytes));
+}
+
+const uint8_t *nof1_coordinator_answered(const struct nof1_coordinator *coordinator,
+                                         struct nof1_slice plan, const char *statistician)
+{
+    uint8_t question[NOF1_HASH_BYTES];
+    if (question_of(question, plan) != NOF1_OK) {
+        return NULL;
+    }
+    for (const struct run *run = coordinator->runs; run != NULL; run = run->next) {
+        if (run->state == RUN_RELEASED && !run->census && run->result != NULL &&
+            strcmp(run->statistician, statistician) == 0 &&
+            memcmp(run->question, question, sizeof question) == 0) {
+            return run->h_q;
+        }
+    }
+    return NULL;
+}
+
 static struct run *blank_run(const struct nof1_coordinator *coordinator, struct nof1_slice plan,
                              struct nof1_slice signature, const char *statistician)
 {
@@ -45,7 +77,8 @@ static struct run *blank_run(const struct nof1_coordinator *coordinator, struct 
             nof1_arena_alloc(run->arena, coordinator->config.charter->sites, sizeof(bool));
     }
     if (run->arena == NULL || run->plan.data == NULL || run->statistician == NULL ||
-        run->end_due == NULL || nof1_plan_hash(run->h_q, run->plan) != NOF1_OK) {
+        run->end_due == NULL || nof1_plan_hash(run->h_q, run->plan) != NOF1_OK ||
+        question_of(run->question, run->plan) != NOF1_OK) {
         nof1_run_free(run);
         return NULL;
     }

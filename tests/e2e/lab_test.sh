@@ -197,6 +197,9 @@ if [ -x "$bin/nof1-coordinator" ] && [ -x "$bin/nof1-vault" ] && [ -x "$bin/nof1
     export TMPDIR
     check "open, real programs" run --sites D/sites --map D/map.yaml --plan D/plan.yaml --policy open --quiet --out R
     is "open: same bits as in process" "$(bits R)" "$(bits O-plan)"
+    check "the same plan again" run --sites D/sites --map D/map.yaml --plan D/plan.yaml,D/plan.yaml --policy open --quiet --out RA
+    check "is answered with the same bytes" cmp RA/1/result.json RA/2/result.json
+    is "and runs no query: the census and one plan" "$(grep -c kind=query.submitted RA/coordinator.log)" 2
     check "standard, real programs" run --sites D/sites --map D/map.yaml --plan D/plan.yaml --charter D/charter.yaml --policy standard --quiet --out RS
     is "standard: same bits as in process" "$(bits RS)" "$(bits S)"
     ends "refusal, real programs" 3 "E22" run --sites P3 --map D/map.yaml --plan D/plan.yaml --policy standard
