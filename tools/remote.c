@@ -14,7 +14,7 @@
 #include <sys/clock.h>
 #include <tools/submission.h>
 
-#define CALL_TIMEOUT 20000 /* milliseconds of one call */
+#define CALL_TIMEOUT 120000 /* milliseconds of one call: a coordinator of hundreds of sites is busy */
 
 static nof1_rc read_json(json_t **out, struct nof1_slice text, struct nof1_error *error)
 {
