@@ -14,7 +14,7 @@
 #include <sys/clock.h>
 #include <tools/submission.h>
 
-#define CALL_TIMEOUT 120000 /* milliseconds of one call: a coordinator of hundreds of sites is busy */
+#define CALL_TIMEOUT 120000 /* milliseconds: a coordinator of hundreds of sites is busy */
 
 static nof1_rc read_json(json_t **out, struct nof1_slice text, struct nof1_error *error)
 {
@@ -125,8 +125,8 @@ static nof1_rc make_submission(struct nof1_submission *submission, const struct 
     }
 }
 
-/* A coordinator that restarts takes its queries up again, and the same plan is the same query: asking
- * once more is always right. NOF1_OK: ask again. */
+/* A coordinator that restarts takes its queries up again, and the same plan is the same query:
+ * asking once more is always right. NOF1_OK: ask again. */
 static nof1_rc bear(const struct nof1_remote *remote, int64_t *lost, nof1_rc_value rc,
                     struct nof1_error *error)
 {
