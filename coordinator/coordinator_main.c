@@ -241,7 +241,7 @@ int main(int argc, char **argv)
     gsl_set_error_handler_off();
     nof1_json_memory();
     const char *command = argc > 1 ? argv[1] : "";
-    if (strcmp(command, "--help") == 0) {
+    if (strcmp(command, "--help") == 0 || strcmp(command, "help") == 0) {
         fputs(usage, stdout);
         return 0;
     }

@@ -101,8 +101,12 @@ int nof1_command_run(int argc, char **argv)
         return 0;
     }
     rc = rc == NOF1_OK ? run_plan(&result, &connection, plan, signing_key, quiet, &error) : rc;
+    const char *query =
+        json_string_value(json_object_get(json_object_get(result, "provenance"), "plan"));
+    char next[96];
+    snprintf(next, sizeof next, "nof1 result %s prints it again", query == NULL ? "" : query);
     return rc != NOF1_OK ? nof1_command_refused("nof1 run", rc, &error, json)
-                         : nof1_command_result(result, json, "nof1 catalog");
+                         : nof1_command_result(result, json, query == NULL ? NULL : next);
 }
 
 static bool read_hash(uint8_t out[NOF1_HASH_BYTES], const char *text)

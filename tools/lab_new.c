@@ -335,7 +335,7 @@ static nof1_rc write_dictionary(struct nof1_buffer *out, const struct design *de
         out,
         "max_periods: %u\nmax_cycles: %u\nlambdas: [0.1, 1]\nbeta_box: 1\n"
         "variance_ratio_box: 1000000\nanalysis_set: both_arms\nmissing: exclude\n"
-        "analyses: [descriptive, summary_test, random_effects, mixed_model]\n",
+        "analyses: [descriptive, random_effects, mixed_model]\n",
         (unsigned)design->cycles, (unsigned)design->cycles);
 }
 

@@ -147,7 +147,7 @@ static const struct degenerate degenerate[] = {
     {"one cycle each", HEAD "1,1,0,3,,\n1,2,1,4,,\n2,1,1,5,,\n2,2,0,2,,\n3,1,0,7,,\n3,2,1,6,,\n",
      SLOPE, NOF1_E2601, "random: {trial: [intercept]}"},
     {"one row each", HEAD "1,1,0,3,,\n2,1,1,5,,\n3,1,0,7,,\n4,1,1,6,,\n",
-     LEVEL "incomplete: score\ncharter: {any_arm: true}\n", NOF1_E2601, "summary_test"},
+     LEVEL "incomplete: score\ncharter: {any_arm: true}\n", NOF1_E2601, "descriptive"},
     {"all outcomes equal", HEAD FOUR(1, 3, 3, 3, 3) FOUR(2, 3, 3, 3, 3) FOUR(3, 3, 3, 3, 3), SLOPE,
      NOF1_E_MODEL, "variation"},
     {"no variation within", HEAD FOUR(1, 3, 5, 5, 3) FOUR(2, 7, 8, 8, 7) FOUR(3, 2, 6, 6, 2), SLOPE,

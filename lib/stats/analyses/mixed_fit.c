@@ -28,7 +28,7 @@ static nof1_rc refuse_counts(const struct mixed_model *m, const struct nof1_gaus
                                "treatment's variance and the residual variance cannot be told "
                                "apart; use random: {trial: [intercept]}"
                              : "every trial has one row, so that trials and residuals cannot be "
-                               "told apart; use summary_test");
+                               "told apart; use descriptive");
     }
     if (m->effects == 2 && sums->within + trials >= sums->rows) { /* each trial has rank 1 */
         return nof1_fail(error, NOF1_E_MODEL,

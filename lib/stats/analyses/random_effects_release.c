@@ -282,7 +282,7 @@ nof1_rc re_prepare_release(struct re_model *model, struct nof1_arena *arena,
         }
         if (!has_freedom(model)) {
             return nof1_fail(error, NOF1_E2601, "each trial has one difference only: no variance "
-                                                "within trials; use summary_test");
+                                                "within trials; use descriptive");
         }
         /* Where the census cannot tell, round 0 will (E2206). */
         bool small = re_census_usable(study) && !study->charter->limits.open &&
