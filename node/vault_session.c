@@ -92,7 +92,7 @@ static nof1_rc read_key(struct nof1_vault *vault, struct nof1_error *error)
 /* A site whose secret was lost or replaced must not answer about the same frozen data again: what
  * is random inside an analysis would be drawn anew. It waits for the next freeze. The store knows
  * the secret by its digest. */
-static nof1_rc note_secret(struct nof1_vault *vault)
+static nof1_rc note_secret(struct nof1_vault *vault, bool made, struct nof1_error *error)
 {
     uint8_t digest[NOF1_HASH_BYTES];
     struct nof1_slice known;
@@ -103,6 +103,12 @@ static nof1_rc note_secret(struct nof1_vault *vault)
     nof1_rc_value rc = nof1_store_get(&known, vault->arena, vault->store, SECRET_DIGEST);
     bool first = rc == NOF1_E_NOT_FOUND;
     ENSURE(rc == NOF1_OK || first, rc);
+    if (first && !made) { /* its budgets and atoms are gone with it: a start anew would forget them */
+        return nof1_fail(error, NOF1_E_CONFIG,
+                         "%s holds a secret but its store is lost or empty: restore the store from a "
+                         "backup",
+                         vault->config->folder);
+    }
     if (!first && nof1_slice_equal(known, own)) {
         return NOF1_OK;
     }
@@ -116,9 +122,11 @@ static nof1_rc note_secret(struct nof1_vault *vault)
     return nof1_store_commit(vault->store);
 }
 
+/* The store knows of it first: a secret without its digest means a lost store. */
 static nof1_rc make_secret(struct nof1_vault *vault, const char *path, struct nof1_error *error)
 {
     TRY(nof1_random_fill(vault->secret, sizeof vault->secret));
+    TRY(note_secret(vault, true, error));
     return nof1_file_write(path, nof1_slice_of(vault->secret, sizeof vault->secret), 0600, error);
 }
 
@@ -142,7 +150,7 @@ static nof1_rc read_secret(struct nof1_vault *vault, struct nof1_error *error)
     }
     nof1_buffer_free(&bytes);
     vault->site_config.secret = nof1_slice_of(vault->secret, sizeof vault->secret);
-    return rc == NOF1_OK ? note_secret(vault) : rc;
+    return rc == NOF1_OK ? note_secret(vault, false, error) : rc;
 }
 
 /* May this epoch be answered about? Not when the secret was lost since it was frozen. */

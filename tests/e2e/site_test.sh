@@ -169,5 +169,15 @@ else fail "a site that lost its secret answers no plan" "$work/site-04.log"; fi
 if wait_for "$work/site-04.log" epoch=2; then pass "until the next freeze, which the running vault loads"
 else fail "a freeze is loaded by the running vault" "$work/site-04.log"; fi
 
+# ---- a lost store ---------------------------------------------------------------------------------
+finish_all
+rm -f "$work"/site-04/site.sqlite*
+code=0
+"$bin/nof1-vault" --dir "$work/site-04" --site site-04 --key "$work/site-04/vault.key" \
+    --socket "$work/site-04/edge.sock" > "$work/out" 2>&1 || code=$?
+if [ "$code" -eq 78 ] && grep -q "restore the store from a backup" "$work/out"; then
+    pass "a site that lost its store does not start anew: its budgets would be forgotten"
+else fail "a site that lost its store does not start anew ($code)" "$work/out"; fi
+
 echo "$passed passed, $failed failed"
 [ "$failed" -eq 0 ]
