@@ -19,7 +19,7 @@ mkdir -p "$findings"
 passed=0
 failed=0
 for target in $targets; do
-    cmake --build --preset fuzz --target "$target" > /dev/null
+    cmake --build --preset fuzz --target "$target" > "$findings/build.log" 2>&1 || { tail -40 "$findings/build.log"; exit 1; }
     work=$(mktemp -d)
     corpus=tests/fuzz/corpus/${target#fuzz_}
     [ -d "$corpus" ] || mkdir -p "$work/seed"
