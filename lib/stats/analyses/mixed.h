@@ -128,6 +128,10 @@ nof1_rc mixed_class_prepare(struct mixed_model *model, struct nof1_arena *arena,
 /* The pooled forms replace the columns by the treatment alone: trials and cycles are absorbed. */
 nof1_rc mixed_cycles_prepare(struct mixed_model *model, struct nof1_arena *arena,
                              struct nof1_error *error);
+/* What the sums of trials could tell at most, by patterns of observed periods in the census: of each
+ * pattern its moments of `effects` numbers, or its trials' numbers when it has fewer trials. 0 when
+ * the census does not describe the plan's trials. */
+double mixed_knowable(const struct nof1_study *study, struct nof1_arena *arena, size_t effects);
 nof1_rc mixed_pool_prepare(struct mixed_model *model, struct nof1_arena *arena,
                            struct nof1_error *error);
 /* Elements of one class; those of all classes come first, then the residual sums. */

@@ -52,6 +52,62 @@ static size_t find_patterns(struct mixed_cell *pattern, const struct nof1_study 
     return count;
 }
 
+/* Trials of equal weight at every lambda: the sums can be solved for them, as if they were released
+ * class by class, once there are as many sums as classes. Returns their number; *knowable: sum d and
+ * sum d^2 of each, one number when the class is one trial. */
+static size_t weight_classes(const struct mixed_model *m, double *knowable)
+{
+    size_t classes = 0;
+    *knowable = 0;
+    for (size_t g = 0; g < m->patterns; g++) {
+        const size_t *n = m->pattern[g].n;
+        uint64_t trials = 0;
+        bool first = true;
+        for (size_t h = 0; h < m->patterns; h++) {
+            const size_t *k = m->pattern[h].n;
+            bool same = (n[0] + n[1]) * k[0] * k[1] == (k[0] + k[1]) * n[0] * n[1];
+            first = first && !(same && h < g);
+            trials += same ? m->pattern[h].trials : 0;
+        }
+        if (first) {
+            classes += 1;
+            *knowable += trials == 1 ? 1 : 2;
+        }
+    }
+    return classes;
+}
+
+double mixed_knowable(const struct nof1_study *study, struct nof1_arena *arena, size_t effects)
+{
+    size_t periods = study->charter->max_periods;
+    struct mixed_cell *pattern = nof1_arena_alloc(arena, periods * periods + 1, sizeof *pattern);
+    size_t patterns = pattern == NULL ? 0 : find_patterns(pattern, study);
+    double all = (double)(effects + effects * (effects + 1) / 2), knowable = 0;
+    for (size_t g = 0; g < patterns; g++) {
+        knowable += fmin(all, (double)effects * (double)pattern[g].trials);
+    }
+    return knowable;
+}
+
+/* Outside an open lab: fewer sums than would solve for the weight classes, because a class may be one
+ * patient: fewer linear and fewer quadratic sums than classes, together at most two thirds of what
+ * can be known. A round has one linear and two quadratic sums. */
+static nof1_rc keep_unsolvable(struct mixed_model *m, struct nof1_error *error)
+{
+    double knowable;
+    size_t classes = weight_classes(m, &knowable);
+    m->basis = classes > 0 && m->basis > classes - 1 ? classes - 1 : m->basis;
+    double room = 2.0 / 3.0 * knowable - 2 * (double)m->basis;
+    if (m->basis < 2 || room < 0) {
+        return nof1_fail(error, NOF1_E_PLAN,
+                         "incomplete: pool: with so few patterns of missing periods its sums could "
+                         "be solved for single patterns; write cycles, or analysis: random_effects");
+    }
+    double rounds = 1 + fmin(floor(room / 3), floor((double)(classes - 1 - m->basis) / 2));
+    m->base.max_rounds = (uint32_t)fmin((double)m->base.max_rounds, rounds);
+    return NOF1_OK;
+}
+
 static nof1_rc afford(struct mixed_model *m, struct nof1_error *error)
 {
     const struct nof1_study *study = m->base.study;
@@ -76,7 +132,7 @@ static nof1_rc afford(struct mixed_model *m, struct nof1_error *error)
     }
     double most = charter->limits.max_rounds_query > 0 ? charter->limits.max_rounds_query : rounds;
     m->base.max_rounds = (uint32_t)fmin(limit, fmin(rounds, most));
-    return NOF1_OK;
+    return keep_unsolvable(m, error);
 }
 
 nof1_rc_value mixed_pool_prepare(struct mixed_model *m, struct nof1_arena *arena,

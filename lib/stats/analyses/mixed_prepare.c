@@ -125,8 +125,10 @@ static nof1_rc write_formula(struct mixed_model *m, struct nof1_arena *arena,
     return NOF1_OK;
 }
 
-/* Rounds that the release ratio pays for: rounds * scalars <= ratio * 2 * patients. */
-static uint32_t affordable_rounds(const struct mixed_model *m)
+/* Rounds that the release ratio pays for (rounds * scalars <= ratio * 2 * patients), and that leave a
+ * third of what patterns of periods could tell unknown: trials of one pattern enter every round alike,
+ * so enough rounds would solve for the sums of a pattern, which may be one patient. */
+static uint32_t affordable_rounds(const struct mixed_model *m, struct nof1_arena *arena)
 {
     const struct nof1_study *study = m->base.study;
     const struct nof1_limits *limits = &study->charter->limits;
@@ -139,7 +141,9 @@ static uint32_t affordable_rounds(const struct mixed_model *m)
     most = most < SCORE_CHARGED ? most : SCORE_CHARGED;
     double patients = (double)mixed_census(study, "patients");
     double scalars = (double)(m->columns + m->terms + 1);
-    double rounds = floor(limits->max_release_ratio * 2 * patients / scalars);
+    double room = fmin(limits->max_release_ratio * 2 * patients,
+                       2.0 / 3.0 * mixed_knowable(study, arena, m->effects));
+    double rounds = floor(room / scalars);
     return rounds < (double)most ? (uint32_t)fmax(0, rounds) : most;
 }
 
@@ -225,7 +229,7 @@ static nof1_rc choose_form(struct mixed_model *m, struct nof1_arena *arena, cons
                          "with every column observed; write auto, score or pool",
                          rule);
     }
-    uint32_t rounds = affordable_rounds(m);
+    uint32_t rounds = affordable_rounds(m, arena);
     if (wish == WISH_POOL || (wish == WISH_AUTO && rounds < SCORE_CHARGED)) {
         return choose_pool(m, arena, rule, error);
     }
