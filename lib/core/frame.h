@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
  * Encode and decode Frames: capped allocator, size limits, unknown fields and invalid UTF-8 refused,
- * fixed-size fields checked. The only file that calls protobuf-c.
+ * fixed-size fields checked. With rpc/unary.c the only code that calls protobuf-c.
  */
 #ifndef NOF1_CORE_FRAME_H
 #define NOF1_CORE_FRAME_H

@@ -217,7 +217,7 @@ static nof1_rc add_use(struct reader *reader, const struct header *header, size_
     size_t times = 0;
     for (size_t c = 0; c < header->columns; ++c) {
         if (strcmp(header->name[c], column) == 0) {
-            reader->first_use[c] += 1; /* counts for now */
+            reader->first_use[c] += 1; /* counts; offsets below */
             ++times;
         }
     }

@@ -12,7 +12,7 @@
 #include "mixed.h"
 
 #define SCORE_ROUNDS 5   /* rounds that a score fit must be able to take */
-#define SCORE_CHARGED 8  /* rounds charged outside an open lab: enough to converge (7 to 9 measured) */
+#define SCORE_CHARGED 8  /* rounds charged outside an open lab: 7 to 9 converge, as measured */
 #define SCORE_LIMIT 40   /* rounds after which a score fit gives up */
 
 uint64_t mixed_census(const struct nof1_study *study, const char *what)
@@ -125,9 +125,9 @@ static nof1_rc write_formula(struct mixed_model *m, struct nof1_arena *arena,
     return NOF1_OK;
 }
 
-/* Rounds that the release ratio pays for (rounds * scalars <= ratio * 2 * patients), and that leave a
- * third of what patterns of periods could tell unknown: trials of one pattern enter every round alike,
- * so enough rounds would solve for the sums of a pattern, which may be one patient. */
+/* Rounds that the release ratio pays for (rounds * scalars <= ratio * 2 * patients), and that leave
+ * a third of what patterns of periods could tell unknown: trials of one pattern enter every round
+ * alike, so enough rounds would solve for the sums of a pattern, which may be one patient. */
 static uint32_t affordable_rounds(const struct mixed_model *m, struct nof1_arena *arena)
 {
     const struct nof1_study *study = m->base.study;
@@ -194,9 +194,9 @@ static nof1_rc choose_pool(struct mixed_model *m, struct nof1_arena *arena, cons
     if (strcmp(wish, "auto") == 0 && pooled_model(m, wish, NULL) != NOF1_OK) {
         return nof1_fail(error, NOF1_E_PLAN,
                          "incomplete: auto found no form: the data are not complete, score needs "
-                         "%d rounds of %zu numbers, which the release ratio does not allow for so "
-                         "few patients, and pool fits fixed: [treatment], random: {trial: "
-                         "[intercept, treatment]}, method: REML only",
+                         "%d rounds of %zu numbers, which the release ratio or too few patterns of "
+                         "missing periods do not allow, and pool fits fixed: [treatment], "
+                         "random: {trial: [intercept, treatment]}, method: REML only",
                          SCORE_ROUNDS, m->columns + m->terms + 1);
     }
     TRY(pooled_model(m, wish, error));
@@ -235,8 +235,8 @@ static nof1_rc choose_form(struct mixed_model *m, struct nof1_arena *arena, cons
     }
     if (rounds < SCORE_ROUNDS) {
         return nof1_fail(error, NOF1_E_PLAN,
-                         "incomplete: score needs %d rounds of %zu numbers; the release ratio "
-                         "does not allow them for so few patients; write pool",
+                         "incomplete: score needs %d rounds of %zu numbers; the release ratio, or "
+                         "too few patterns of missing periods, do not allow them; write pool",
                          SCORE_ROUNDS, m->columns + m->terms + 1);
     }
     prepare_score(m, rounds);
