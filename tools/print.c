@@ -242,18 +242,32 @@ static nof1_rc print_fit(struct nof1_buffer *out, const json_t *result)
                               json_number_value(json_object_get(fit, "sites")));
 }
 
-/* Tables of counts, means and sds: analyses that describe. */
+/* The columns that a table names in their order, or those of counts, means and sds. */
+static size_t table_columns(struct column *column, const json_t *table)
+{
+    static const char *const usual[] = {"level", "rows", "trials", "missing", "mean", "sd"};
+    const json_t *named = json_object_get(table, "columns");
+    size_t all = named == NULL ? sizeof usual / sizeof usual[0] : json_array_size(named);
+    all = all < MOST_COLUMNS ? all : MOST_COLUMNS;
+    for (size_t c = 0; c < all; ++c) {
+        const char *key = named == NULL ? usual[c] : json_string_value(json_array_get(named, c));
+        column[c] = (struct column){key == NULL ? "" : key, key == NULL ? "" : key};
+    }
+    return all;
+}
+
+/* Tables beside the estimates: {by | title, columns, cells}; any analysis may have them. */
 static nof1_rc print_tables(struct nof1_buffer *out, const json_t *result)
 {
-    static const struct column columns[] = {{"level", "level"},   {"rows", "rows"},
-                                            {"trials", "trials"}, {"missing", "missing"},
-                                            {"mean", "mean"},     {"sd", "sd"}};
     const json_t *tables = json_object_get(result, "tables");
     for (size_t t = 0; t < json_array_size(tables); ++t) {
         const json_t *table = json_array_get(tables, t);
-        TRY(nof1_buffer_printf(out, "By %s:\n", text_of(table, "by", "")));
-        TRY(print_table(out, json_object_get(table, "cells"), columns,
-                        sizeof columns / sizeof columns[0]));
+        const char *title = text_of(table, "title", NULL);
+        struct column column[MOST_COLUMNS];
+        size_t columns = table_columns(column, table);
+        TRY(nof1_buffer_printf(out, "%s%s:\n", title == NULL ? "By " : "",
+                               title == NULL ? text_of(table, "by", "") : title));
+        TRY(print_table(out, json_object_get(table, "cells"), column, columns));
         TRY(nof1_buffer_printf(out, "\n"));
     }
     return NOF1_OK;

@@ -533,10 +533,8 @@ static nof1_rc_value finish(const struct engine *engine, const struct point *poi
                             struct nof1_two_stage_fit *out)
 {
     size_t p = engine->p;
-    out->knapp_hartung_factor = 1.0;
-    if (engine->options->knapp_hartung) {
-        out->knapp_hartung_factor = engine->df > 0.0 ? point->ypy / engine->df : NAN;
-    }
+    out->knapp_hartung = engine->options->knapp_hartung && engine->df > 0.0;
+    out->knapp_hartung_factor = out->knapp_hartung ? point->ypy / engine->df : 1.0;
     memcpy(out->beta, point->beta, sizeof out->beta);
     for (size_t i = 0; i < p * p; i++) {
         out->covariance[i] = out->knapp_hartung_factor * point->inverse[i];

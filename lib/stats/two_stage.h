@@ -68,7 +68,8 @@ struct nof1_two_stage_fit {
     double trials, df;                      /* k; k - p */
     double beta[NOF1_TWO_STAGE_COLUMNS];
     double covariance[NOF1_TWO_STAGE_SQUARE]; /* scaled by Knapp-Hartung's factor if asked for */
-    double knapp_hartung_factor;            /* RSS / (k - p); 1 when not asked for */
+    bool knapp_hartung;                     /* asked for, and k > p */
+    double knapp_hartung_factor;            /* RSS / (k - p); 1 without Knapp-Hartung */
     double tau_squared, tau_squared_se, tau_squared_low, tau_squared_high;
     bool interval_empty;                    /* Q(0) lies below the lower quantile */
     double q, q_p;                          /* Cochran's Q_E and its p value */

@@ -319,7 +319,12 @@ Test(random_effects, few_trials_warn_and_leave_out_what_does_not_exist)
     struct nof1_arena *arena = nof1_arena_new();
     json_t *one = run(arena, "one.csv", "incomplete: cycles", NOF1_OK);
     cr_expect(warned(one, "one trial in all"));
-    cr_expect(isnan(test_estimate(one, "treatment", "std.error"))); /* null: no df for t */
+    /* No df for t: normal, as rma does. */
+    double se = test_estimate(one, "treatment", "std.error");
+    cr_expect(se > 0.0 && warned(one, "normal intervals instead of Knapp-Hartung"));
+    cr_expect_float_eq(test_estimate(one, "treatment", "conf.high") -
+                           test_estimate(one, "treatment", "conf.low"),
+                       2.0 * 1.9599639845400545 * se, 1e-12 * se);
     cr_expect(!isnan(test_estimate(one, "treatment", "estimate")));
     json_t *two = run(arena, "two.csv", "incomplete: cycles", NOF1_OK);
     cr_expect(warned(two, "two trials"));

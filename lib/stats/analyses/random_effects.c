@@ -122,10 +122,12 @@ static nof1_rc add_factor(struct re_model *model, struct nof1_arena *arena, size
     if (levels < 2) {
         return nof1_fail(error, NOF1_E_PLAN, "moderators: %s has one level only", covariate->name);
     }
+    int reference = limited ? (int)study->plan->stratum[0] : 0;
     for (size_t l = 1; l < levels; l++) {
         size_t level = limited ? study->plan->stratum[l] : l;
         char *term = nof1_arena_printf(arena, "%s%s", covariate->name, covariate->level[level]);
-        TRY(add_column(model, (struct re_column){term, index, (int)level, 0.0, 1.0}, error));
+        TRY(add_column(model, (struct re_column){term, index, (int)level, reference, 0.0, 1.0},
+                       error));
     }
     return NOF1_OK;
 }
@@ -134,7 +136,7 @@ static nof1_rc read_moderators(struct re_model *model, struct nof1_arena *arena,
                                const struct nof1_study *study, struct nof1_error *error)
 {
     model->columns = 1;
-    model->column[0] = (struct re_column){"intercept", 0, -1, 0.0, 1.0};
+    model->column[0] = (struct re_column){"intercept", 0, -1, 0, 0.0, 1.0};
     const struct nof1_node *list = nof1_node_get(study->plan->options, "moderators");
     for (size_t i = 0; list != NULL && i < list->items; i++) {
         size_t index = 0;
@@ -146,8 +148,8 @@ static nof1_rc read_moderators(struct re_model *model, struct nof1_arena *arena,
         }
         double bound = fmax(covariate->upper - covariate->centre,
                             covariate->centre - covariate->lower);
-        TRY(add_column(model, (struct re_column){covariate->name, index, -1, covariate->centre,
-                                                 fmax(bound, 0.0)}, error));
+        TRY(add_column(model, (struct re_column){covariate->name, index, -1, 0,
+                                                 covariate->centre, fmax(bound, 0.0)}, error));
     }
     if (model->columns == 1) {
         model->column[0].term = "treatment";

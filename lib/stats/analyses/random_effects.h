@@ -30,6 +30,7 @@ struct re_column {
     const char *term;
     size_t covariate;
     int level;        /* indicator of this level of a factor; -1: numeric */
+    int reference;    /* the level that a factor's indicators are compared with */
     double centre;    /* subtracted from numeric columns before any sum */
     double bound;
 };
@@ -107,6 +108,7 @@ struct re_result {
     struct nof1_two_stage_fit fit;    /* in units of the outcome */
     struct re_pooled pooled;
     bool zero_within;                 /* no variation inside any trial */
+    double r_squared;                 /* percent of tau^2 that the moderators explain; NAN */
     bool exact;
     double approximation; /* bound of the basis' error in standard errors; 0 when exact */
     bool rounds_short;                /* the rounds ended before the estimate or its interval */
@@ -130,6 +132,10 @@ struct re_own {
 struct nof1_two_stage_oracle re_own_oracle(struct re_own *own, const struct re_model *model,
                                            const struct nof1_history *history);
 
+/* The classes that have trials, with the sums of CLASS; v of the cells is *u, to be multiplied by
+ * sigma^2. */
+nof1_rc re_class_cells(struct nof1_two_stage_cells *out, double **u, const struct re_model *model,
+                       const struct nof1_history *history, struct nof1_arena *arena);
 nof1_rc_value re_advance(const struct nof1_model *base, const struct nof1_history *history,
                          struct nof1_arena *arena, struct nof1_next *out, struct nof1_error *error);
 nof1_rc re_result_of(struct re_result *out, const struct re_model *model,

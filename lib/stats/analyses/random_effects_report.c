@@ -17,24 +17,83 @@ static json_t *number(double x)
 
 /* ---- estimates ---- */
 
+/* The keys of a row about one effect: estimate to conf.high. Steals nothing; NULL when out of
+ * memory. */
+static json_t *effect_row(const char *key, const char *name, const struct re_model *model,
+                          const struct nof1_two_stage_fit *fit, double estimate, double se)
+{
+    double df = fit->knapp_hartung ? fit->df : INFINITY;
+    double half = 0.5 * (1.0 - model->fit.level);
+    double critical = fit->knapp_hartung ? nof1_t_quantile(half, df) : nof1_normal_quantile(half);
+    double statistic = estimate / se;
+    return json_pack("{s:s,s:o,s:o,s:o,s:o,s:o,s:o,s:o}", key, name, "estimate", number(estimate),
+                     "std.error", number(se), "statistic", number(statistic), "df", number(df),
+                     "p.value", number(nof1_t_two_sided(statistic, df)), "conf.low",
+                     number(estimate - critical * se), "conf.high",
+                     number(estimate + critical * se));
+}
+
 static json_t *estimate_row(const struct re_model *model, const struct nof1_two_stage_fit *fit,
                             size_t i)
 {
-    double se = sqrt(fit->covariance[i * fit->columns + i]);
-    double df = model->fit.knapp_hartung ? fit->df : INFINITY;
-    double half = 0.5 * (1.0 - model->fit.level);
-    double critical = model->fit.knapp_hartung ? nof1_t_quantile(half, df)
-                                               : nof1_normal_quantile(half);
-    double statistic = fit->beta[i] / se;
-    return json_pack("{s:s,s:o,s:o,s:o,s:o,s:o,s:o,s:o}", "term", model->column[i].term, "estimate",
-                     number(fit->beta[i]), "std.error", number(se), "statistic", number(statistic),
-                     "df", number(df), "p.value", number(nof1_t_two_sided(statistic, df)),
-                     "conf.low", number(fit->beta[i] - critical * se), "conf.high",
-                     number(fit->beta[i] + critical * se));
+    return effect_row("term", model->column[i].term, model, fit, fit->beta[i],
+                      sqrt(fit->covariance[i * fit->columns + i]));
+}
+
+/* The effect at x = (1, 0, ..., 1 at column i, ..., 0), numeric moderators at the charter's centre:
+ * what predict(rma) gives there. i = 0: the reference level. */
+static json_t *level_row(const struct re_model *model, const struct nof1_two_stage_fit *fit,
+                         const char *level, size_t i)
+{
+    double x[NOF1_TWO_STAGE_COLUMNS] = {1.0};
+    for (size_t c = 1; c < fit->columns; c++) {
+        x[c] = c == i ? 1.0 : model->column[c].level < 0 ? model->column[c].centre : 0.0;
+    }
+    double estimate = 0.0;
+    double variance = 0.0;
+    for (size_t a = 0; a < fit->columns; a++) {
+        estimate += x[a] * fit->beta[a];
+        for (size_t b = 0; b < fit->columns; b++) {
+            variance += x[a] * x[b] * fit->covariance[a * fit->columns + b];
+        }
+    }
+    return effect_row("level", level, model, fit, estimate, sqrt(variance));
+}
+
+/* The effect in each level of each factor among the moderators, other factors at their reference:
+ * one table a factor. */
+static json_t *level_tables(const struct re_model *model, const struct nof1_two_stage_fit *fit)
+{
+    json_t *tables = json_array();
+    const struct nof1_study *study = model->base.study;
+    for (size_t i = 1; i < model->columns; i++) {
+        const struct re_column *column = &model->column[i];
+        if (column->level < 0) {
+            continue;
+        }
+        const struct nof1_covariate *covariate = &study->charter->covariate[column->covariate];
+        bool first = model->column[i - 1].level < 0 || model->column[i - 1].covariate !=
+                                                           column->covariate;
+        json_t *cells = first ? json_array() : json_object_get(
+            json_array_get(tables, json_array_size(tables) - 1), "cells");
+        if (first) {
+            json_array_append_new(
+                cells, level_row(model, fit, covariate->level[column->reference], 0));
+        }
+        json_array_append_new(cells, level_row(model, fit, covariate->level[column->level], i));
+        if (first) {
+            json_array_append_new(
+                tables, json_pack("{s:s,s:s+,s:[ssssssss],s:o}", "by", covariate->name, "title",
+                                  "Effect by ", covariate->name, "columns", "level", "estimate",
+                                  "std.error", "statistic", "df", "p.value", "conf.low",
+                                  "conf.high", "cells", cells));
+        }
+    }
+    return tables;
 }
 
 /* Test that all moderators are 0: F with Knapp-Hartung, else chi-square. */
-static json_t *moderator_test(const struct re_model *model, const struct nof1_two_stage_fit *fit)
+static json_t *moderator_test(const struct nof1_two_stage_fit *fit, double r_squared)
 {
     size_t p = fit->columns;
     size_t m = p - 1;
@@ -56,12 +115,13 @@ static json_t *moderator_test(const struct re_model *model, const struct nof1_tw
         z[i] /= l[i * m + i];
         q += z[i] * z[i];
     }
-    bool f = model->fit.knapp_hartung;
+    bool f = fit->knapp_hartung;
     double statistic = f ? q / (double)m : q;
     double pvalue = f ? nof1_f_upper(statistic, (double)m, fit->df)
                       : nof1_chi_square_upper(statistic, (double)m);
-    return json_pack("{s:o,s:I,s:o,s:o}", "statistic", number(statistic), "df1", (json_int_t)m,
-                     "df2", number(f ? fit->df : NAN), "p.value", number(pvalue));
+    return json_pack("{s:o,s:I,s:o,s:o,s:o}", "statistic", number(statistic), "df1", (json_int_t)m,
+                     "df2", number(f ? fit->df : NAN), "p.value", number(pvalue), "r.squared",
+                     number(r_squared));
 }
 
 /* ---- heterogeneity ---- */
@@ -78,8 +138,7 @@ static json_t *prediction(const struct re_model *model, const struct nof1_two_st
     double half = 0.5 * (1.0 - model->fit.level);
     double spread = sqrt(fit->covariance[0] + fit->tau_squared);
     bool exists = model->fit.method != NOF1_TS_FE && fit->columns == 1;
-    double a = model->fit.knapp_hartung ? nof1_t_quantile(half, fit->df)
-                                        : nof1_normal_quantile(half);
+    double a = fit->knapp_hartung ? nof1_t_quantile(half, fit->df) : nof1_normal_quantile(half);
     double b = nof1_t_quantile(half, fit->trials - 2.0);
     a = exists ? a * spread : NAN;
     b = exists ? b * spread : NAN;
@@ -113,7 +172,7 @@ static json_t *fit_object(const struct re_model *model, const struct nof1_histor
         "{s:o,s:I,s:I,s:s,s:s,s:o,s:o,s:o,s:o,s:I,s:b,s:b,s:b,s:o,s:o}", "nobs",
         number(result->pooled.rows), "trials", (json_int_t)history->counts.trials, "sites",
         (json_int_t)history->counts.sites, "method", nof1_two_stage_method_text(model->fit.method),
-        "test", model->fit.knapp_hartung ? "knha" : "z", "logLik", number(log_lik),
+        "test", fit->knapp_hartung ? "knha" : "z", "logLik", number(log_lik),
         reml ? "REMLcrit" : "deviance", number(-2.0 * log_lik), "AIC",
         number(-2.0 * log_lik + 2.0 * parameters), "BIC",
         number(-2.0 * log_lik + parameters * log(n)), "rounds", (json_int_t)history->rounds,
@@ -175,7 +234,9 @@ static json_t *warnings(const struct re_model *model, const struct nof1_history 
          "effects between patients beyond chance");
     warn(list, fit->interval_empty, "the Q-profile interval of tau^2 is empty (Q is very small); "
                                     "reported as 0 to 0");
-    warn(list, model->fit.knapp_hartung && fit->knapp_hartung_factor < 1.0,
+    warn(list, model->fit.knapp_hartung && !fit->knapp_hartung,
+         "no residual degrees of freedom: normal intervals instead of Knapp-Hartung");
+    warn(list, fit->knapp_hartung && fit->knapp_hartung_factor < 1.0,
          "the Knapp-Hartung standard error is smaller than the normal one here");
     warn(list, model->fit.knapp_hartung && !random,
          "Knapp-Hartung is not meant for method FE");
@@ -223,7 +284,8 @@ nof1_rc_value re_report(const struct nof1_model *base, const struct nof1_history
         "model", model_text(model), "warnings", warnings(model, history, &result));
     ENSURE(object != NULL, NOF1_E_NO_MEMORY);
     if (model->columns > 1) {
-        json_object_set_new(object, "moderators", moderator_test(model, &result.fit));
+        json_object_set_new(object, "moderators", moderator_test(&result.fit, result.r_squared));
+        json_object_set_new(object, "tables", level_tables(model, &result.fit));
     }
     *out = object;
     return NOF1_OK;

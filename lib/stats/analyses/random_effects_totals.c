@@ -139,27 +139,61 @@ static nof1_rc fit_without_within(struct re_result *out, const struct re_model *
     return NOF1_OK;
 }
 
-static nof1_rc fit_classes(struct re_result *out, const struct re_model *model,
-                           const struct nof1_history *history, struct nof1_arena *arena,
-                           struct nof1_error *error)
+/* R^2 of the moderators (Raudenbush 2009): by how much they lower tau^2, in percent of the tau^2
+ * without them. */
+static nof1_rc explained(struct re_result *out, const struct nof1_two_stage_options *options,
+                         const struct nof1_two_stage_cells *cells)
+{
+    if (options->method == NOF1_TS_FE) {
+        return NOF1_OK;
+    }
+    struct nof1_two_stage_options without = *options;
+    without.columns = 1;
+    without.interval = false;
+    struct nof1_two_stage_cells corner = *cells; /* its first column is the intercept's */
+    corner.columns = 1;
+    struct nof1_two_stage_oracle oracle = nof1_two_stage_cells_oracle(&corner);
+    struct nof1_two_stage_fit fit;
+    TRY(nof1_two_stage_fit(&fit, &without, &oracle));
+    double lowered = 100.0 * (fit.tau_squared - out->fit.tau_squared) / fit.tau_squared;
+    out->r_squared = fit.tau_squared > 0.0 ? fmax(0.0, lowered) : NAN;
+    return NOF1_OK;
+}
+
+nof1_rc_value re_class_cells(struct nof1_two_stage_cells *out, double **u,
+                             const struct re_model *model, const struct nof1_history *history,
+                             struct nof1_arena *arena)
 {
     struct nof1_two_stage_power *sum = nof1_arena_alloc(arena, model->classes, sizeof *sum);
-    double *v = nof1_arena_alloc(arena, model->classes, sizeof *v);
-    ENSURE(sum != NULL && v != NULL, NOF1_E_NO_MEMORY);
-    struct nof1_two_stage_options options = model->fit;
+    *u = nof1_arena_alloc(arena, model->classes, sizeof **u);
+    ENSURE(sum != NULL && *u != NULL, NOF1_E_NO_MEMORY);
     const double *t = history->round[0].total + 3;
-    struct nof1_two_stage_cells cells = {model->columns, 0, v, sum};
+    *out = (struct nof1_two_stage_cells){model->columns, 0, *u, sum};
     for (size_t c = 0; c < model->classes; c++) {
-        struct nof1_two_stage_power *cell = &sum[cells.cells];
+        struct nof1_two_stage_power *cell = &sum[out->cells];
         cell->xx[0] = *t++;
         for (size_t i = 0; i < model->products; i++) {
             re_product_store(cell, &model->product[i], *t++, model->columns);
         }
         re_power_complete(cell, model);
-        options.trials += cell->xx[0];
         if (cell->xx[0] > 0.0) {
-            v[cells.cells++] = out->pooled.sigma_squared * model->class_[c].u;
+            (*u)[out->cells++] = model->class_[c].u;
         }
+    }
+    return NOF1_OK;
+}
+
+static nof1_rc fit_classes(struct re_result *out, const struct re_model *model,
+                           const struct nof1_history *history, struct nof1_arena *arena,
+                           struct nof1_error *error)
+{
+    struct nof1_two_stage_cells cells;
+    double *v;
+    TRY(re_class_cells(&cells, &v, model, history, arena));
+    struct nof1_two_stage_options options = model->fit;
+    for (size_t c = 0; c < cells.cells; c++) {
+        options.trials += cells.sum[c].xx[0];
+        v[c] *= out->pooled.sigma_squared;
     }
     if (!(out->pooled.sigma_squared > 0.0)) {
         return fit_without_within(out, model, &options, &cells, v, error);
@@ -167,6 +201,9 @@ static nof1_rc fit_classes(struct re_result *out, const struct re_model *model,
     out->exact = true;
     struct nof1_two_stage_oracle oracle = nof1_two_stage_cells_oracle(&cells);
     nof1_rc_value rc = nof1_two_stage_fit(&out->fit, &options, &oracle);
+    if (rc == NOF1_OK && model->columns > 1) {
+        return explained(out, &options, &cells);
+    }
     return rc == NOF1_E_MODEL ? not_enough(model, error) : rc;
 }
 
@@ -332,6 +369,7 @@ nof1_rc re_result_of(struct re_result *out, const struct re_model *model,
                      struct nof1_error *error)
 {
     memset(out, 0, sizeof *out);
+    out->r_squared = NAN;
     ENSURE(history->rounds > 0, NOF1_E_BUG);
     const double *t = history->round[0].total;
     if (model->release == RE_OWN) {

@@ -8,7 +8,8 @@ args <- commandArgs(TRUE)
 bin <- normalizePath(args[1]); cases <- as.integer(if (length(args) > 1) args[2] else 20)
 seed <- as.integer(if (length(args) > 2) args[3] else 1); only <- if (length(args) > 3) args[4]
 here <- dirname(normalizePath(sub("--file=", "", grep("--file=", commandArgs(), value = TRUE)[1])))
-for (part in c("reference.R", "mixed_cases.R", "series_cases.R")) source(file.path(here, part))
+families <- sub("[.]R$", "", list.files(here, "_cases[.]R$")) # X_cases.R defines X_cases(seed, only)
+for (part in c("reference", families)) source(file.path(here, paste0(part, ".R")))
 models <- list(list("treatment", 1, ~ .trt), list("treatment", 2, ~ .trt), list(c("treatment", "period"), 2, ~ .trt + period),
                list(c("treatment", "factor(period)", "age", "sex"), 1, ~ .trt + factor(period) + age + sex))
 for (i in seq_len(cases)) {
@@ -24,7 +25,7 @@ for (i in seq_len(cases)) {
   method <- methods[1 + i %% length(methods)]; test <- c("z", "knha")[1 + i %% 2]
   compare_rma(paste("case", i, method, test), lab(wire(d), plan_effects(method, test, "pool"), map_of()), effects_of(d, "pool"), method, test)
 }
-mixed_cases(seed, only); series_cases(seed, only)
+for (family in families) get(family)(seed, only)
 for (k in sort(names(worst))) cat(sprintf("%-24s largest relative difference %.1e\n", k, worst[k]))
 cat(sprintf("%d passed, %d failed\n", passed, failed))
 quit(status = if (failed > 0) 1 else 0)

@@ -43,7 +43,7 @@ compare_rma <- function(tag, r, e, method, test, mods = NULL, tol = 1, level = 0
   check(paste(tag, "k"), j$fit$trials, nrow(e), 0)
   check(paste(tag, "tau2"), h$tau.squared, f$tau2 * s^2, 1e-8 * tol, mean(e$vi) * 1e-2, paste(k, "tau2"))
   check(paste(tag, "beta"), o$estimate, b, 1e-8 * tol, f$se * s, paste(k, "beta"))
-  if (nrow(e) > ncol(f$X)) { check(paste(tag, "se"), o$std.error, f$se * s, 1e-8 * tol, 0, paste(k, "se"))
+  if (nrow(e) >= ncol(f$X)) { check(paste(tag, "se"), o$std.error, f$se * s, 1e-8 * tol, 0, paste(k, "se"))
     if (!(method == "FE" && FALSE)) check(paste(tag, "ci"), c(o$conf.low, o$conf.high), c(f$ci.lb, f$ci.ub) * s + if (is.null(x)) shift else 0 * s, 1e-8 * tol, max(f$se * s), paste(k, "ci"))
     if (shift == 0) check(paste(tag, "p"), o$p.value, f$pval, 1e-6 * tol, 1e-280) }
   if (f$k > f$p) { check(paste(tag, "Q"), h$cochran.qe, f$QE, 1e-9 * tol, 1e-6, "rma Q"); check(paste(tag, "Qp"), h$p.value, f$QEp, 1e-8 * tol, 1e-280) }
@@ -57,6 +57,13 @@ compare_rma <- function(tag, r, e, method, test, mods = NULL, tol = 1, level = 0
       lo <- if (is.null(pr$pi.lb)) pr$cr.lb else pr$pi.lb; up <- if (is.null(pr$pi.ub)) pr$cr.ub else pr$pi.ub
       check(paste(tag, "prediction"), c(p$low, p$high), c(lo, up) * s + shift, 1e-7 * tol, max(f$se * s), "rma prediction") } }
   if (!is.null(x)) check(paste(tag, "QM"), j$moderators$statistic, f$QM, 1e-7 * tol, 1e-3, "rma QM")
+  if (!is.null(x) && !is.null(j$moderators$r.squared)) {
+    null <- fit(control = control) # metafor's R2 compares with the same estimator without moderators
+    check(paste(tag, "R2"), j$moderators$r.squared, 100 * max(0, 1 - f$tau2 / null$tau2), 1e-5 * tol, 1, "rma R2") }
+  if (identical(j$tables$by, "ward") && ncol(x) == nrow(j$tables$cells[[1]]) - 1) {
+    at <- predict(f, newmods = rbind(0, diag(ncol(x)))); l <- j$tables$cells[[1]]
+    check(paste(tag, "levels"), l$estimate, at$pred * s, 1e-8 * tol, max(at$se) * s, "rma levels")
+    check(paste(tag, "levels se"), l$std.error, at$se * s, 1e-7 * tol, 0, "rma levels se") }
   invisible(f)
 }
 series_cases <- function(seed, only = NULL) {
@@ -81,7 +88,7 @@ series_cases <- function(seed, only = NULL) {
       else check(paste(n, m, "bound"), r$json$estimates$estimate, as.numeric(f$b), r$json$fit$approximation_se, f$se) } })
   go("series: two trials", function(n) all_methods(n, series(2, lost = 0, sites = 2), "pool", FALSE, ms = c("FE", "DL", "REML", "PM")))
   go("series: three trials", function(n) all_methods(n, series(3, sites = 3), "pool", FALSE, ms = c("FE", "DL", "HE", "SJ", "ML", "REML", "PM")))
-  go("series: one trial", function(n) all_methods(n, series(1, lost = 0, sites = 1), "pool", FALSE, ms = c("FE"), tests = "z"))
+  go("series: one trial", function(n) all_methods(n, series(1, lost = 0, sites = 1), "pool", FALSE, ms = c("FE")))
   go("series: missing outcomes", function(n) { d <- series(20); d$y[runif(nrow(d)) < 0.2] <- NA; all_methods(n, d, "pool", FALSE, ms = c("DL", "REML")) })
   go("series: one-arm trials", function(n) { d <- series(18); d <- d[!(d$trial == "t0003" & d$treatment == "1"), ]; all_methods(n, d, "pool", FALSE, ms = "REML"); all_methods(n, d, "cycles", FALSE, ms = "REML") })
   go("series: third arm", function(n) { d <- series(20, arms = c("a", "b", "c")); for (p in list(c("a", "c"), c("c", "a"), c("b", "c"))) { x <- d[d$treatment %in% p, ]; x$.trt <- as.numeric(x$treatment == p[2])
@@ -99,6 +106,7 @@ series_cases <- function(seed, only = NULL) {
   go("series: moderators", function(n) { d <- series(30); for (own in c(FALSE, TRUE)) for (m in methods) for (t in c("z", "knha")) {
     e <- effects_of(d, "pool", own, cov); r <- function(x) lab(wire(d), plan_effects(m, t, "pool", if (own) "own" else "pooled", x), map_of(cov))
     if (m == "FE" || t == "z" || m == "REML") compare_rma(paste(n, own, m, t, "age"), r("moderators: [age]"), e, m, t, ~ age)
+    compare_rma(paste(n, own, m, t, "ward"), r("moderators: [ward]"), e, m, t, ~ ward)
     if (t == "knha") compare_rma(paste(n, own, m, t, "age ward"), r("moderators: [age, ward]"), e, m, t, ~ age + ward) } })
   go("series: moderator missing", function(n) { d <- series(30); d$age[d$trial %in% c("t0002", "t0005")] <- NA; e <- effects_of(d, "pool", FALSE, cov)
     e <- e[!is.na(e$age), ]; e0 <- effects_of(d[!is.na(d$age), ], "pool", FALSE, cov); compare_rma(n, lab(wire(d), plan_effects("REML", "knha", "pool", extra = "moderators: [age]"), map_of(cov)), e0, "REML", "knha", ~ age) })
@@ -116,7 +124,7 @@ series_cases <- function(seed, only = NULL) {
   go("effects: tau zero", function(n) { vi <- runif(12, 1, 4); imported(n, data.frame(trial = paste0("t", 1:12), yi = rnorm(12, 1, 0.3), vi = vi), tests = "knha") })
   go("effects: two", function(n) imported(n, data.frame(trial = c("a", "b"), yi = c(0.1, 0.9), vi = c(0.02, 0.05)), ms = setdiff(methods, "SJ")))
   go("effects: three", function(n) imported(n, data.frame(trial = c("a", "b", "c"), yi = c(0.1, 0.9, -0.3), vi = c(0.02, 0.05, 0.04))))
-  go("effects: one", function(n) imported(n, data.frame(trial = "a", yi = 0.4, vi = 0.02), ms = "FE", tests = "z"))
+  go("effects: one", function(n) imported(n, data.frame(trial = "a", yi = 0.4, vi = 0.02), ms = "FE"))
   go("effects: offset", function(n) { vi <- runif(12, 1, 4); imported(n, data.frame(trial = paste0("t", 1:12), yi = rnorm(12, 1e6, 2), vi = vi), shift = 1e6, ms = c("DL", "REML")) })
   go("effects: equal", function(n) { r <- lab(data.frame(trial = letters[1:5], yi = 0.4, vi = 1:5 / 10, site = "s"), plan_effects("REML", "z", "auto", "own", reference = NULL), table_map()); expect(n, r$code == 0 && r$json$heterogeneity$tau.squared == 0 && abs(r$json$estimates$estimate - 0.4) < 1e-12, paste(r$code, r$text)) })
   # descriptives
