@@ -222,6 +222,30 @@ static nof1_rc print_heterogeneity(struct nof1_buffer *out, const json_t *result
     return nof1_buffer_printf(out, "\n");
 }
 
+/* The joint test of moderators: interaction of treatment and traits. */
+static nof1_rc print_moderators(struct nof1_buffer *out, const json_t *result)
+{
+    char p[32];
+    const json_t *test = json_object_get(result, "moderators");
+    const json_t *df2 = json_object_get(test, "df2");
+    if (!json_is_number(json_object_get(test, "statistic"))) {
+        return NOF1_OK;
+    }
+    TRY(nof1_buffer_printf(out, "Test of moderators:\n%s(df%s = %lld",
+                           json_is_number(df2) ? "F" : "QM", json_is_number(df2) ? "1" : "",
+                           (long long)json_integer_value(json_object_get(test, "df1"))));
+    if (json_is_number(df2)) {
+        TRY(nof1_buffer_printf(out, ", df2 = %.0f", json_number_value(df2)));
+    }
+    p_text(p, sizeof p, json_object_get(test, "p.value"));
+    TRY(nof1_buffer_printf(out, ") = %.4f, p-val %s%s\n",
+                           json_number_value(json_object_get(test, "statistic")),
+                           p[0] == '<' ? "" : "= ", p));
+    TRY(print_line(out, "R^2 (heterogeneity accounted for):", json_object_get(test, "r.squared"),
+                   1, "%"));
+    return nof1_buffer_printf(out, "\n");
+}
+
 static nof1_rc print_fit(struct nof1_buffer *out, const json_t *result)
 {
     static const char *const keys[] = {"logLik", "REMLcrit", "deviance", "AIC", "BIC"};
@@ -361,6 +385,7 @@ nof1_rc_value nof1_print_result(struct nof1_buffer *out, const json_t *result, c
         TRY(print_heterogeneity(out, result));
         TRY(print_components(out, result));
         TRY(print_estimates(out, result));
+        TRY(print_moderators(out, result));
         TRY(print_tables(out, result));
         TRY(print_fit(out, result));
         TRY(print_notes(out, result));

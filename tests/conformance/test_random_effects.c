@@ -191,6 +191,41 @@ Test(random_effects, basis_stays_within_its_public_bound)
     json_decref(file);
 }
 
+/* Moderators by the basis, beside the class form of the same data (which equals rma). */
+Test(random_effects, basis_carries_moderators)
+{
+    static const char *const moderators[] = {"[age]", "[stratum]", "[age, stratum]"};
+    static const char *const method[] = {"REML", "DL", "HE", "SJ", "PM"};
+    for (size_t i = 0; i < 15; i++) {
+        struct nof1_arena *arena = nof1_arena_new();
+        char text[256];
+        snprintf(text, sizeof text, "incomplete: pool\nmethod: %s\nmoderators: %s", method[i / 3],
+                 moderators[i % 3]);
+        json_t *exact = run(arena, "patterns.csv", text, NOF1_OK);
+        strncat(text, "\ncharter: {open: false, min_class_patients: 8}",
+                sizeof text - strlen(text) - 1);
+        json_t *basis = run(arena, "patterns.csv", text, NOF1_OK);
+        cr_expect(strcmp(json_string_value(json_object_get(basis, "release")), "basis") == 0);
+        cr_expect(!flag(basis, "exact"));
+        double bound = test_number(basis, "fit/approximation_se");
+        const json_t *row;
+        size_t r;
+        json_array_foreach(json_object_get(exact, "estimates"), r, row)
+        {
+            const char *term = json_string_value(json_object_get(row, "term"));
+            double se = test_estimate(exact, term, "std.error");
+            double error = fabs(test_estimate(basis, term, "estimate") -
+                                test_estimate(exact, term, "estimate")) / se;
+            cr_expect(error > 0.0 && error <= bound && error < 0.05, "%s %s: %g se of %g", text,
+                      term, error, bound);
+        }
+        cr_expect(r >= 2);
+        json_decref(exact);
+        json_decref(basis);
+        nof1_arena_free(arena);
+    }
+}
+
 /* ---- degenerate inputs: a result or a code, never NaN ---- */
 
 Test(random_effects, refuses_with_a_code)
@@ -217,8 +252,8 @@ Test(random_effects, refuses_with_a_code)
         {"complete.csv", "moderators: [age, age]", NOF1_E_MODEL},
         {"one.csv", "incomplete: cycles\nmoderators: [age]", NOF1_E_MODEL},
         {"bcg.csv", "variance: v\nwithin_variance: pooled", NOF1_E_PLAN},
-        {"patterns.csv", "moderators: [age]\ncharter: {open: false, min_class_patients: 8}",
-         NOF1_E_PLAN},
+        {"patterns.csv", "moderators: [age]\ncharter: {open: false, min_class_patients: 8, "
+                         "max_release_ratio: 0.01}", NOF1_E_PLAN},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         struct nof1_arena *arena = nof1_arena_new();

@@ -86,6 +86,8 @@ void re_trial_of(struct re_trial *out, const struct re_model *model, const struc
 bool re_census_usable(const struct nof1_study *study);
 nof1_rc re_prepare_release(struct re_model *model, struct nof1_arena *arena,
                            struct nof1_error *error);
+/* Outcome numbers of one weight of the basis. */
+size_t re_basis_size(const struct re_model *model);
 /* Outcome numbers of a correction round about d (linear) and about d^2 (quadratic). */
 void re_correction_size(const struct re_model *model, size_t *linear, size_t *quadratic);
 /* random_effects_layout.c */
@@ -119,7 +121,7 @@ struct re_basis {
     const struct nof1_history *history;
     double trials, sigma;             /* y is used in units of sigma, v in units of sigma^2 */
     double shift;                     /* sums of d are about this effect */
-    double weight[RE_BASIS_MOST], linear[RE_BASIS_MOST], quadratic[RE_BASIS_MOST];
+    struct nof1_two_stage_power sum[RE_BASIS_MOST];
     double error;                     /* largest relative error of w, w^2 at the last point asked */
 };
 struct nof1_two_stage_oracle re_basis_oracle(struct re_basis *basis, const struct re_model *model,

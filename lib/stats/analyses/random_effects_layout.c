@@ -223,15 +223,22 @@ static void walk_basis(struct walk *walk, const struct re_model *model,
 {
     walk_within(walk, model, trial);
     put(walk, design(1.0), "", "trials", 1.0);
-    double range = model->range;
     for (size_t r = 0; r < model->weights; r++) {
         double w = 1.0 / (model->lambda[r] + trial->u);
         double most = 1.0 / (model->lambda[r] + 1.0 / (double)model->most);
         char prefix[32];
-        snprintf(prefix, sizeof prefix, "basis:%zu/", r + 1);
-        put(walk, design(most), prefix, "w", w);
-        put(walk, outcome(most * range, 1, 1), prefix, "w*d", w * trial->d);
-        put(walk, outcome(most * range * range, 1, 1), prefix, "w*d^2", w * trial->d * trial->d);
+        snprintf(prefix, sizeof prefix, "basis:%zu/w", r + 1);
+        put(walk, design(most), prefix, "", w);
+        snprintf(prefix, sizeof prefix, "basis:%zu/w*", r + 1);
+        for (size_t i = 0; i < model->products; i++) {
+            const struct re_product *product = &model->product[i];
+            struct nof1_element element =
+                outcome(most * product->bound, 1, (uint16_t)model->columns);
+            element.role = product->role;
+            element.sparse = product->sparse;
+            put(walk, element, prefix, product->name,
+                w * re_product_value(product, trial->x, trial->d));
+        }
     }
 }
 

@@ -71,11 +71,10 @@ static void projected_power(struct nof1_two_stage_power *out, double *miss,
     project(coefficient, miss, model, f);
     memset(out, 0, sizeof *out);
     for (size_t r = 0; r < model->weights; r++) {
-        out->xx[0] += coefficient[r] * basis->weight[r];
-        out->xy[0] += coefficient[r] * basis->linear[r];
-        out->yy += coefficient[r] * basis->quadratic[r];
+        nof1_two_stage_add(out, &basis->sum[r], coefficient[r], model->columns);
     }
-    if (model->census_exact) {
+    /* Only alone: beside projected sums of moderators an exact one would not fit. */
+    if (model->census_exact && model->columns == 1) {
         out->xx[0] = 0.0;
         for (size_t c = 0; c < model->classes; c++) {
             out->xx[0] += (double)model->class_[c].trials * f[c];
@@ -220,15 +219,26 @@ static nof1_rc_value basis_unweighted(void *self, struct nof1_two_stage_sums *ou
     double miss[CLASSES_MOST];
     weights_of(f, basis->model, 0.0, 0);
     projected_power(&out->w[0], miss, basis, f);
-    out->w[0].xx[0] = basis->trials;
+    if (basis->model->columns == 1) {
+        out->w[0].xx[0] = basis->trials;
+    }
     struct nof1_two_stage_power power;
     weights_of(f, basis->model, 0.0, -1);
     projected_power(&power, miss, basis, f);
-    out->v1[0] = power.xx[0];
+    memcpy(out->v1, power.xx, sizeof out->v1);
     weights_of(f, basis->model, 0.0, -2);
     projected_power(&power, miss, basis, f);
-    out->v2[0] = power.xx[0];
+    memcpy(out->v2, power.xx, sizeof out->v2);
     return NOF1_OK;
+}
+
+/* From d to (d - shift) / sigma. */
+static void shift_power(struct nof1_two_stage_power *sum, double shift, double sigma, size_t p)
+{
+    sum->yy = (sum->yy - 2.0 * shift * sum->xy[0] + shift * shift * sum->xx[0]) / (sigma * sigma);
+    for (size_t i = 0; i < p; i++) {
+        sum->xy[i] = (sum->xy[i] - shift * sum->xx[i]) / sigma;
+    }
 }
 
 struct nof1_two_stage_oracle re_basis_oracle(struct re_basis *basis, const struct re_model *model,
@@ -238,18 +248,20 @@ struct nof1_two_stage_oracle re_basis_oracle(struct re_basis *basis, const struc
     *basis = (struct re_basis){.model = model, .history = history, .trials = t[3],
                                .sigma = sqrt(t[0] / t[1])};
     double weight = 0.0;
+    t += BASIS_FIRST;
     for (size_t r = 0; r < model->weights; r++) {
-        weight += t[BASIS_FIRST + 3 * r];
-        basis->shift += t[BASIS_FIRST + 3 * r + 1];
+        struct nof1_two_stage_power *sum = &basis->sum[r];
+        sum->xx[0] = *t++;
+        for (size_t i = 0; i < model->products; i++) {
+            re_product_store(sum, &model->product[i], *t++, model->columns);
+        }
+        re_power_complete(sum, model);
+        weight += sum->xx[0];
+        basis->shift += sum->xy[0];
     }
     basis->shift /= weight;
-    double s = basis->shift;
     for (size_t r = 0; r < model->weights; r++) {
-        const double *block = &t[BASIS_FIRST + 3 * r];
-        basis->weight[r] = block[0];
-        basis->linear[r] = (block[1] - s * block[0]) / basis->sigma;
-        basis->quadratic[r] = (block[2] - 2.0 * s * block[1] + s * s * block[0]) /
-                              (basis->sigma * basis->sigma);
+        shift_power(&basis->sum[r], basis->shift, basis->sigma, model->columns);
     }
     return (struct nof1_two_stage_oracle){.self = basis, .weighted = basis_weighted,
                                           .unweighted = basis_unweighted, .cheap = true};

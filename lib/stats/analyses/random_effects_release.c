@@ -134,6 +134,15 @@ static nof1_rc use_classes(struct re_model *model, struct nof1_arena *arena)
     return NOF1_OK;
 }
 
+size_t re_basis_size(const struct re_model *model)
+{
+    size_t outcomes = 0;
+    for (size_t i = 0; i < model->products; i++) {
+        outcomes += model->product[i].role == NOF1_OUTCOME;
+    }
+    return outcomes;
+}
+
 void re_correction_size(const struct re_model *model, size_t *linear, size_t *quadratic)
 {
     bool likelihood = model->fit.method == NOF1_TS_ML || model->fit.method == NOF1_TS_REML;
@@ -167,15 +176,25 @@ static size_t known_classes(const struct re_model *model)
     return known ? model->classes : 1;
 }
 
-/* What the sums can tell at most: of each class sum d and sum d^2, which are one number when the
- * class is one trial. */
+/* What the sums can tell at most: of each class the products' sums (sum d and sum d^2 without
+ * moderators), which are one number when the class is one trial. */
 static size_t knowable(const struct re_model *model)
 {
     size_t numbers = 0;
+    size_t each = re_basis_size(model);
     for (size_t c = 0; c < model->classes; c++) {
-        numbers += model->class_[c].trials == 1 ? 1 : 2;
+        numbers += model->class_[c].trials == 1 ? 1 : each;
     }
-    return known_classes(model) == model->classes ? numbers : 2;
+    return known_classes(model) == model->classes ? numbers : each;
+}
+
+/* Room for outcome numbers: the release ratio, each block of `columns` numbers a patient; and two
+ * thirds of what can be known. */
+static double room_for(const struct re_model *model)
+{
+    double patients_ratio =
+        model->base.study->charter->limits.max_release_ratio * (double)patients(model);
+    return fmin(patients_ratio * (double)model->columns, 2.0 / 3.0 * (double)knowable(model));
 }
 
 /* Correction rounds that `weights` leave room for. Two rules: the release ratio; and fewer sums
@@ -186,9 +205,7 @@ static size_t corrections_for(const struct re_model *model, size_t weights)
     size_t linear, quadratic;
     re_correction_size(model, &linear, &quadratic);
     double each = (double)(linear + quadratic);
-    double spent = 2.0 * (double)weights;
-    double ratio = model->base.study->charter->limits.max_release_ratio * (double)patients(model);
-    double room = fmin(ratio, 2.0 / 3.0 * (double)knowable(model)) - spent;
+    double room = room_for(model) - (double)(weights * re_basis_size(model));
     size_t rounds = room >= each ? (size_t)floor(room / each) : 0;
     size_t spare = known_classes(model) > weights ? known_classes(model) - 1 - weights : 0;
     return least(rounds, least(spare / linear, spare / quadratic));
@@ -199,21 +216,22 @@ static void size_basis(struct re_model *model, size_t *corrections)
 {
     const struct nof1_charter *charter = model->base.study->charter;
     size_t most = charter->limits.max_rounds_query > 1 ? charter->limits.max_rounds_query - 1 : 0;
-    most = least(MOST_CORRECTIONS, most);
+    /* A correction shifts the sums of d and d^2 only; with moderators there are others. */
+    most = model->columns > 1 ? 0 : least(MOST_CORRECTIONS, most);
     model->weights = least(RE_BASIS_MOST, charter->lambdas);
     *corrections = most;
     if (charter->limits.open) {
         return;
     }
-    double ratio = charter->limits.max_release_ratio * (double)patients(model);
-    double room = fmin(ratio, 2.0 / 3.0 * (double)knowable(model));
+    double room = room_for(model);
+    double each = (double)re_basis_size(model);
     size_t widest = least(model->weights, known_classes(model) - 1);
     size_t best = 0;
     model->weights = 1;
     *corrections = 0;
     for (size_t weights = 2; weights <= widest; weights++) {
         size_t rounds = least(most, corrections_for(model, weights));
-        if (2.0 * (double)weights <= room && weights + 2 * rounds >= best) {
+        if (each * (double)weights <= room && weights + 2 * rounds >= best) {
             best = weights + 2 * rounds;
             model->weights = weights;
             *corrections = rounds;
@@ -225,16 +243,17 @@ static nof1_rc use_basis(struct re_model *model, struct nof1_error *error)
 {
     static const char *const all[] = {"all"};
     const struct nof1_charter *charter = model->base.study->charter;
-    if (model->columns > 1) {
-        return nof1_fail(error, NOF1_E_PLAN, "moderators: some classes of equal precision are too "
-                                             "small; use mixed_model, or no moderators");
-    }
     if (charter->lambdas == 0) {
         return nof1_fail(error, NOF1_E_PLAN, "incomplete: some classes of equal precision are too "
                                              "small and the charter has no lambda for the basis");
     }
     size_t corrections = 0;
     size_basis(model, &corrections);
+    if (model->columns > 1 && model->weights < 2) {
+        return nof1_fail(error, NOF1_E_PLAN, "moderators: too few patients or patterns of missing "
+                                             "periods for %zu moderator columns; use fewer, or none",
+                         model->columns - 1);
+    }
     for (size_t r = 0; r < model->weights; r++) {
         size_t step = model->weights == 1 ? (charter->lambdas - 1) / 2
                                           : r * (charter->lambdas - 1) / (model->weights - 1);
