@@ -169,3 +169,12 @@ void nof1_cycle_difference(struct nof1_cycle_difference *out, const struct nof1_
     }
     *out = (struct nof1_cycle_difference){all.mean, all.ss, all.n};
 }
+size_t nof1_cycle_differences(double *out, const struct nof1_series *series)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < series->rows; i++) {
+        n += cycle_difference(&out[n], series, i) ? 1 : 0;
+    }
+    return n;
+}
+

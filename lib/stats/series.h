@@ -45,3 +45,6 @@ struct nof1_cycle_difference { double d, ss; size_t k; };
 void nof1_cycle_difference(struct nof1_cycle_difference *out, const struct nof1_series *series);
 
 #endif
+/* The differences themselves, in the order in which the cycles begin; at most series->rows of them
+ * are written to `out`. Returns how many. */
+size_t nof1_cycle_differences(double *out, const struct nof1_series *series);
