@@ -1,0 +1,476 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later
+ *
+ * The result of a Bayesian plan as JSON (docs/interfaces.md): posterior, probabilities, the next
+ * patient, the table of other priors (always), and the hyper-posterior from which a node computes
+ * its own patients' results. Absent numbers are null, and a warning says why.
+ */
+#include "bayes_model.h"
+
+#include <math.h>
+#include <stdio.h>
+
+#include <base/json.h>
+
+#define GRID_LEAST 1e-7 /* weights below are not published */
+
+struct writer {
+    const struct bayes_model *model;
+    const struct nof1_history *history;
+    struct nof1_arena *arena;
+    struct bayes_result *result;
+    const struct nof1_bayes_posterior *p;
+    json_t *warnings;
+    int benefit;      /* +1, -1, or 0 when the charter does not say */
+};
+
+struct summary { double mean, sd, median, low, high; };
+
+static void warn(struct writer *w, bool when, const char *code, const char *text)
+{
+    if (when) {
+        json_array_append_new(w->warnings, json_pack("{s:s,s:s}", "code", code, "text", text));
+    }
+}
+
+/* ---- summaries ---- */
+
+/* The mean effect (spread 0) or the next patient's (spread 1). */
+static nof1_rc effect_summary(struct summary *out, const struct nof1_bayes_posterior *p,
+                              double spread, double level, bool has_sd)
+{
+    double mean = 0.0, variance = 0.0, half = 0.5 * (1.0 - level);
+    for (size_t i = 0; i < p->nodes; i++) {
+        mean += p->node[i].weight * p->node[i].mean.mean;
+    }
+    for (size_t i = 0; i < p->nodes; i++) {
+        const struct nof1_bayes_node *node = &p->node[i];
+        double e = node->mean.mean - mean;
+        variance += node->weight *
+                    (node->mean.variance + spread * node->at[0] * node->at[0] + e * e);
+    }
+    out->mean = mean;
+    out->sd = has_sd ? sqrt(variance) : NAN;
+    TRY(nof1_bayes_mean_quantile(&out->median, p, spread, 0.5));
+    TRY(nof1_bayes_mean_quantile(&out->low, p, spread, half));
+    return nof1_bayes_mean_quantile(&out->high, p, spread, 1.0 - half);
+}
+
+static nof1_rc axis_summary(struct summary *out, const struct nof1_bayes_posterior *p, size_t axis,
+                            double level, bool has_sd)
+{
+    double mean = 0.0, variance = 0.0, half = 0.5 * (1.0 - level);
+    for (size_t i = 0; i < p->nodes; i++) {
+        mean += p->node[i].weight * p->node[i].at[axis];
+    }
+    for (size_t i = 0; i < p->nodes; i++) {
+        double e = p->node[i].at[axis] - mean;
+        variance += p->node[i].weight * e * e;
+    }
+    out->mean = mean;
+    out->sd = has_sd ? sqrt(variance) : NAN;
+    out->median = out->low = out->high = NAN;
+    if (axis > 2) {
+        return NOF1_OK;
+    }
+    TRY(nof1_bayes_axis_quantile(&out->median, p, axis, 0.5));
+    TRY(nof1_bayes_axis_quantile(&out->low, p, axis, half));
+    return nof1_bayes_axis_quantile(&out->high, p, axis, 1.0 - half);
+}
+
+/* Has the posterior a second moment? Its tail is the prior's, thinned by `units` of data. */
+static bool second_moment(const struct nof1_bayes_prior *prior, double units)
+{
+    double tail = prior->family == NOF1_BAYES_HALF_CAUCHY ? 2.0
+                  : prior->family == NOF1_BAYES_HALF_T    ? prior->df + 1.0
+                  : prior->family == NOF1_BAYES_JEFFREYS  ? 1.0
+                                                          : INFINITY;
+    return tail + units > 3.0;
+}
+
+static json_t *summary_row(const char *term, const struct summary *s)
+{
+    return json_pack("{s:s,s:o,s:o,s:o,s:o,s:o}", "quantity", term, "mean",
+                     nof1_json_number(s->mean), "sd", nof1_json_number(s->sd), "median",
+                     nof1_json_number(s->median), "low", nof1_json_number(s->low), "high",
+                     nof1_json_number(s->high));
+}
+
+static json_t *estimate_row(const char *term, const struct summary *s)
+{
+    return json_pack("{s:s,s:o,s:o,s:o,s:o}", "term", term, "estimate", nof1_json_number(s->mean),
+                     "std.error", nof1_json_number(s->sd), "conf.low", nof1_json_number(s->low),
+                     "conf.high", nof1_json_number(s->high));
+}
+
+/* P(effect beyond `least` in the direction of benefit). */
+static double beyond(const struct writer *w, const struct nof1_bayes_posterior *p, double spread,
+                     double least)
+{
+    return w->benefit == 0  ? NAN
+           : w->benefit > 0 ? nof1_bayes_mean_upper(p, spread, least)
+                            : 1.0 - nof1_bayes_mean_upper(p, spread, -least);
+}
+
+static json_t *probabilities(const struct writer *w, const struct nof1_bayes_posterior *p,
+                             double spread)
+{
+    double above = nof1_bayes_mean_upper(p, spread, 0.0);
+    return json_pack("{s:o,s:o,s:o,s:o,s:o}", "above.zero", nof1_json_number(above),
+                     "above.mcid",
+                     nof1_json_number(nof1_bayes_mean_upper(p, spread, w->model->mcid)),
+                     "below.minus.mcid",
+                     nof1_json_number(1.0 - nof1_bayes_mean_upper(p, spread, -w->model->mcid)),
+                     "benefit", nof1_json_number(beyond(w, p, spread, 0.0)), "benefit.mcid",
+                     nof1_json_number(beyond(w, p, spread, w->model->mcid)));
+}
+
+/* ---- strata ---- */
+
+static nof1_rc stratum_posterior(struct nof1_bayes_posterior *out, const struct writer *w, size_t s)
+{
+    *out = *w->p;
+    out->node = nof1_arena_alloc(w->arena, out->nodes, sizeof *out->node);
+    ENSURE(out->node != NULL, NOF1_E_NO_MEMORY);
+    for (size_t i = 0; i < out->nodes; i++) {
+        out->node[i] = w->p->node[i];
+        out->node[i].mean = nof1_bayes_two_stratum(&w->result->two, out->node[i].at, s);
+    }
+    return NOF1_OK;
+}
+
+static nof1_rc write_strata(const struct writer *w, json_t *estimates)
+{
+    for (size_t s = 0; s < w->result->strata; s++) {
+        struct nof1_bayes_posterior p;
+        struct summary summary;
+        char term[200];
+        TRY(stratum_posterior(&p, w, s));
+        TRY(effect_summary(&summary, &p, 0.0, w->model->level, true));
+        snprintf(term, sizeof term, "stratum:%s", w->result->stratum[s]);
+        json_array_append_new(estimates, estimate_row(term, &summary));
+    }
+    return NOF1_OK;
+}
+
+/* ---- hyper-posterior ---- */
+
+/* Nodes of one (tau, sigma) as one normal, for the mean effect and for each stratum's. */
+struct group {
+    double tau, sigma2, weight, origin[NOF1_BAYES_STRATA], first[NOF1_BAYES_STRATA],
+        second[NOF1_BAYES_STRATA];
+};
+
+static void gather(struct group *group, const struct writer *w, const struct nof1_bayes_node *node)
+{
+    size_t effects = w->result->strata > 0 ? w->result->strata : 1;
+    bool fresh = group->weight == 0.0;
+    group->weight += node->weight;
+    for (size_t s = 0; s < effects; s++) {
+        struct nof1_bayes_normal mean =
+            w->result->strata > 0 ? nof1_bayes_two_stratum(&w->result->two, node->at, s)
+                                  : node->mean;
+        group->origin[s] = fresh ? mean.mean : group->origin[s];
+        double e = mean.mean - group->origin[s];
+        group->first[s] += node->weight * e;
+        group->second[s] += node->weight * (e * e + mean.variance);
+    }
+}
+
+struct grid { json_t *tau, *sigma2, *weight, *mean[NOF1_BAYES_STRATA], *variance[NOF1_BAYES_STRATA]; };
+
+static void close_group(struct grid *grid, const struct group *group, size_t effects)
+{
+    if (!(group->weight > GRID_LEAST)) {
+        return;
+    }
+    json_array_append_new(grid->tau, json_real(group->tau));
+    json_array_append_new(grid->sigma2, json_real(group->sigma2));
+    json_array_append_new(grid->weight, json_real(group->weight));
+    for (size_t s = 0; s < effects; s++) {
+        double e = group->first[s] / group->weight;
+        json_array_append_new(grid->mean[s], json_real(group->origin[s] + e));
+        json_array_append_new(grid->variance[s],
+                              json_real(fmax(0.0, group->second[s] / group->weight - e * e)));
+    }
+}
+
+/* Of both rules every second point is published: as exact as the error of that rule, 3e-6. Weights
+ * are relative to their own sum. */
+static json_t *hyper_posterior(const struct writer *w)
+{
+    size_t effects = w->result->strata > 0 ? w->result->strata : 1;
+    struct grid grid = {json_array(), json_array(), json_array(), {0}, {0}};
+    for (size_t s = 0; s < effects; s++) {
+        grid.mean[s] = json_array();
+        grid.variance[s] = json_array();
+    }
+    struct group group = {.tau = NAN};
+    for (size_t i = 0; i < w->p->nodes; i++) {
+        const struct nof1_bayes_node *node = &w->p->node[i];
+        double sigma2 = node->at[1] * node->at[1];
+        if ((node->odd & 3u) != 0) {
+            continue;
+        }
+        if (node->at[0] != group.tau || sigma2 != group.sigma2) {
+            close_group(&grid, &group, effects);
+            group = (struct group){.tau = node->at[0], .sigma2 = sigma2};
+        }
+        gather(&group, w, node);
+    }
+    close_group(&grid, &group, effects);
+    json_t *object = json_pack("{s:o,s:o,s:o}", "tau", grid.tau, "sigma.squared", grid.sigma2,
+                               "weight", grid.weight);
+    json_t *strata = json_array();
+    for (size_t s = 0; s < effects; s++) {
+        const char *name = w->result->strata > 0 ? w->result->stratum[s] : NULL;
+        json_array_append_new(strata, json_pack("{s:s?,s:o,s:o}", "stratum", name, "mu.mean",
+                                                grid.mean[s], "mu.variance", grid.variance[s]));
+    }
+    json_object_set_new(object, "effects", strata);
+    return object;
+}
+
+/* ---- tables ---- */
+
+static json_t *table(const char *title, const char *const *column, size_t columns, json_t *cells)
+{
+    json_t *names = json_array();
+    for (size_t c = 0; c < columns; c++) {
+        json_array_append_new(names, json_string(column[c]));
+    }
+    return json_pack("{s:s,s:o,s:o}", "title", title, "columns", names, "cells", cells);
+}
+
+static nof1_rc posterior_table(const struct writer *w, json_t *tables)
+{
+    static const char *const columns[] = {"quantity", "mean", "sd", "median", "low", "high"};
+    const struct bayes_model *m = w->model;
+    const struct bayes_result *r = w->result;
+    struct summary s;
+    json_t *cells = json_array();
+    bool tail = second_moment(&m->tau, r->trials);
+    const char *const third = m->one_stage ? "intercept_sd" : "omega";
+    json_array_append_new(tables, table("Posterior", columns, 6, cells));
+    TRY(effect_summary(&s, w->p, 0.0, m->level, true));
+    json_array_append_new(cells, summary_row("mu", &s));
+    TRY(effect_summary(&s, w->p, 1.0, m->level, tail));
+    json_array_append_new(cells, summary_row("next patient", &s));
+    TRY(axis_summary(&s, w->p, 0, m->level, tail));
+    json_array_append_new(cells, summary_row("tau", &s));
+    bool plug_in = m->plug_in || r->zero_within;
+    TRY(axis_summary(&s, w->p, 1, m->level,
+                     plug_in || second_moment(&m->sigma, r->df + r->trials)));
+    json_array_append_new(cells, summary_row("sigma", &s));
+    if (m->one_stage || m->borrow) {
+        double units = m->one_stage ? r->trials : (double)r->strata;
+        TRY(axis_summary(&s, w->p, 2, m->level, second_moment(&m->spread, units)));
+        json_array_append_new(cells, summary_row(third, &s));
+    }
+    if (m->one_stage) {
+        TRY(axis_summary(&s, w->p, 3, m->level, true));
+        json_array_append_new(cells, summary_row("correlation", &s));
+    }
+    return NOF1_OK;
+}
+
+/* ---- sensitivity ---- */
+
+#define PRIORS 7
+
+/* The plan's prior, and others about its scale. */
+static void other_priors(struct nof1_bayes_prior out[PRIORS], const struct bayes_model *model)
+{
+    const struct nof1_outcome *outcome =
+        &model->base.study->charter->outcome[model->base.study->plan->outcome];
+    double s = model->tau.family == NOF1_BAYES_FIXED     ? (outcome->upper - outcome->lower) / 4.0
+               : model->tau.family == NOF1_BAYES_UNIFORM ? model->tau.scale / 2.0
+                                                         : model->tau.scale;
+    out[0] = model->tau;
+    out[1] = (struct nof1_bayes_prior){NOF1_BAYES_HALF_NORMAL, s / 4.0, 1.0};
+    out[2] = (struct nof1_bayes_prior){NOF1_BAYES_HALF_NORMAL, s / 2.0, 1.0};
+    out[3] = (struct nof1_bayes_prior){NOF1_BAYES_HALF_NORMAL, 2.0 * s, 1.0};
+    out[4] = (struct nof1_bayes_prior){NOF1_BAYES_HALF_CAUCHY, s, 1.0};
+    out[5] = (struct nof1_bayes_prior){NOF1_BAYES_UNIFORM, 4.0 * s, 1.0};
+    out[6] = (struct nof1_bayes_prior){NOF1_BAYES_FIXED, 0.0, 1.0};
+}
+
+struct sensitivity { double low, high, chance_low, chance_high; };
+
+static nof1_rc sensitivity_row(struct writer *w, json_t *cells, struct sensitivity *range,
+                               const struct nof1_bayes_prior *prior)
+{
+    NOF1_CLEANUP(nof1_arena_freep) struct nof1_arena *arena = nof1_arena_new();
+    struct bayes_result other;
+    struct summary mu, tau;
+    char text[64];
+    ENSURE(arena != NULL, NOF1_E_NO_MEMORY);
+    nof1_rc_value rc = bayes_posterior(&other, w->model, prior, w->history, arena, NULL);
+    if (rc == NOF1_E_MODEL) { /* no variation at all under tau = 0 */
+        return NOF1_OK;
+    }
+    TRY(rc);
+    const struct nof1_bayes_posterior *p = &other.posterior;
+    TRY(effect_summary(&mu, p, 0.0, w->model->level, true));
+    TRY(axis_summary(&tau, p, 0, w->model->level, true));
+    double benefit = beyond(w, p, 0.0, 0.0), mcid = beyond(w, p, 0.0, w->model->mcid);
+    double above = nof1_bayes_mean_upper(p, 0.0, 0.0);
+    if (prior->family != NOF1_BAYES_FIXED) {
+        range->low = fmin(range->low, mu.mean);
+        range->high = fmax(range->high, mu.mean);
+        range->chance_low = fmin(range->chance_low, above);
+        range->chance_high = fmax(range->chance_high, above);
+    }
+    bayes_prior_text(text, prior);
+    json_array_append_new(
+        cells, json_pack("{s:s,s:o,s:o,s:o,s:o,s:o,s:o,s:o,s:o}", "prior of tau", text, "mu",
+                         nof1_json_number(mu.mean), "sd", nof1_json_number(mu.sd), "low",
+                         nof1_json_number(mu.low), "high", nof1_json_number(mu.high), "tau",
+                         nof1_json_number(tau.median), "benefit", nof1_json_number(benefit),
+                         "benefit.mcid", nof1_json_number(mcid), "log.marginal",
+                         nof1_json_number(p->log_evidence)));
+    return NOF1_OK;
+}
+
+static nof1_rc sensitivity_table(struct writer *w, json_t *tables, double sd)
+{
+    static const char *const columns[] = {"prior of tau", "mu", "sd", "low", "high", "tau",
+                                          "benefit", "benefit.mcid"};
+    struct nof1_bayes_prior prior[PRIORS];
+    struct sensitivity range = {INFINITY, -INFINITY, INFINITY, -INFINITY};
+    json_t *cells = json_array();
+    json_array_append_new(tables, table("Sensitivity to the prior of tau (its own first)", columns,
+                                        8, cells));
+    other_priors(prior, w->model);
+    for (size_t i = 0; i < PRIORS; i++) {
+        TRY(sensitivity_row(w, cells, &range, &prior[i]));
+    }
+    warn(w, range.high - range.low > 0.5 * sd || range.chance_high - range.chance_low > 0.1,
+         "prior_sensitive", "the conclusion depends on the prior of tau: see the table");
+    return NOF1_OK;
+}
+
+/* ---- warnings ---- */
+
+static nof1_rc prior_warnings(struct writer *w, const struct summary *mu)
+{
+    const struct bayes_model *m = w->model;
+    struct summary tau;
+    TRY(axis_summary(&tau, w->p, 0, 0.9, true));
+    double width = nof1_bayes_prior_quantile(&m->tau, 0.95) -
+                   nof1_bayes_prior_quantile(&m->tau, 0.05);
+    warn(w, w->result->trials == 1.0, "one_trial",
+         "one trial in all: only the prior tells how effects vary between patients");
+    warn(w, m->tau.family != NOF1_BAYES_FIXED && tau.high - tau.low > 0.8 * width,
+         "prior_dominates", "prior dominates: the data tell little about tau");
+    warn(w, mu->sd * mu->sd > 0.5 * m->sd[1] * m->sd[1], "prior_dominates",
+         "prior dominates: the data tell less about the mean effect than its prior");
+    warn(w, w->result->zero_within, "zero_within",
+         "no variation inside any trial: sigma is taken as 0");
+    warn(w, w->benefit == 0, "benefit",
+         "the charter does not say which direction is better: see above.mcid and below.minus.mcid");
+    warn(w, !second_moment(&m->tau, w->result->trials), "no_sd",
+         "under this prior tau has no standard deviation");
+    warn(w, w->result->approximation > 0.0, "approximate",
+         "sums by a weight basis: approximate, see fit.approximation_se");
+    warn(w, w->p->error > 1e-8, "quadrature",
+         "the integrals did not reach 1e-8: see fit.quadrature_error");
+    if (w->history->counts.left_out > 0) {
+        char text[100];
+        snprintf(text, sizeof text, "%llu trials left out: no effect by this form",
+                 (unsigned long long)w->history->counts.left_out);
+        warn(w, true, "left_out", text);
+    }
+    return NOF1_OK;
+}
+
+/* ---- the result ---- */
+
+static json_t *fit_object(const struct writer *w)
+{
+    const struct bayes_result *r = w->result;
+    bool improper = w->model->sigma.family == NOF1_BAYES_JEFFREYS && !w->model->plug_in &&
+                    !r->zero_within;
+    return json_pack("{s:o,s:I,s:I,s:I,s:s,s:o,s:b,s:o,s:I,s:b,s:b,s:o}", "nobs",
+                     nof1_json_number(r->rows), "trials", (json_int_t)w->history->counts.trials,
+                     "sites", (json_int_t)w->history->counts.sites, "rounds",
+                     (json_int_t)w->history->rounds, "method", "quadrature",
+                     "log.marginal.likelihood", nof1_json_number(w->p->log_evidence),
+                     "log.marginal.up_to_constant", improper, "quadrature_error",
+                     nof1_json_number(w->p->error), "nodes", (json_int_t)w->p->nodes, "converged",
+                     w->p->error <= 1e-8, "exact", r->approximation == 0.0, "approximation_se",
+                     nof1_json_number(r->approximation));
+}
+
+static const char *model_text(const struct bayes_model *model)
+{
+    if (model->one_stage) {
+        return "y = (alpha + a_i) + (mu + b_i) treatment + e, (a_i, b_i) normal with sd "
+               "(intercept_sd, tau) and a correlation, e ~ N(0, sigma^2)";
+    }
+    return model->borrow ? "d_i ~ N(mu_s, tau^2 + sigma^2 u_i), mu_s ~ N(mu, omega^2), sigma^2 from "
+                           "within trials"
+                         : "d_i ~ N(mu, tau^2 + sigma^2 u_i), sigma^2 from within trials";
+}
+
+static json_t *estimand(const struct writer *w)
+{
+    const struct nof1_study *study = w->model->base.study;
+    const struct nof1_charter *charter = study->charter;
+    char text[512];
+    snprintf(text, sizeof text, "mean over patients of the patient's own effect on %s, %s minus %s",
+             study->plan->outcome_name, charter->treatment[study->plan->active],
+             charter->treatment[study->plan->reference]);
+    return json_pack("{s:s,s:s,s:s}", "sentence", text, "population",
+                     "patients of whom the series is a sample; effects vary between patients",
+                     "weights", "posterior");
+}
+
+static nof1_rc fill(struct writer *w, json_t *object)
+{
+    json_t *estimates = json_array(), *tables = json_array();
+    struct summary mu;
+    json_object_set_new(object, "estimates", estimates);
+    json_object_set_new(object, "tables", tables);
+    TRY(effect_summary(&mu, w->p, 0.0, w->model->level, true));
+    json_array_append_new(estimates, estimate_row("treatment", &mu));
+    TRY(write_strata(w, estimates));
+    TRY(prior_warnings(w, &mu));
+    TRY(posterior_table(w, tables));
+    json_t *chances = json_array(), *effect = probabilities(w, w->p, 0.0);
+    json_t *next = probabilities(w, w->p, 1.0);
+    static const char *const columns[] = {"effect of", "benefit", "benefit.mcid", "above.zero",
+                                          "above.mcid", "below.minus.mcid"};
+    json_object_set_new(effect, "effect of", json_string("patients on average"));
+    json_object_set_new(next, "effect of", json_string("the next patient"));
+    json_array_append_new(chances, effect);
+    json_array_append_new(chances, next);
+    json_array_append_new(tables, table("Probabilities", columns, 6, chances));
+    TRY(sensitivity_table(w, tables, mu.sd));
+    json_object_set_new(object, "fit", fit_object(w));
+    json_object_set_new(object, "priors", bayes_priors_json(w->model));
+    json_object_set_new(object, "mcid", json_real(w->model->mcid));
+    json_object_set_new(object, "benefit", json_integer(w->benefit));
+    json_object_set_new(object, "hyper_posterior", hyper_posterior(w));
+    json_object_set_new(object, "estimand", estimand(w));
+    return NOF1_OK;
+}
+
+nof1_rc_value bayes_report(const struct nof1_model *base, const struct nof1_history *history,
+                           struct nof1_arena *arena, json_t **out, struct nof1_error *error)
+{
+    const struct bayes_model *model = (const struct bayes_model *)base;
+    const struct nof1_study *study = base->study;
+    struct bayes_result result;
+    TRY(bayes_posterior(&result, model, NULL, history, arena, error));
+    struct writer w = {.model = model, .history = history, .arena = arena, .result = &result,
+                       .p = &result.posterior, .warnings = json_array(),
+                       .benefit = study->charter->outcome[study->plan->outcome].benefit};
+    NOF1_CLEANUP(nof1_json_freep)
+    json_t *object = json_pack("{s:s,s:s,s:s,s:o}", "analysis", "bayes", "form", base->form,
+                               "model", model_text(model), "warnings", w.warnings);
+    ENSURE(object != NULL, NOF1_E_NO_MEMORY);
+    TRY(fill(&w, object));
+    *out = object;
+    object = NULL;
+    return NOF1_OK;
+}

@@ -1,0 +1,301 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later
+ *
+ * Priors, summaries of a posterior, and the log densities of the two-stage and the one-stage model
+ * (docs/statistics.md, `bayes`). Priors for standard deviations: Gelman, Bayesian Analysis 1 (2006)
+ * 515-534. Never sees a trial: classes and cells are sums.
+ */
+#include "bayes.h"
+
+#include <math.h>
+#include <string.h>
+
+#include <stats/distributions.h>
+
+#define LOG_2PI 1.8378770664093454836
+
+/* ---- priors ---- */
+
+double nof1_bayes_log_prior(const struct nof1_bayes_prior *prior, double x)
+{
+    double z = x / prior->scale, df = prior->df;
+    switch (prior->family) {
+    case NOF1_BAYES_FIXED:
+        return 0.0;
+    case NOF1_BAYES_HALF_NORMAL:
+        return M_LN2 - 0.5 * LOG_2PI - log(prior->scale) - 0.5 * z * z;
+    case NOF1_BAYES_HALF_CAUCHY:
+        return log(M_2_PI / prior->scale) - log1p(z * z);
+    case NOF1_BAYES_HALF_T:
+        return M_LN2 + lgamma(0.5 * (df + 1.0)) - lgamma(0.5 * df) - 0.5 * log(df * M_PI) -
+               log(prior->scale) - 0.5 * (df + 1.0) * log1p(z * z / df);
+    case NOF1_BAYES_UNIFORM:
+        return x <= prior->scale ? -log(prior->scale) : -INFINITY;
+    case NOF1_BAYES_JEFFREYS:
+        return -log(x);
+    case NOF1_BAYES_LKJ: {
+        double a = prior->scale; /* of (1 + x) / 2: beta(a, a) */
+        double constant = lgamma(2.0 * a) - 2.0 * lgamma(a) - (2.0 * a - 1.0) * M_LN2;
+        return a == 1.0 ? constant : constant + (a - 1.0) * (log1p(-x) + log1p(x));
+    }
+    }
+    return -INFINITY;
+}
+
+double nof1_bayes_prior_quantile(const struct nof1_bayes_prior *prior, double p)
+{
+    double upper = 0.5 * (1.0 - p);
+    switch (prior->family) {
+    case NOF1_BAYES_HALF_NORMAL:
+        return prior->scale * nof1_normal_quantile(upper);
+    case NOF1_BAYES_HALF_CAUCHY:
+        return prior->scale * tan(M_PI_2 * p);
+    case NOF1_BAYES_HALF_T:
+        return prior->scale * nof1_t_quantile(upper, prior->df);
+    case NOF1_BAYES_UNIFORM:
+        return prior->scale * p;
+    case NOF1_BAYES_FIXED:
+        return prior->scale;
+    case NOF1_BAYES_JEFFREYS:
+    case NOF1_BAYES_LKJ:
+        break;
+    }
+    return NAN;
+}
+
+/* ---- summaries ---- */
+
+double nof1_bayes_mean_upper(const struct nof1_bayes_posterior *p, double spread, double t)
+{
+    double sum = 0.0;
+    for (size_t i = 0; i < p->nodes; i++) {
+        const struct nof1_bayes_node *node = &p->node[i];
+        double variance = node->mean.variance + spread * node->at[0] * node->at[0];
+        sum += node->weight * nof1_normal_upper((t - node->mean.mean) / sqrt(variance));
+    }
+    return sum;
+}
+
+struct target {
+    const struct nof1_bayes_posterior *posterior;
+    size_t axis;
+    double spread, probability;
+};
+
+static double mean_gap(double t, void *context)
+{
+    const struct target *target = context;
+    return 1.0 - nof1_bayes_mean_upper(target->posterior, target->spread, t) -
+           target->probability;
+}
+
+static double axis_gap(double t, void *context)
+{
+    const struct target *target = context;
+    return nof1_bayes_axis_lower(target->posterior, target->axis, t) - target->probability;
+}
+
+nof1_rc_value nof1_bayes_mean_quantile(double *out, const struct nof1_bayes_posterior *p,
+                                       double spread, double probability)
+{
+    struct target target = {p, 0, spread, probability};
+    double mean = 0.0, reach = 0.0;
+    for (size_t i = 0; i < p->nodes; i++) {
+        const struct nof1_bayes_node *node = &p->node[i];
+        mean += node->weight * node->mean.mean;
+        double sd = sqrt(node->mean.variance + spread * node->at[0] * node->at[0]);
+        reach += node->weight * (sd + fabs(node->mean.mean));
+    }
+    double low = mean - reach, high = mean + reach;
+    for (int i = 0; i < 200 && mean_gap(low, &target) > 0.0; i++) {
+        low -= reach * ldexp(1.0, i);
+    }
+    for (int i = 0; i < 200 && mean_gap(high, &target) < 0.0; i++) {
+        high += reach * ldexp(1.0, i);
+    }
+    return nof1_root(out, mean_gap, &target, low, high, 1e-12);
+}
+
+nof1_rc_value nof1_bayes_axis_quantile(double *out, const struct nof1_bayes_posterior *p,
+                                       size_t axis, double probability)
+{
+    struct target target = {p, axis, 0.0, probability};
+    if (p->axis[axis].fixed) {
+        *out = p->axis[axis].lower;
+        return NOF1_OK;
+    }
+    double low = INFINITY, high = 0.0;
+    for (size_t i = 0; i < p->nodes; i++) {
+        low = fmin(low, p->node[i].at[axis]);
+        high = fmax(high, p->node[i].at[axis]);
+    }
+    if (axis_gap(low, &target) >= 0.0) {
+        *out = low;
+        return NOF1_OK;
+    }
+    if (axis_gap(high, &target) <= 0.0) {
+        *out = high;
+        return NOF1_OK;
+    }
+    return nof1_root(out, axis_gap, &target, low, high, 1e-12);
+}
+
+/* ---- two-stage ---- */
+
+/* Sums of the strata at (tau, sigma) and what omega and the effects do not enter: `kernel`. */
+static bool cells_at(struct nof1_bayes_two *two, double tau2, double sigma2)
+{
+    double square = 0.0, log_sum = 0.0;
+    memset(two->weight, 0, sizeof two->weight);
+    memset(two->effect, 0, sizeof two->effect);
+    for (size_t c = 0; c < two->cells; c++) {
+        const struct nof1_bayes_cell *cell = &two->cell[c];
+        double variance = tau2 + sigma2 * cell->u, trials = 0.0;
+        if (!(variance > 0.0)) {
+            return false;
+        }
+        for (size_t s = 0; s < two->strata; s++) {
+            two->weight[s] += cell->trials[s] / variance;
+            two->effect[s] += cell->sum[s] / variance;
+            trials += cell->trials[s];
+        }
+        square += cell->square / variance;
+        log_sum += trials * log(variance);
+    }
+    two->kernel = -0.5 * (square + log_sum);
+    return true;
+}
+
+static bool sums_at(struct nof1_bayes_two *two, double tau2, double sigma2)
+{
+    struct nof1_bayes_weighted sums;
+    if (!(sigma2 > 0.0) || two->sums(two->sums_self, tau2 / sigma2, &sums) != NOF1_OK) {
+        return false;
+    }
+    for (size_t s = 0; s < two->strata; s++) {
+        two->weight[s] = sums.w[s] / sigma2;
+        two->effect[s] = sums.wy[s] / sigma2;
+    }
+    two->kernel = -0.5 * (sums.wyy / sigma2 + sums.log_sum + two->trials * log(sigma2));
+    return true;
+}
+
+static bool two_at(struct nof1_bayes_two *two, double tau, double sigma)
+{
+    if (tau == two->last_tau && sigma == two->last_sigma) {
+        return true;
+    }
+    two->last_tau = NAN;
+    bool found = two->cells > 0 ? cells_at(two, tau * tau, sigma * sigma)
+                                : sums_at(two, tau * tau, sigma * sigma);
+    if (!found) {
+        return false;
+    }
+    for (size_t s = 0; s < two->strata; s++) {
+        if (two->weight[s] > 0.0) {
+            two->effect[s] /= two->weight[s];
+            two->kernel += 0.5 * two->weight[s] * two->effect[s] * two->effect[s];
+        }
+    }
+    two->kernel -= 0.5 * two->trials * LOG_2PI;
+    two->kernel += nof1_bayes_log_prior(&two->tau, tau) + nof1_bayes_log_prior(&two->sigma, sigma);
+    if (!two->sigma_known && two->df > 0.0) {
+        two->kernel -= two->df * (0.5 * LOG_2PI + log(sigma)) + 0.5 * two->ss / (sigma * sigma);
+    }
+    two->last_tau = tau;
+    two->last_sigma = sigma;
+    return true;
+}
+
+/* Effects of strata are N(mu, omega^2 + 1 / weight). */
+double nof1_bayes_two_density(void *self, const double *at, struct nof1_bayes_normal *mean)
+{
+    struct nof1_bayes_two *two = self;
+    if (!two_at(two, at[0], at[1])) {
+        return -INFINITY;
+    }
+    double omega2 = at[2] * at[2], prior = 1.0 / (two->sd * two->sd);
+    double f = two->kernel + nof1_bayes_log_prior(&two->omega, at[2]) + 0.5 * log(prior);
+    double precision = prior, centre = two->mean - two->shift, sum = prior * centre;
+    for (size_t s = 0; s < two->strata; s++) {
+        double w = two->weight[s] / (1.0 + two->weight[s] * omega2);
+        precision += w;
+        sum += w * two->effect[s];
+        f -= 0.5 * log1p(two->weight[s] * omega2);
+    }
+    double best = sum / precision;
+    f -= 0.5 * log(precision) + 0.5 * prior * (centre - best) * (centre - best);
+    for (size_t s = 0; s < two->strata; s++) {
+        double w = two->weight[s] / (1.0 + two->weight[s] * omega2), e = two->effect[s] - best;
+        f -= 0.5 * w * e * e;
+    }
+    if (mean != NULL) {
+        *mean = (struct nof1_bayes_normal){best + two->shift, 1.0 / precision};
+    }
+    return isnan(f) ? -INFINITY : f;
+}
+
+struct nof1_bayes_normal nof1_bayes_two_stratum(struct nof1_bayes_two *two, const double *at,
+                                                size_t stratum)
+{
+    struct nof1_bayes_normal mean = {NAN, NAN};
+    (void)nof1_bayes_two_density(two, at, &mean);
+    double omega2 = at[2] * at[2], keep = 1.0 / (1.0 + two->weight[stratum] * omega2);
+    double effect = two->effect[stratum] + two->shift;
+    return (struct nof1_bayes_normal){keep * mean.mean + (1.0 - keep) * effect,
+                                      keep * omega2 + keep * keep * mean.variance};
+}
+
+/* ---- one-stage ---- */
+
+/* Adds a class at covariance s (11, 21, 22) of (reference mean, difference). */
+static bool class_at(double *f, double precision[3], double sum[2], double *square,
+                     const struct nof1_bayes_class *class_, const double s[3], double determinant)
+{
+    if (!(determinant > 0.0)) {
+        return false;
+    }
+    double n = class_->trials;
+    double i[3] = {s[2] / determinant, -s[1] / determinant, s[0] / determinant};
+    const double *m = class_->mean, *c = class_->scatter;
+    *f -= n * (LOG_2PI + 0.5 * log(determinant) + 0.5 * log(class_->n[0] * class_->n[1]));
+    *square += i[0] * c[0] + 2.0 * i[1] * c[1] + i[2] * c[2] +
+               n * (i[0] * m[0] * m[0] + 2.0 * i[1] * m[0] * m[1] + i[2] * m[1] * m[1]);
+    sum[0] += n * (i[0] * m[0] + i[1] * m[1]);
+    sum[1] += n * (i[1] * m[0] + i[2] * m[1]);
+    for (size_t k = 0; k < 3; k++) {
+        precision[k] += n * i[k];
+    }
+    return true;
+}
+
+double nof1_bayes_one_density(void *self, const double *at, struct nof1_bayes_normal *mean)
+{
+    const struct nof1_bayes_one *one = self;
+    double tau = at[0], sigma2 = at[1] * at[1], sd = at[2], rho = at[3];
+    double f = nof1_bayes_log_prior(&one->tau, tau) + nof1_bayes_log_prior(&one->sigma, at[1]) +
+               nof1_bayes_log_prior(&one->level, sd) +
+               nof1_bayes_log_prior(&one->correlation, rho);
+    double p0 = 1.0 / (one->sd[0] * one->sd[0]), p1 = 1.0 / (one->sd[1] * one->sd[1]);
+    double precision[3] = {p0, 0.0, p1};
+    double sum[2] = {p0 * one->mean[0], p1 * one->mean[1]};
+    double square = p0 * one->mean[0] * one->mean[0] + p1 * one->mean[1] * one->mean[1];
+    for (size_t c = 0; c < one->classes; c++) {
+        const struct nof1_bayes_class *class_ = &one->class_[c];
+        double a = sigma2 / class_->n[0], b = sigma2 / class_->n[1];
+        double s[3] = {sd * sd + a, rho * sd * tau - a, tau * tau + a + b};
+        double free = (1.0 - rho) * (1.0 + rho) * sd * sd, both = tau + rho * sd;
+        double determinant = free * (tau * tau + a) + b * sd * sd + a * both * both + a * b;
+        if (!class_at(&f, precision, sum, &square, class_, s, determinant)) {
+            return -INFINITY;
+        }
+    }
+    double determinant = precision[0] * precision[2] - precision[1] * precision[1];
+    double alpha = (precision[2] * sum[0] - precision[1] * sum[1]) / determinant;
+    double effect = (precision[0] * sum[1] - precision[1] * sum[0]) / determinant;
+    f += 0.5 * log(p0 * p1 / determinant) - 0.5 * (square - alpha * sum[0] - effect * sum[1]);
+    f -= 0.5 * one->df * (LOG_2PI + log(sigma2)) + 0.5 * one->ss / sigma2;
+    if (mean != NULL) {
+        *mean = (struct nof1_bayes_normal){effect + one->shift, precision[0] / determinant};
+    }
+    return isnan(f) ? -INFINITY : f;
+}

@@ -1,0 +1,338 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later
+ *
+ * Nested trapezoidal rules over at most four numbers. A standard deviation is substituted by
+ * scale * exp(sinh x), an interval by a logistic of 2 sinh x: integrands then decay double
+ * exponentially on both sides, whatever mass they have at 0 or in a tail, and the trapezoidal rule
+ * converges geometrically. Each row's rule covers where the integrand exceeds e^-40 of its largest;
+ * rules are refined until the rule of every second point tells that the error is below 1e-10.
+ */
+#include "bayes.h"
+
+#include <math.h>
+#include <string.h>
+
+#include <gsl/gsl_sf_expint.h>
+
+#define REACH 4.0            /* x from -REACH to REACH: e^-27 to e^27 of the scale */
+#define SCAN 33
+#define CUT 40.0
+#define DROP 32.0
+#define IMPROPER 12.0 /* the slowest proper integrand falls by e^-27 to the ends */
+#define COARSE_ERROR 3e-6    /* of half the points; the rule itself has its square */
+#define MOST_NODES ((size_t)6 << 20)
+
+/* ---- substitutions ---- */
+
+static bool unbounded(const struct nof1_bayes_axis *axis)
+{
+    return isinf(axis->upper);
+}
+
+/* The number at x, and log of its derivative. */
+static double value_at(const struct nof1_bayes_axis *axis, double x, double *log_derivative)
+{
+    if (unbounded(axis)) {
+        double t = axis->lower + axis->scale * exp(sinh(x));
+        *log_derivative = log(axis->scale) + sinh(x) + log(cosh(x));
+        return t;
+    }
+    double z = 2.0 * sinh(x);
+    double below = 1.0 / (1.0 + exp(-z));
+    double above = 1.0 / (1.0 + exp(z));
+    double width = axis->upper - axis->lower;
+    *log_derivative = log(width) + log(below) + log(above) + log(2.0 * cosh(x));
+    return below < 0.5 ? axis->lower + width * below : axis->upper - width * above;
+}
+
+static double position_of(const struct nof1_bayes_axis *axis, double t)
+{
+    if (t <= axis->lower) {
+        return -INFINITY;
+    }
+    if (unbounded(axis)) {
+        return asinh(log((t - axis->lower) / axis->scale));
+    }
+    if (t >= axis->upper) {
+        return INFINITY;
+    }
+    return asinh(0.5 * log((t - axis->lower) / (axis->upper - t)));
+}
+
+/* ---- where the integrand is ---- */
+
+struct walk {
+    const struct nof1_bayes_problem *problem;
+    struct nof1_arena *arena;
+    double at[NOF1_BAYES_AXES];
+    size_t points[NOF1_BAYES_AXES];
+    struct nof1_bayes_node *node;
+    size_t nodes, room;
+    double top; /* largest log density so far */
+};
+
+struct range { double low, high, top, at_ends; };
+
+static void place(struct walk *walk, size_t level, struct range *out);
+
+/* log of the integrand of x at `level`, the deeper numbers at their best. Recursion: at most
+ * NOF1_BAYES_AXES levels. */
+static double profile(struct walk *walk, size_t level, double x)
+{
+    double derivative;
+    walk->at[level] = value_at(&walk->problem->axis[level], x, &derivative);
+    struct range deeper;
+    place(walk, level + 1, &deeper);
+    return deeper.top + derivative;
+}
+
+/* Golden section about the best of the scan. */
+static double peak(struct walk *walk, size_t level, double low, double high, double best,
+                   double *where)
+{
+    const double ratio = 0.6180339887498949;
+    double x1 = high - ratio * (high - low), x2 = low + ratio * (high - low);
+    double f1 = profile(walk, level, x1), f2 = profile(walk, level, x2);
+    for (int i = 0; i < 16; i++) {
+        if (f1 > best) {
+            best = f1;
+            *where = x1;
+        }
+        if (f2 > best) {
+            best = f2;
+            *where = x2;
+        }
+        if (f1 > f2) {
+            high = x2;
+            x2 = x1;
+            f2 = f1;
+            x1 = high - ratio * (high - low);
+            f1 = profile(walk, level, x1);
+        } else {
+            low = x1;
+            x1 = x2;
+            f1 = f2;
+            x2 = low + ratio * (high - low);
+            f2 = profile(walk, level, x2);
+        }
+    }
+    return best;
+}
+
+/* The x between `outside` (below the cut) and `inside` where the integrand passes the cut. */
+static double edge(struct walk *walk, size_t level, double outside, double inside, double cut)
+{
+    for (int i = 0; i < 8; i++) {
+        double x = 0.5 * (outside + inside);
+        if (profile(walk, level, x) > cut) {
+            inside = x;
+        } else {
+            outside = x;
+        }
+    }
+    return outside;
+}
+
+static void place(struct walk *walk, size_t level, struct range *out)
+{
+    const struct nof1_bayes_problem *problem = walk->problem;
+    if (level == problem->axes) {
+        *out = (struct range){0, 0, problem->density(problem->self, walk->at, NULL), -INFINITY};
+        return;
+    }
+    if (problem->axis[level].fixed) {
+        walk->at[level] = problem->axis[level].lower;
+        place(walk, level + 1, out);
+        return;
+    }
+    double f[SCAN];
+    const double gap = 2.0 * REACH / (SCAN - 1);
+    size_t best = 0;
+    for (size_t i = 0; i < SCAN; i++) {
+        f[i] = profile(walk, level, -REACH + gap * (double)i);
+        best = f[i] > f[best] ? i : best;
+    }
+    double where = -REACH + gap * (double)best;
+    double low = best == 0 ? where : where - gap, high = best == SCAN - 1 ? where : where + gap;
+    double top = peak(walk, level, low, high, f[best], &where);
+    size_t first = 0, last = SCAN - 1;
+    while (first < best && !(f[first] > top - CUT)) {
+        first++;
+    }
+    while (last > best && !(f[last] > top - CUT)) {
+        last--;
+    }
+    out->top = top;
+    out->at_ends = fmax(f[0], f[SCAN - 1]);
+    double left = -REACH + gap * (double)first, right = -REACH + gap * (double)last;
+    out->low = first == 0 ? left
+               : first == best && !(f[best] > top - CUT)
+                   ? edge(walk, level, left - gap, where, top - CUT)
+                   : edge(walk, level, left - gap, fmin(left, where), top - CUT);
+    out->high = last == SCAN - 1 ? right
+                                 : edge(walk, level, right + gap, fmax(right, where), top - CUT);
+}
+
+/* ---- the rules ---- */
+
+static nof1_rc add_node(struct walk *walk, double log_weight, const double *step, unsigned odd)
+{
+    const struct nof1_bayes_problem *problem = walk->problem;
+    struct nof1_bayes_normal mean;
+    double f = problem->density(problem->self, walk->at, &mean) + log_weight;
+    walk->top = fmax(walk->top, f);
+    if (!(f > walk->top - DROP)) {
+        return NOF1_OK;
+    }
+    if (walk->nodes == walk->room) {
+        size_t room = walk->room == 0 ? 4096 : 2 * walk->room;
+        ENSURE(room <= MOST_NODES, NOF1_E_NO_MEMORY);
+        struct nof1_bayes_node *node = nof1_arena_alloc(walk->arena, room, sizeof *node);
+        ENSURE(node != NULL, NOF1_E_NO_MEMORY);
+        if (walk->nodes > 0) {
+            memcpy(node, walk->node, walk->nodes * sizeof *node);
+        }
+        walk->node = node;
+        walk->room = room;
+    }
+    struct nof1_bayes_node *node = &walk->node[walk->nodes++];
+    *node = (struct nof1_bayes_node){
+        .weight = f, .mean = mean, .odd = odd, .step = {step[0], step[1], step[2]}};
+    memcpy(node->at, walk->at, sizeof node->at);
+    return NOF1_OK;
+}
+
+/* All nodes below `level`; recursion as in profile. */
+static nof1_rc descend(struct walk *walk, size_t level, double log_weight, double *step,
+                       unsigned odd)
+{
+    const struct nof1_bayes_problem *problem = walk->problem;
+    if (level == problem->axes) {
+        return add_node(walk, log_weight, step, odd);
+    }
+    if (problem->axis[level].fixed) {
+        walk->at[level] = problem->axis[level].lower;
+        return descend(walk, level + 1, log_weight, step, odd);
+    }
+    struct range range;
+    place(walk, level, &range);
+    if (!isfinite(range.top)) {
+        return NOF1_OK;
+    }
+    ENSURE(level > 0 || range.at_ends < range.top - IMPROPER, NOF1_E_MODEL);
+    size_t points = walk->points[level];
+    double h = (range.high - range.low) / (double)(points - 1);
+    for (size_t i = 0; i < points; i++) {
+        double derivative;
+        walk->at[level] =
+            value_at(&problem->axis[level], range.low + h * (double)i, &derivative);
+        if (level < 3) {
+            step[level] = h;
+        }
+        TRY(descend(walk, level + 1, log_weight + derivative + log(h), step,
+                    odd | (i % 2 == 1 ? 1u << level : 0)));
+    }
+    return NOF1_OK;
+}
+
+/* The relative error of the rule of half the points along an axis, in total and first moment. */
+static double coarse_error(const struct walk *walk, size_t axis)
+{
+    double even = 0.0, moment = 0.0, all = 0.0, scale = 0.0;
+    for (size_t i = 0; i < walk->nodes; i++) {
+        const struct nof1_bayes_node *node = &walk->node[i];
+        double sign = node->odd >> axis & 1 ? -1.0 : 1.0; /* 2 even - all = even - odd */
+        even += sign * node->weight;
+        moment += sign * node->weight * node->at[axis];
+        all += node->weight;
+        scale += node->weight * fabs(node->at[axis]);
+    }
+    return fmax(fabs(even) / all, scale > 0.0 ? fabs(moment) / scale : 0.0);
+}
+
+static nof1_rc run(struct walk *walk)
+{
+    double step[3] = {0};
+    walk->nodes = 0;
+    walk->top = -INFINITY;
+    TRY(descend(walk, 0, 0.0, step, 0));
+    ENSURE(isfinite(walk->top), NOF1_E_MODEL);
+    size_t kept = 0;
+    for (size_t i = 0; i < walk->nodes; i++) {
+        if (walk->node[i].weight > walk->top - DROP) {
+            walk->node[kept] = walk->node[i];
+            walk->node[kept++].weight = exp(walk->node[i].weight - walk->top);
+        }
+    }
+    walk->nodes = kept;
+    return NOF1_OK;
+}
+
+nof1_rc_value nof1_bayes_integrate(struct nof1_bayes_posterior *out, struct nof1_arena *arena,
+                                   const struct nof1_bayes_problem *problem)
+{
+    struct walk walk = {.problem = problem, .arena = arena};
+    for (size_t a = 0; a < problem->axes; a++) {
+        walk.points[a] = a == 0 ? 49 : a < 3 ? 25 : 17;
+    }
+    double error = 0.0;
+    for (int pass = 0; pass < 7; pass++) {
+        TRY(run(&walk));
+        bool enough = true;
+        error = 0.0;
+        for (size_t a = 0; a < problem->axes; a++) {
+            double coarse = problem->axis[a].fixed ? 0.0 : coarse_error(&walk, a);
+            error = fmax(error, coarse * coarse);
+            if (coarse > COARSE_ERROR) {
+                enough = false;
+                walk.points[a] = 2 * walk.points[a] - 1;
+            }
+        }
+        if (enough) {
+            break;
+        }
+    }
+    double total = 0.0;
+    for (size_t i = 0; i < walk.nodes; i++) {
+        total += walk.node[i].weight;
+    }
+    for (size_t i = 0; i < walk.nodes; i++) {
+        walk.node[i].weight /= total;
+    }
+    *out = (struct nof1_bayes_posterior){.axes = problem->axes, .nodes = walk.nodes,
+                                         .node = walk.node, .error = error,
+                                         .log_evidence = walk.top + log(total)};
+    memcpy(out->axis, problem->axis, sizeof out->axis);
+    return NOF1_OK;
+}
+
+/* ---- distribution of a number that was integrated over ---- */
+
+/* Integral of sinc from -infinity to z: 1/2 + Si(pi z) / pi; far out by its asymptotic series. */
+static double sinc_integral(double z)
+{
+    double x = M_PI * fabs(z);
+    double part = 1.0;
+    if (isinf(z)) {
+        return z > 0.0 ? 1.0 : 0.0;
+    }
+    if (x < 1e6) {
+        part = 0.5 + gsl_sf_Si(x) / M_PI;
+    } else {
+        part = 1.0 - cos(x) / x / M_PI;
+    }
+    return z >= 0.0 ? part : 1.0 - part;
+}
+
+double nof1_bayes_axis_lower(const struct nof1_bayes_posterior *p, size_t axis, double t)
+{
+    if (p->axis[axis].fixed) {
+        return t >= p->axis[axis].lower ? 1.0 : 0.0;
+    }
+    double x = position_of(&p->axis[axis], t);
+    double sum = 0.0;
+    for (size_t i = 0; i < p->nodes; i++) {
+        double z = (x - position_of(&p->axis[axis], p->node[i].at[axis])) / p->node[i].step[axis];
+        sum += p->node[i].weight * sinc_integral(z);
+    }
+    return fmin(1.0, fmax(0.0, sum));
+}
