@@ -44,6 +44,16 @@ static size_t roster_index(const struct run *run, size_t site)
     return i;
 }
 
+bool nof1_run_signed(const struct nof1_coordinator *coordinator, const struct run *run,
+                     size_t index, const uint8_t digest[NOF1_HASH_BYTES],
+                     ProtobufCBinaryData signature)
+{
+    size_t site = run->query->site[index];
+    return nof1_verifier_check(coordinator->verifier, site,
+                               coordinator->config.charter->site[site].vault_spki, digest,
+                               nof1_slice_of(signature.data, signature.len)) == NOF1_OK;
+}
+
 /* ---- census ---------------------------------------------------------------------------------- */
 
 static const struct census_record *census_record(const struct nof1_coordinator *coordinator,
@@ -413,6 +423,7 @@ static nof1_rc start(struct nof1_coordinator *coordinator, struct nof1_error *er
     coordinator->peer = nof1_arena_alloc(coordinator->arena, coordinator->config.charter->sites,
                                          sizeof(struct peer));
     ENSURE(coordinator->peer != NULL, NOF1_E_NO_MEMORY);
+    TRY(nof1_verifier_new(&coordinator->verifier, coordinator->config.charter->sites));
     TRY(nof1_atom_lists_new(coordinator));
     TRY(nof1_run_census_check(coordinator, error));
     return nof1_run_restore(coordinator, error);
@@ -449,6 +460,7 @@ void nof1_coordinator_free(struct nof1_coordinator *coordinator)
         run = next;
     }
     nof1_atom_lists_free(coordinator);
+    nof1_verifier_free(coordinator->verifier);
     nof1_arena_free(coordinator->arena);
     free(coordinator);
 }

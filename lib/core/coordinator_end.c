@@ -11,7 +11,6 @@
 
 #include <base/json.h>
 #include <base/time.h>
-#include <crypto/key.h>
 #include <crypto/transcript.h>
 
 #define BACK_OFF 100            /* milliseconds before the second attempt; doubles */
@@ -193,8 +192,7 @@ static bool refusal_belongs(const struct nof1_coordinator *coordinator, const st
     return strcmp(refusal->site, member->id) == 0 &&
            nof1_refusal_digest(digest, member->id, run->h_q, run->attempt->nonce, refusal->code) ==
                NOF1_OK &&
-           nof1_verify(member->vault_spki, digest,
-                       nof1_slice_of(refusal->signature.data, refusal->signature.len)) == NOF1_OK;
+           nof1_run_signed(coordinator, run, index, digest, refusal->signature);
 }
 
 nof1_rc nof1_run_refusal(struct nof1_coordinator *coordinator, struct run *run, size_t index,

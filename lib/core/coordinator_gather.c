@@ -9,7 +9,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include <crypto/key.h>
 #include <crypto/transcript.h>
 
 #define OFFER_STEP_MAX (60 * 60 * 1000)
@@ -165,7 +164,7 @@ static bool keyad_belongs(const struct nof1_coordinator *coordinator, const stru
            memcmp(ad->plan.data, run->h_q, NOF1_HASH_BYTES) == 0 &&
            memcmp(ad->attempt.data, run->attempt->nonce, NOF1_HASH_BYTES) == 0 &&
            nof1_keyad_digest(digest, &fields) == NOF1_OK &&
-           nof1_verify(member->vault_spki, digest, fields.signature) == NOF1_OK;
+           nof1_run_signed(coordinator, run, index, digest, ad->signature);
 }
 
 /* Until the roster is frozen a later advertisement replaces an earlier one: a vault that was

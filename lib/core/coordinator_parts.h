@@ -10,7 +10,7 @@
 #include <core/coordinator.h>
 #include <core/frame.h>
 #include <core/opening.h>
-#include <crypto/hash.h>
+#include <crypto/key.h>
 #include <crypto/ring.h>
 
 #define NOF1_HEX_TEXT (2 * NOF1_HASH_BYTES + 1)
@@ -119,6 +119,7 @@ struct nof1_coordinator {
     struct atom_list *atoms;              /* [charter families] */
     uint64_t entries;                     /* ledger entries appended so far */
     char software[64];
+    struct nof1_verifier *verifier;       /* of the vaults' keys, by charter index */
     /* of the step in progress */
     struct nof1_actions *actions;
     int64_t now;
@@ -136,6 +137,10 @@ json_t *nof1_hex_json(const uint8_t *bytes, size_t length);
 json_t *nof1_json_row(json_t *list, json_t *row);
 
 /* coordinator.c */
+/* Is `digest` signed by the vault of the roster's site `index`? */
+bool nof1_run_signed(const struct nof1_coordinator *coordinator, const struct run *run,
+                     size_t index, const uint8_t digest[NOF1_HASH_BYTES],
+                     ProtobufCBinaryData signature);
 struct run *nof1_run_find(const struct nof1_coordinator *coordinator, const uint8_t *h_q);
 const struct nof1_census *nof1_coordinator_census_of(const struct nof1_coordinator *coordinator,
                                                      uint32_t epoch);

@@ -10,7 +10,6 @@
 #include <string.h>
 
 #include <core/release.h>
-#include <crypto/key.h>
 #include <crypto/transcript.h>
 
 static ProtobufCBinaryData binary(const void *data, size_t length)
@@ -139,8 +138,7 @@ static bool masked_belongs(const struct nof1_coordinator *coordinator, const str
            memcmp(masked->transcript.data, attempt->transcript, NOF1_HASH_BYTES) == 0 &&
            nof1_masked_digest(digest, &statement,
                               nof1_slice_of(masked->vector.data, masked->vector.len)) == NOF1_OK &&
-           nof1_verify(member->vault_spki, digest,
-                       nof1_slice_of(masked->signature.data, masked->signature.len)) == NOF1_OK;
+           nof1_run_signed(coordinator, run, index, digest, masked->signature);
 }
 
 nof1_rc nof1_run_masked(struct nof1_coordinator *coordinator, struct run *run, size_t index,
@@ -375,8 +373,7 @@ static bool attest_belongs(const struct nof1_coordinator *coordinator, const str
            memcmp(attest->roster.data, attempt->h_roster, NOF1_HASH_BYTES) == 0 &&
            memcmp(attest->transcript.data, attempt->transcript, NOF1_HASH_BYTES) == 0 &&
            nof1_attest_digest(digest, &statement) == NOF1_OK &&
-           nof1_verify(member->vault_spki, digest,
-                       nof1_slice_of(attest->signature.data, attest->signature.len)) == NOF1_OK;
+           nof1_run_signed(coordinator, run, index, digest, attest->signature);
 }
 
 nof1_rc nof1_run_attest(struct nof1_coordinator *coordinator, struct run *run, size_t index,

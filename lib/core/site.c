@@ -321,6 +321,7 @@ nof1_rc nof1_site_new(struct nof1_site **out, const struct nof1_site_config *con
     site->config = *config;
     site->arena = nof1_arena_new();
     nof1_rc_value rc = site->arena == NULL ? NOF1_E_NO_MEMORY : check_identity(site, error);
+    rc = rc == NOF1_OK ? nof1_verifier_new(&site->verifier, config->charter->sites) : rc;
     rc = rc == NOF1_OK ? nof1_site_restore(site, error) : rc;
     if (rc != NOF1_OK) {
         nof1_site_free(site);
@@ -340,6 +341,7 @@ void nof1_site_free(struct nof1_site *site)
         site->attempts = attempt->next;
         attempt_free(attempt);
     }
+    nof1_verifier_free(site->verifier);
     nof1_arena_free(site->arena);
     free(site);
 }

@@ -89,6 +89,7 @@ struct site_attempt {
     int64_t round;                         /* last answered; -1: none */
     struct nof1_slice request, reply;      /* of the last answer: identical bytes get it again */
     struct nof1_slice own_vector;          /* y of the last answer */
+    struct nof1_slice own_signature;       /* and what was signed over it */
     size_t elements;                       /* of the last answer, check elements included */
 
     struct nof1_opening opening;
@@ -123,6 +124,7 @@ struct nof1_site {
     struct nof1_site_config config;
     struct nof1_arena *arena;              /* lives as long as the session */
     size_t self;                           /* charter index */
+    struct nof1_verifier *verifier;        /* of the sites' keys, by charter index */
     bool paused;
     bool atoms_stored;                     /* those of this epoch are in the store */
     size_t families;

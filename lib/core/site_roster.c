@@ -80,7 +80,8 @@ static nof1_rc check_ad(struct nof1_site *site, const struct site_attempt *attem
                 same_bytes(ad->attempt, attempt->nonce, NOF1_HASH_BYTES);
     ENSURE(same, NOF1_E2503);
     TRY(nof1_keyad_digest(digest, &fields));
-    TRY(nof1_verify(charter->site[who].vault_spki, digest, fields.signature));
+    TRY(nof1_verifier_check(site->verifier, who, charter->site[who].vault_spki, digest,
+                            fields.signature));
     return who == site->self ? check_own(site, attempt, ad) : NOF1_OK;
 }
 

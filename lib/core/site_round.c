@@ -50,6 +50,8 @@ static nof1_rc answer(struct nof1_site *site, struct site_attempt *attempt, uint
                                              .transcript = attempt->transcript};
     TRY(nof1_masked_digest(digest, &statement, attempt->own_vector));
     TRY(nof1_sign(signature, &length, site->config.key, digest));
+    attempt->own_signature = nof1_arena_copy(attempt->arena, nof1_slice_of(signature, length));
+    ENSURE(attempt->own_signature.data != NULL, NOF1_E_NO_MEMORY);
     Nof1__V1__Masked masked = NOF1__V1__MASKED__INIT;
     masked.site = (char *)(uintptr_t)site->config.id;
     masked.round = round;

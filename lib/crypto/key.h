@@ -25,4 +25,13 @@ nof1_rc nof1_sign(uint8_t out[NOF1_SIGNATURE_MAX], size_t *length, const struct 
 nof1_rc nof1_verify(struct nof1_slice spki, const uint8_t digest[NOF1_HASH_BYTES],
                     struct nof1_slice signature);
 
+/* The same for many signatures under few keys, each of which is read once. `key` is the caller's
+ * number for the key, less than `keys`; other bytes under a number replace what it stood for. Holds
+ * public keys only. One thread at a time. */
+struct nof1_verifier;
+nof1_rc nof1_verifier_new(struct nof1_verifier **out, size_t keys);
+nof1_rc nof1_verifier_check(struct nof1_verifier *verifier, size_t key, struct nof1_slice spki,
+                            const uint8_t digest[NOF1_HASH_BYTES], struct nof1_slice signature);
+void nof1_verifier_free(struct nof1_verifier *verifier); /* NULL is fine */
+
 #endif

@@ -134,6 +134,42 @@ Test(key, another_der_of_the_same_signature_is_refused)
     signer_fini(&s);
 }
 
+/* What the kept keys say is what nof1_verify says, in any order, also after a failure. */
+Test(key, a_kept_key_verifies_as_a_new_one)
+{
+    enum { KEYS = 3 };
+    struct signer s[KEYS];
+    struct nof1_verifier *verifier = NULL;
+    cr_assert_eq(nof1_verifier_new(&verifier, KEYS), NOF1_OK);
+    for (size_t k = 0; k < KEYS; k++) {
+        signer_init(&s[k], k == 0 ? "one" : "another");
+    }
+    for (size_t trial = 0; trial < 54; trial++) {
+        size_t slot = trial % KEYS, key = trial / 3 % KEYS, signature = trial / 9 % KEYS;
+        struct nof1_slice spki = nof1_buffer_slice(&s[key].spki);
+        struct nof1_slice made = nof1_slice_of(s[signature].signature, s[signature].length);
+        cr_expect_eq(nof1_verifier_check(verifier, slot, spki, s[signature].digest, made),
+                     key == signature ? NOF1_OK : NOF1_E2105, "%zu", trial);
+    }
+    struct nof1_slice spki = nof1_buffer_slice(&s[0].spki);
+    struct nof1_slice made = nof1_slice_of(s[0].signature, s[0].length);
+    s[0].spki.data[60] ^= 1; /* no point of the curve: the slot holds no key, not the last one */
+    cr_expect_eq(nof1_verifier_check(verifier, 0, spki, s[0].digest, made), NOF1_E2105);
+    s[0].spki.data[60] ^= 1;
+    cr_expect_eq(nof1_verifier_check(verifier, 0, spki, s[0].digest, made), NOF1_OK);
+    cr_expect_eq(nof1_verifier_check(verifier, 0, nof1_slice_of(NULL, 0), s[0].digest, made),
+                 NOF1_E2105);
+    cr_expect_eq(nof1_verifier_check(verifier, 0, spki, s[0].digest, nof1_slice_of(NULL, 0)),
+                 NOF1_E2105);
+    cr_expect_eq(nof1_verifier_check(verifier, KEYS, spki, s[0].digest, made), NOF1_E_BUG);
+    cr_expect_eq(ERR_peek_error(), 0, "OpenSSL's error queue is left clean");
+    nof1_verifier_free(verifier);
+    nof1_verifier_free(NULL);
+    for (size_t k = 0; k < KEYS; k++) {
+        signer_fini(&s[k]);
+    }
+}
+
 static struct nof1_buffer pem_of(EVP_PKEY *pkey, const EVP_CIPHER *cipher)
 {
     struct nof1_buffer out = {0};
