@@ -14,6 +14,7 @@
 #include <base/json.h>
 #include <core/census_analysis.h>
 #include <core/plan.h>
+#include <stats/series.h>
 #include <sys/files.h>
 
 /* A number, or nothing when it is missing. */
@@ -104,7 +105,7 @@ static bool kept(const struct nof1_charter *charter, const struct nof1_plan *pla
     uint8_t arm = trial->treatment[row];
     bool effect = charter->outcome[plan->outcome].kind == NOF1_EFFECT;
     return !isnan(trial->outcome[plan->outcome][row]) &&
-           (effect || arm == plan->reference || arm == plan->active);
+           (effect || nof1_plan_arm(plan, arm) >= 0);
 }
 
 static nof1_rc write_kept(struct nof1_buffer *out, const struct nof1_lab *lab,

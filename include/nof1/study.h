@@ -129,6 +129,7 @@ struct nof1_plan {
     const char *outcome_name;
     size_t outcome;                 /* index in the charter */
     size_t reference, active;       /* treatment indices; effect = active minus reference */
+    size_t others, other[6];        /* further active treatments, where the analysis compares several */
     size_t strata;                  /* 0: all; else charter levels (indices) the plan is limited to */
     const size_t *stratum;
     const struct nof1_node *options;/* the analysis' own keys, defaults filled in */

@@ -76,21 +76,39 @@ static nof1_rc read_treatment(const struct reader *r, size_t *out, const struct 
     return NOF1_OK;
 }
 
-/* Active: one name, or a list of one. */
+/* Active: one name, or a list. */
 static nof1_rc read_active(const struct reader *r, struct nof1_plan *plan,
-                           const struct nof1_node *node, const struct nof1_charter *charter)
+                           const struct nof1_node *node, const struct nof1_charter *charter,
+                           bool many)
 {
-    if (node->kind == NOF1_LIST && node->items != 1) {
+    size_t most = many ? 1 + sizeof plan->other / sizeof *plan->other : 1;
+    if (node->kind == NOF1_LIST && (node->items < 1 || node->items > most)) {
         return FAIL_AT(r, node, NOF1_E_PLAN,
-                       "active: a plan compares one treatment with the reference; write one plan "
-                       "per comparison");
+                       many ? "active: 1 to %zu treatments"
+                            : "active: a plan of this analysis compares %zu treatment with the "
+                              "reference; write one plan per comparison, or analysis: mixed_model",
+                       most);
     }
-    return read_treatment(r, &plan->active, node->kind == NOF1_LIST ? &node->item[0] : node,
-                          charter);
+    TRY(read_treatment(r, &plan->active, node->kind == NOF1_LIST ? &node->item[0] : node, charter));
+    for (size_t k = 1; node->kind == NOF1_LIST && k < node->items; k++) {
+        size_t *other = &plan->other[plan->others];
+        TRY(read_treatment(r, other, &node->item[k], charter));
+        bool twice = *other == plan->active || *other == plan->reference;
+        for (size_t i = 0; i < plan->others; i++) {
+            twice = twice || plan->other[i] == *other;
+        }
+        if (twice) {
+            return FAIL_AT(r, &node->item[k], NOF1_E_PLAN, "treatment: %s stands twice",
+                           charter->treatment[*other]);
+        }
+        plan->others++;
+    }
+    return NOF1_OK;
 }
 
 static nof1_rc read_treatments(const struct reader *r, struct nof1_plan *plan,
-                               const struct nof1_node *root, const struct nof1_charter *charter)
+                               const struct nof1_node *root, const struct nof1_charter *charter,
+                               bool many)
 {
     static const char *const known[] = {"reference", "active", NULL};
     const struct nof1_node *node = nof1_node_get(root, "treatment");
@@ -103,7 +121,7 @@ static nof1_rc read_treatments(const struct reader *r, struct nof1_plan *plan,
             TRY(read_treatment(r, &plan->reference, reference, charter));
         }
         if (active != NULL) {
-            TRY(read_active(r, plan, active, charter));
+            TRY(read_active(r, plan, active, charter, many));
         }
     }
     const struct nof1_node *at = node == NULL ? root : node;
@@ -178,7 +196,7 @@ nof1_rc nof1_plan_from_yaml(const struct nof1_plan **out, struct nof1_arena *are
     TRY(read_analysis(&r, plan, &analysis, node, charter));
     TRY(plan_options_from_root(&r, &plan->options, analysis, node, yaml_keys));
     TRY(read_outcome(&r, plan, node, charter));
-    TRY(read_treatments(&r, plan, node, charter));
+    TRY(read_treatments(&r, plan, node, charter, analysis->many_arms));
     TRY(read_strata(&r, plan, node, charter));
     plan->gather_by = NOF1_PLAN_GATHER_BY;
     plan->deadline = NOF1_PLAN_DEADLINE;
@@ -353,7 +371,7 @@ static nof1_rc read_question(const struct reader *r, struct nof1_plan *plan,
     }
     TRY(plan_options_from_map(r, &plan->options, analysis, nof1_node_get(root, "options")));
     TRY(read_outcome(r, plan, root, charter));
-    TRY(read_treatments(r, plan, root, charter));
+    TRY(read_treatments(r, plan, root, charter, analysis->many_arms));
     return read_strata(r, plan, root, charter);
 }
 

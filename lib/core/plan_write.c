@@ -36,6 +36,23 @@ static nof1_rc put_hash(json_t *object, const char *key, const uint8_t hash[32])
     return put(object, key, json_string(text));
 }
 
+/* One active treatment is a name, several are a list. */
+static nof1_rc put_treatment(json_t *root, const struct nof1_plan *plan,
+                             const struct nof1_charter *charter)
+{
+    json_t *active = json_string(charter->treatment[plan->active]);
+    if (plan->others > 0) {
+        active = json_pack("[o]", active);
+        for (size_t k = 0; k < plan->others; k++) {
+            (void)json_array_append_new(active, json_string(charter->treatment[plan->other[k]]));
+        }
+        ENSURE(json_array_size(active) == plan->others + 1, NOF1_E_NO_MEMORY);
+    }
+    return put(root, "treatment",
+               json_pack("{s:s,s:o}", "reference", charter->treatment[plan->reference], "active",
+                         active));
+}
+
 /* Nothing of this for the census, which has no outcome. */
 static nof1_rc put_question(json_t *root, const struct nof1_plan *plan,
                             const struct nof1_charter *charter)
@@ -45,9 +62,7 @@ static nof1_rc put_question(json_t *root, const struct nof1_plan *plan,
     }
     ENSURE(plan->reference < charter->treatments && plan->active < charter->treatments, NOF1_E_BUG);
     TRY(put(root, "outcome", json_string(plan->outcome_name)));
-    TRY(put(root, "treatment",
-            json_pack("{s:s,s:s}", "reference", charter->treatment[plan->reference], "active",
-                      charter->treatment[plan->active])));
+    TRY(put_treatment(root, plan, charter));
     json_t *strata = json_array();
     TRY(put(root, "strata", strata));
     const struct nof1_covariate *cells = nof1_charter_strata(charter);

@@ -26,7 +26,8 @@ nof1_rc_value nof1_gaussian_select(struct nof1_gaussian_sums *out,
                                    const struct nof1_gaussian_shape *shape, const size_t *column,
                                    size_t columns, struct nof1_arena *arena)
 {
-    *out_shape = (struct nof1_gaussian_shape){columns, shape->effects};
+    *out_shape = *shape;
+    out_shape->columns = columns;
     double *memory = nof1_arena_alloc(arena, nof1_gaussian_sums_size(out_shape), sizeof *memory);
     ENSURE(memory != NULL, NOF1_E_NO_MEMORY);
     nof1_gaussian_sums_place(out, out_shape, memory);
@@ -36,7 +37,7 @@ nof1_rc_value nof1_gaussian_select(struct nof1_gaussian_sums *out,
     memcpy(out->trace, sums->trace, sizeof out->trace);
     memcpy(out->trace2, sums->trace2, sizeof out->trace2);
     copy_block(out->cross, sums->cross, shape->columns, column, columns);
-    for (size_t j = 0; j < nof1_gaussian_terms(shape->effects); j++) {
+    for (size_t j = 0; j < nof1_gaussian_terms(shape); j++) {
         copy_block(out->first[j], sums->first[j], shape->columns, column, columns);
         for (size_t k = 0; k <= j; k++) {
             size_t jk = j * NOF1_TERMS_MAX + k;
@@ -147,10 +148,10 @@ nof1_rc_value nof1_gaussian_point(struct nof1_gaussian_point *out, struct nof1_a
                                   const struct nof1_gaussian_shape *shape, const double *gamma,
                                   bool reml, bool whole)
 {
-    size_t columns = shape->columns, p = columns - 1, terms = nof1_gaussian_terms(shape->effects);
+    size_t columns = shape->columns, p = columns - 1, terms = nof1_gaussian_terms(shape);
     memset(out, 0, sizeof *out);
     out->p = p;
-    out->effects = shape->effects;
+    out->shape = *shape;
     out->terms = terms;
     out->reml = reml;
     out->rows = sums->rows;
@@ -186,89 +187,4 @@ nof1_rc_value nof1_gaussian_point(struct nof1_gaussian_point *out, struct nof1_a
         }
     }
     return NOF1_OK;
-}
-
-void nof1_gaussian_square(double *gamma, const double *root, size_t effects)
-{
-    gamma[0] = root[0] * root[0];
-    if (effects == 2) {
-        gamma[0] += root[1] * root[1];
-        gamma[1] = root[1] * (root[0] + root[2]);
-        gamma[2] = root[1] * root[1] + root[2] * root[2];
-    }
-}
-
-void nof1_gaussian_chain(double *gradient, double *hessian, const double *root, size_t effects,
-                         const double *slope, const double *curvature)
-{
-    if (effects == 1) {
-        gradient[0] = 2 * root[0] * slope[0];
-        hessian[0] = 4 * root[0] * root[0] * curvature[0] + 2 * slope[0];
-        return;
-    }
-    double a = root[0], b = root[1], c = root[2];
-    double jacobian[3][3] = {{2 * a, 2 * b, 0}, {b, a + c, b}, {0, 2 * b, 2 * c}};
-    for (size_t i = 0; i < 3; i++) {
-        gradient[i] = 0;
-        for (size_t j = 0; j < 3; j++) {
-            gradient[i] += jacobian[j][i] * slope[j];
-        }
-        for (size_t k = 0; k < 3; k++) {
-            double sum = 0;
-            for (size_t j = 0; j < 3; j++) {
-                for (size_t l = 0; l < 3; l++) {
-                    sum += jacobian[j][i] * curvature[j * NOF1_TERMS_MAX + l] * jacobian[l][k];
-                }
-            }
-            hessian[i * 3 + k] = sum;
-        }
-    }
-    hessian[0] += 2 * slope[0];
-    hessian[4] += 2 * slope[0] + 2 * slope[2];
-    hessian[8] += 2 * slope[2];
-    hessian[1] += slope[1];
-    hessian[3] += slope[1];
-    hessian[5] += slope[1];
-    hessian[7] += slope[1];
-}
-
-size_t nof1_gaussian_snap(double *root, size_t effects, double tolerance, const double *slope,
-                          double *derivative)
-{
-    double matrix[4] = {root[0], 0, 0, 0}, value[2], vector[4];
-    if (effects == 2) {
-        matrix[1] = matrix[2] = root[1];
-        matrix[3] = root[2];
-    }
-    nof1_symmetric_eigen(matrix, value, vector, effects);
-    double largest = 1;
-    for (size_t k = 0; k < effects; k++) {
-        largest = fmax(largest, fabs(value[k]));
-    }
-    size_t snapped = 0;
-    *derivative = INFINITY;
-    for (size_t k = 0; k < effects; k++) {
-        if (fabs(value[k]) >= tolerance * largest) {
-            continue;
-        }
-        value[k] = 0;
-        snapped++;
-        double u = vector[k], v = effects == 2 ? vector[2 + k] : 0;
-        double slope_here = slope[0] * u * u;
-        if (effects == 2) {
-            slope_here += slope[1] * u * v + slope[2] * v * v;
-        }
-        *derivative = fmin(*derivative, slope_here);
-    }
-    if (effects == 1) {
-        root[0] = fabs(value[0]);
-        return snapped;
-    }
-    for (size_t i = 0, j = 0; i < 2; i++) {
-        for (size_t k = 0; k <= i; k++, j++) {
-            root[j] = vector[i * 2] * fabs(value[0]) * vector[k * 2] +
-                      vector[i * 2 + 1] * fabs(value[1]) * vector[k * 2 + 1];
-        }
-    }
-    return snapped;
 }

@@ -15,7 +15,8 @@
 
 /* A point of the criterion. Arrays live in the arena given. */
 struct nof1_gaussian_point {
-    size_t p, effects, terms;
+    size_t p, terms;
+    struct nof1_gaussian_shape shape;
     bool reml;
     double rows;             /* N */
     double n;                /* N - p for REML, N for ML */
@@ -50,17 +51,26 @@ nof1_rc nof1_gaussian_point(struct nof1_gaussian_point *out, struct nof1_arena *
                             const struct nof1_gaussian_shape *shape, const double *gamma, bool reml,
                             bool whole);
 
-/* Gamma = S^2 for the symmetric S with lower triangle root[terms]; S covers the boundary (singular
- * Gamma) smoothly. */
-void nof1_gaussian_square(double *gamma, const double *root, size_t effects);
-/* Gradient and Hessian in S from those in Gamma (chain rule; terms <= 3, h of stride terms). */
-void nof1_gaussian_chain(double *gradient, double *hessian, const double *root, size_t effects,
-                         const double *slope, const double *curvature);
-/* The nearest singular S when the smallest |eigenvalue| is below tolerance * max(1, largest): that
- * eigenvalue becomes 0. Returns the number of eigenvalues set to 0; root is updated. The criterion's
- * one-sided derivative by the variance in that direction goes to *derivative (minimum over them). */
-size_t nof1_gaussian_snap(double *root, size_t effects, double tolerance, const double *slope,
-                          double *derivative);
+/* The unconstrained parameters root[terms] of the criterion's minimiser. Random effects: Gamma = S^2 for
+ * the symmetric S with lower triangle 11, 21, 22, ...; S covers the boundary (singular Gamma)
+ * smoothly. Variances: their square root. Ratios: the ratio of standard deviations. */
+void nof1_gaussian_square(double *gamma, const double *root,
+                          const struct nof1_gaussian_shape *shape);
+/* Gradient and Hessian [terms*terms] in root from those in gamma (chain rule); curvature has stride
+ * NOF1_TERMS_MAX. */
+void nof1_gaussian_chain(double *gradient, double *hessian, const double *root,
+                         const struct nof1_gaussian_shape *shape, const double *slope,
+                         const double *curvature);
+/* The nearest semidefinite S, and a singular one where an |eigenvalue| is below
+ * tolerance * max(1, largest): that eigenvalue becomes 0; likewise the variances. Returns the number
+ * set to 0; root is updated. The criterion's one-sided derivative by the variance in that direction
+ * goes to *derivative (minimum over them). */
+size_t nof1_gaussian_snap(double *root, const struct nof1_gaussian_shape *shape, double tolerance,
+                          const double *slope, double *derivative);
+
+/* The root of gamma, eigenvalues and variances (1 + ratios) raised to `least`. False when one was. */
+bool nof1_gaussian_root(double *root, const double *gamma, const struct nof1_gaussian_shape *shape,
+                        double least);
 
 /* out = L m L', all [p*p]. Errors: NOF1_E_NO_MEMORY. */
 nof1_rc nof1_gaussian_congruence(double *out, const double *m, const double *l, size_t p,
@@ -71,6 +81,23 @@ nof1_rc nof1_gaussian_congruence(double *out, const double *m, const double *l, 
 nof1_rc nof1_gaussian_kenward_roger(double *covariance, double *df, struct nof1_arena *arena,
                                     const struct nof1_gaussian_sums *sums,
                                     const struct nof1_gaussian_point *point, const double *l);
+
+/* Test of rank(L) linear hypotheses L beta = 0, L [rows * p] of full rank. statistic is F (scaled, for
+ * Kenward-Roger) on `rows` and *df denominator degrees of freedom. Kenward & Roger 1997 sections 3-4;
+ * Satterthwaite: Fai & Cornelius (J Stat Comput Simul 54 (1996) 363-378), as lmerTest::contestMD.
+ * Errors: NOF1_E_NO_MEMORY; NOF1_E_MODEL when the covariance of L beta is singular. */
+nof1_rc nof1_gaussian_kenward_roger_test(double *statistic, double *df, struct nof1_arena *arena,
+                                         const struct nof1_gaussian_sums *sums,
+                                         const struct nof1_gaussian_point *point,
+                                         const double *beta, const double *l, size_t rows);
+nof1_rc nof1_gaussian_satterthwaite_test(double *statistic, double *df, struct nof1_arena *arena,
+                                         const struct nof1_gaussian_sums *sums,
+                                         const struct nof1_gaussian_point *point,
+                                         const double *beta, const double *l, size_t rows);
+/* (L beta)' (L Phi L')^-1 (L beta) / rows, Phi = sigma^2 C^-1. */
+nof1_rc nof1_gaussian_wald_test(double *statistic, struct nof1_arena *arena,
+                                const struct nof1_gaussian_point *point, const double *beta,
+                                const double *l, size_t rows);
 
 /* One step of iterative generalised least squares (Goldstein 1986): the (sigma^2, G) whose expected
  * squares at this point equal the observed ones, as root[terms], S of Gamma = G / sigma^2. Near the

@@ -279,28 +279,6 @@ nof1_rc_value nof1_gaussian_satterthwaite(double *df, struct nof1_arena *arena,
     return NOF1_OK;
 }
 
-/* S with S^2 = gamma, eigenvalues of gamma raised to `least`. False when one was. */
-static bool root_of(double *root, const double *gamma, size_t effects, double least)
-{
-    double matrix[4] = {gamma[0], 0, 0, 0}, value[2], vector[4];
-    if (effects == 2) {
-        matrix[1] = matrix[2] = gamma[1];
-        matrix[3] = gamma[2];
-    }
-    nof1_symmetric_eigen(matrix, value, vector, effects);
-    bool inside = value[0] >= least;
-    for (size_t i = 0, j = 0; i < effects; i++) {
-        for (size_t k = 0; k <= i; k++, j++) {
-            root[j] = 0;
-            for (size_t l = 0; l < effects; l++) {
-                root[j] += vector[i * effects + l] * sqrt(fmax(value[l], least)) *
-                           vector[k * effects + l];
-            }
-        }
-    }
-    return inside;
-}
-
 nof1_rc_value nof1_gaussian_igls(double *root, bool *solved, bool *inside,
                                  struct nof1_arena *arena,
                                  const struct nof1_gaussian_sums *sums,
@@ -326,6 +304,6 @@ nof1_rc_value nof1_gaussian_igls(double *root, bool *solved, bool *inside,
         solution[j] /= solution[0];
         *solved = isfinite(solution[j]);
     }
-    *inside = *solved && root_of(root, solution + 1, point->effects, least);
+    *inside = *solved && nof1_gaussian_root(root, solution + 1, &point->shape, least);
     return NOF1_OK;
 }

@@ -34,6 +34,19 @@ bool nof1_series_in_strata(const struct nof1_study *study, const struct nof1_tri
     return false;
 }
 
+int nof1_plan_arm(const struct nof1_plan *plan, size_t treatment)
+{
+    if (treatment == plan->reference || treatment == plan->active) {
+        return treatment == plan->active;
+    }
+    for (size_t k = 0; k < plan->others; k++) {
+        if (treatment == plan->other[k]) {
+            return (int)k + 2;
+        }
+    }
+    return -1;
+}
+
 /* Lay the columns out in scratch, widest type first so that each is aligned. */
 static void place_columns(struct nof1_series *out, size_t rows, bool variance, void *scratch)
 {
@@ -60,14 +73,13 @@ void nof1_series_of(struct nof1_series *out, const struct nof1_study *study,
         return;
     }
     for (size_t i = 0; i < trial->rows; i++) {
-        bool reference = trial->treatment[i] == plan->reference;
-        bool active = trial->treatment[i] == plan->active;
-        if (isnan(outcome[i]) || (!reference && !active)) {
+        int arm = nof1_plan_arm(plan, trial->treatment[i]);
+        if (isnan(outcome[i]) || arm < 0) {
             continue;
         }
         size_t k = out->rows++;
-        out->arm[k] = active;
-        out->n[active]++;
+        out->arm[k] = (uint8_t)arm;
+        out->n[arm]++;
         out->y[k] = outcome[i] - centre;
         out->time[k] = trial->time[i];
         out->cycle[k] = trial->cycle[i];
@@ -158,6 +170,15 @@ static bool cycle_difference(double *difference, const struct nof1_series *s, si
     return arm[0].n > 0 && arm[1].n > 0;
 }
 
+size_t nof1_cycle_differences(double *out, const struct nof1_series *series)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < series->rows; i++) {
+        n += cycle_difference(&out[n], series, i) ? 1 : 0;
+    }
+    return n;
+}
+
 void nof1_cycle_difference(struct nof1_cycle_difference *out, const struct nof1_series *series)
 {
     struct running all = {0, 0, 0};
@@ -169,12 +190,3 @@ void nof1_cycle_difference(struct nof1_cycle_difference *out, const struct nof1_
     }
     *out = (struct nof1_cycle_difference){all.mean, all.ss, all.n};
 }
-size_t nof1_cycle_differences(double *out, const struct nof1_series *series)
-{
-    size_t n = 0;
-    for (size_t i = 0; i < series->rows; i++) {
-        n += cycle_difference(&out[n], series, i) ? 1 : 0;
-    }
-    return n;
-}
-

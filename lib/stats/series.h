@@ -9,12 +9,12 @@
 
 #include <nof1/analysis.h>
 
-/* Rows kept: outcome observed, treatment = plan's reference (arm 0) or active (arm 1), trial in the
- * plan's strata. */
+/* Rows kept: outcome observed, treatment = plan's reference (arm 0), active (arm 1) or one of its
+ * further treatments (arm 2, 3, ...), trial in the plan's strata. */
 struct nof1_series {
     size_t rows;
-    size_t n[2];          /* rows per arm */
-    uint8_t *arm;         /* [rows] 0 reference, 1 active */
+    size_t n[8];          /* rows per arm */
+    uint8_t *arm;         /* [rows] 0 reference, 1 active, 2 .. further */
     double *y;            /* [rows] outcome minus charter centre */
     double *variance;     /* [rows] for imported effects, else NULL */
     double *time;         /* [rows] NAN when missing */
@@ -29,6 +29,8 @@ struct nof1_series {
  * aligned. out->rows may be 0. Does not look at covariates. */
 void nof1_series_of(struct nof1_series *out, const struct nof1_study *study,
                     const struct nof1_trial *trial, void *scratch);
+/* The arm of a charter treatment in the plan; -1 when it is none of them. */
+int nof1_plan_arm(const struct nof1_plan *plan, size_t treatment);
 /* True when the trial belongs to the plan's strata (always, when the plan names none). */
 bool nof1_series_in_strata(const struct nof1_study *study, const struct nof1_trial *trial);
 
@@ -43,8 +45,8 @@ void nof1_period_difference(struct nof1_period_difference *out, const struct nof
  * period means); d = their mean, ss = squared deviations about d, k = complete cycles. */
 struct nof1_cycle_difference { double d, ss; size_t k; };
 void nof1_cycle_difference(struct nof1_cycle_difference *out, const struct nof1_series *series);
-
-#endif
 /* The differences themselves, in the order in which the cycles begin; at most series->rows of them
  * are written to `out`. Returns how many. */
 size_t nof1_cycle_differences(double *out, const struct nof1_series *series);
+
+#endif

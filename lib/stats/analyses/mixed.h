@@ -17,6 +17,7 @@
 #include <stats/series.h>
 
 #define MIXED_COLUMNS_MAX 32
+#define MIXED_RATIO_LEAST 1e-4 /* of residual standard deviations between arms */
 
 enum mixed_kind {
     MIXED_INTERCEPT,
@@ -36,7 +37,8 @@ struct mixed_column {
     enum mixed_kind kind;
     size_t covariate;  /* NUMERIC, FACTOR_LEVEL */
     int32_t level;     /* period, cycle or factor level that the column indicates */
-    bool by_treatment; /* multiplied by the arm */
+    bool by_treatment; /* multiplied by the indicator of `arm` */
+    size_t arm;        /* TREATMENT, PREVIOUS and by_treatment: the arm, 1 .. arms - 1 */
     const char *name;  /* as R names it */
     double centre;     /* NUMERIC: subtracted from the covariate; mixed_report.c undoes it */
 };
@@ -44,11 +46,11 @@ struct mixed_column {
 enum mixed_df { MIXED_Z, MIXED_SATTERTHWAITE, MIXED_KENWARD_ROGER };
 enum mixed_form { MIXED_SCORE, MIXED_CLASS, MIXED_CYCLES, MIXED_POOL };
 
-/* Coordinate k (0 trial mean, 1 arm difference) of a column in a class: scale * feature, or the
- * constant itself when feature is 0 (the feature "1"). */
+/* Coordinate k (0 trial mean, then of each arm its mean less that of the arms before it) of a column in
+ * a class: scale * feature, or the constant itself when feature is 0 (the feature "1"). */
 struct mixed_coordinate {
     size_t feature;
-    bool by_share; /* scale = the class's share of active rows; else 1 */
+    bool scaled;   /* scale = the constant; else 1 */
     bool zero;
 };
 
@@ -62,9 +64,9 @@ struct mixed_feature {
 
 struct mixed_cell { /* a class or a number of complete cycles: one group */
     const char *name;
-    size_t n[2];                /* rows (class) or cycles in n[0] */
+    size_t n[NOF1_ARMS_MAX];    /* rows by arm (class) or cycles in n[0] */
     const struct nof1_class *plan;
-    const double *constant;     /* [columns * effects] constant coordinates (class) */
+    const double *constant;     /* [columns * coordinates] constant coordinates (class) */
     uint64_t trials;            /* of the census */
 };
 
@@ -73,7 +75,9 @@ struct mixed_model {
     enum mixed_form form;
     size_t columns; /* p */
     const struct mixed_column *column;
+    size_t arms;           /* of the plan: reference, active ... */
     size_t effects, terms;
+    struct nof1_gaussian_shape shape;
     bool reml;
     enum mixed_df df;
     double level;
@@ -89,7 +93,10 @@ struct mixed_model {
     const struct mixed_cell *cell;
     size_t features;              /* feature[0] is the constant 1 */
     const struct mixed_feature *feature;
-    const struct mixed_coordinate *coordinate; /* [columns * effects] */
+    size_t coordinates;           /* 1, or the number of arms */
+    bool isotropic;               /* arms differ by chance alone, equal rows: squares as one sum */
+    size_t cycle_rows;            /* rows of every cycle, where cycles have a variance */
+    const struct mixed_coordinate *coordinate; /* [columns * coordinates] */
     size_t residuals;             /* columns with a part outside Z */
     const size_t *residual;
     /* pool */
@@ -101,6 +108,8 @@ struct mixed_model {
 /* ---- mixed_design.c: the columns of X ---- */
 nof1_rc mixed_columns(struct mixed_model *model, struct nof1_arena *arena,
                       const struct nof1_node *fixed, struct nof1_error *error);
+/* What R appends to `treatment` for an arm: nothing when the plan has one active treatment. */
+const char *mixed_arm_suffix(const struct mixed_model *model, size_t arm);
 /* Doubles of scratch per row of the trial that mixed_rows needs besides the series. */
 size_t mixed_row_doubles(const struct mixed_model *model);
 /* The rows of a trial with every column observed. On return series holds those rows only and
@@ -136,6 +145,13 @@ nof1_rc mixed_pool_prepare(struct mixed_model *model, struct nof1_arena *arena,
                            struct nof1_error *error);
 /* Elements of one class; those of all classes come first, then the residual sums. */
 size_t mixed_cell_elements(const struct mixed_model *model);
+/* Of them, squares and products of the response's coordinates; rows of one trial of the cell. */
+size_t mixed_cell_squares(const struct mixed_model *model);
+size_t mixed_cell_rows(const struct mixed_model *model, const struct mixed_cell *cell);
+/* Sets of residual sums: by arm when variances differ by arm; of cycles and within them; else one. */
+size_t mixed_strata(const struct mixed_model *model);
+nof1_rc_value mixed_class_layout(const struct mixed_model *model, uint32_t round,
+                                 struct nof1_arena *arena, struct nof1_layout *out);
 struct mixed_slots {
     int (*group_of)(const struct mixed_model *, const struct nof1_trial *, void *scratch);
     nof1_rc_value (*layout)(const struct mixed_model *, uint32_t round, struct nof1_arena *,
@@ -173,6 +189,32 @@ nof1_rc mixed_reduce(struct mixed_fit *fit, const struct mixed_model *model,
                      struct nof1_arena *arena, const struct nof1_gaussian_sums *sums,
                      const struct nof1_gaussian_shape *shape, double trials,
                      struct nof1_error *error);
+
+/* ---- mixed_project.c: one trial in the coordinates of its cells ---- */
+struct mixed_projection {
+    size_t cells;
+    size_t *n, *cycle;
+    int32_t *number; /* of each cycle met */
+    unsigned char *arm;
+    unsigned short *cell;     /* [rows] */
+    double *a, *term, *work;
+    double *residual;         /* [arms][width * width]; all in the first without ratios */
+    double rows;
+    double free[NOF1_ARMS_MAX]; /* residual dimensions of each arm */
+};
+size_t mixed_cells_most(const struct mixed_model *model);
+/* Doubles of memory of a projection, without its rows; the place of those (a double a row). */
+size_t mixed_project_size(const struct mixed_model *model);
+double *mixed_project_rows(const struct mixed_model *model, double *memory);
+/* column is overwritten by its residuals within cells. Errors: NOF1_E2403: more cycles than the
+ * charter says. */
+nof1_rc mixed_project(struct mixed_projection *out, const struct mixed_model *model,
+                      const struct nof1_series *series, double *column, double *memory);
+void mixed_projection_add(struct nof1_gaussian_sums *sums, const struct mixed_model *model,
+                          const double *gamma, const struct mixed_projection *projection);
+/* Residual products of an arm other than the reference, of so many dimensions. */
+void mixed_add_ratio(struct nof1_gaussian_sums *sums, const struct nof1_gaussian_shape *shape,
+                     const double *gamma, size_t arm, double dimensions, const double *products);
 
 /* ---- what pool takes from score: rounds at (beta, S) and their evaluation ---- */
 struct mixed_visit {

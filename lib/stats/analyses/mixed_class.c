@@ -55,17 +55,32 @@ static size_t add_feature(struct class_builder *b, size_t column, size_t coordin
     return m->features++;
 }
 
+/* Coordinate k of the indicator of an arm: its share of the rows; then, of the arms in order, its mean
+ * less that of the arms before it. */
+static double arm_coordinate(const struct mixed_cell *cell, size_t arm, size_t k, size_t arms)
+{
+    double before = 0, all = 0;
+    for (size_t j = 0; j < arms; j++) {
+        before += j < k ? (double)cell->n[j] : 0;
+        all += (double)cell->n[j];
+    }
+    if (k == 0) {
+        return (double)cell->n[arm] / all;
+    }
+    return k == arm ? 1 : arm < k ? -(double)cell->n[arm] / before : 0;
+}
+
 static void set_constant(struct class_builder *b, size_t column, size_t k)
 {
     struct mixed_model *m = b->model;
     for (size_t c = 0; c < m->cells; c++) {
         const struct mixed_cell *cell = &m->cell[c];
         const struct mixed_column *own = &m->column[column];
-        double share = (double)cell->n[1] / (double)(cell->n[0] + cell->n[1]);
-        double value = own->kind == MIXED_INTERCEPT   ? (k == 0 ? 1 : 0)
-                       : own->kind == MIXED_TREATMENT ? (k == 0 ? share : 1)
-                                                      : scheduled_mean(own, cell->plan);
-        b->constant[(c * m->columns + column) * m->effects + k] = value;
+        double value = own->kind == MIXED_INTERCEPT ? (k == 0 ? 1 : 0)
+                       : is_period(own) && !own->by_treatment
+                           ? scheduled_mean(own, cell->plan)
+                           : arm_coordinate(cell, own->arm, k, m->arms);
+        b->constant[(c * m->columns + column) * m->coordinates + k] = value;
     }
 }
 
@@ -75,20 +90,23 @@ static void describe_column(struct class_builder *b, size_t column)
     const struct mixed_column *own = &m->column[column];
     bool level = mixed_trial_level(m, own), constant = own->kind == MIXED_INTERCEPT;
     bool treatment = own->kind == MIXED_TREATMENT && !own->by_treatment;
-    for (size_t k = 0; k < m->effects; k++) {
-        struct mixed_coordinate *at = &b->coordinate[column * m->effects + k];
+    for (size_t k = 0; k < m->coordinates; k++) {
+        struct mixed_coordinate *at = &b->coordinate[column * m->coordinates + k];
         bool fixed_mean = k == 0 && b->scheduled && is_period(own) && !own->by_treatment;
         if (constant || treatment || fixed_mean) {
             set_constant(b, column, k);
-        } else if (level && k == 1 && !own->by_treatment) {
+        } else if (level && k > 0 && !own->by_treatment) {
             at->zero = true;
         } else {
             at->feature = add_feature(b, column, k, level);
-            at->by_share = level && own->by_treatment && k == 0;
+            at->scaled = level && own->by_treatment;
+            if (at->scaled) {
+                set_constant(b, column, k);
+            }
         }
     }
     bool outside = !constant && !(level && !own->by_treatment) &&
-                   !(m->effects == 2 && (treatment || level));
+                   !(m->coordinates > 1 && (treatment || level));
     if (outside) {
         b->residual[m->residuals++] = column;
     }
@@ -117,6 +135,51 @@ static bool rows_may_drop(const struct mixed_model *m)
     return false;
 }
 
+/* Rows of one cycle when trials of the class consist of complete cycles, each with the same number of
+ * rows of every arm; 0 when the class does not say so. Its schedule numbers the periods, one for each
+ * arm of a cycle. */
+static size_t rows_of_cycle(const struct mixed_model *m, const struct nof1_class *plan)
+{
+    size_t in_period = 0, periods = 0;
+    for (size_t i = 0, run = 0; i < plan->schedule_rows; i++) {
+        run++;
+        bool last = i + 1 == plan->schedule_rows ||
+                    plan->schedule_period[i + 1] != plan->schedule_period[i];
+        if (!last) {
+            continue;
+        }
+        if (in_period != 0 && run != in_period) {
+            return 0;
+        }
+        in_period = run;
+        run = 0;
+        periods++;
+    }
+    return periods > 0 && periods % m->arms == 0 ? in_period * m->arms : 0;
+}
+
+/* May a class of these rows by arm be one cell? With cycles: complete ones, the same in all classes. */
+static bool is_cell(struct mixed_model *m, const struct mixed_cell *cell)
+{
+    size_t rows = 0, equal = 0;
+    for (size_t k = 0; k < m->arms; k++) {
+        rows += cell->n[k];
+        equal += cell->n[k] == cell->n[0];
+        if (m->coordinates > 1 && cell->n[k] == 0) {
+            return false;
+        }
+    }
+    if (m->shape.by_cycle) {
+        size_t cycle = rows_of_cycle(m, cell->plan);
+        if (cycle == 0 || equal < m->arms || (m->cycle_rows != 0 && cycle != m->cycle_rows)) {
+            return false;
+        }
+        m->cycle_rows = cycle;
+    }
+    m->isotropic = m->isotropic && equal == m->arms;
+    return rows > 0;
+}
+
 /* Cells of the classes that have trials. False when they do not cover the census. */
 static bool find_cells(struct mixed_model *m, struct mixed_cell *cell, bool exclude)
 {
@@ -127,22 +190,26 @@ static bool find_cells(struct mixed_model *m, struct mixed_cell *cell, bool excl
         const struct nof1_class *plan = &charter->class_[c];
         char name[256];
         snprintf(name, sizeof name, "class:%s", plan->name);
-        uint64_t here = mixed_census(study, name);
-        size_t reference = plan->n[study->plan->reference], active = plan->n[study->plan->active];
-        bool enough = charter->limits.open || here >= charter->limits.min_class_patients;
-        if (here == 0) {
+        struct mixed_cell here = {.name = plan->name, .plan = plan,
+                                  .trials = mixed_census(study, name)};
+        for (size_t t = 0; t < charter->treatments; t++) {
+            int arm = nof1_plan_arm(study->plan, t);
+            if (arm >= 0) {
+                here.n[arm] = plan->n[t];
+            }
+        }
+        bool enough = charter->limits.open || here.trials >= charter->limits.min_class_patients;
+        if (here.trials == 0) {
             continue;
         }
-        if (reference + active == 0 || (m->effects == 2 && (reference == 0 || active == 0)) ||
-            !enough) {
+        if (!enough || !is_cell(m, &here)) {
             if (exclude) {
                 continue;
             }
             return false;
         }
-        cell[m->cells++] =
-            (struct mixed_cell){plan->name, {reference, active}, plan, NULL, here};
-        covered += here;
+        cell[m->cells++] = here;
+        covered += here.trials;
     }
     return m->cells > 0 && (exclude || covered == trials);
 }
@@ -150,7 +217,7 @@ static bool find_cells(struct mixed_model *m, struct mixed_cell *cell, bool excl
 static bool all_scheduled(const struct mixed_model *m)
 {
     for (size_t c = 0; c < m->cells; c++) {
-        if (m->cell[c].plan->schedule_rows != m->cell[c].n[0] + m->cell[c].n[1]) {
+        if (m->cell[c].plan->schedule_rows != mixed_cell_rows(m, &m->cell[c])) {
             return false;
         }
     }
@@ -159,13 +226,32 @@ static bool all_scheduled(const struct mixed_model *m)
 
 size_t mixed_cell_elements(const struct mixed_model *m)
 {
-    size_t f = m->features - 1, q = m->effects;
-    return f + f * (f + 1) / 2 + q + q * (q + 1) / 2 + f * q;
+    size_t f = m->features - 1, q = m->coordinates;
+    return f + f * (f + 1) / 2 + q + mixed_cell_squares(m) + f * q;
+}
+
+size_t mixed_cell_squares(const struct mixed_model *m)
+{
+    return m->isotropic ? 2 : m->coordinates * (m->coordinates + 1) / 2;
+}
+
+size_t mixed_cell_rows(const struct mixed_model *m, const struct mixed_cell *cell)
+{
+    size_t rows = 0;
+    for (size_t k = 0; k < m->arms; k++) {
+        rows += cell->n[k];
+    }
+    return rows;
+}
+
+size_t mixed_strata(const struct mixed_model *m)
+{
+    return m->shape.ratios > 0 ? m->arms : m->shape.by_cycle ? 2 : 1;
 }
 
 static size_t global_elements(const struct mixed_model *m)
 {
-    return m->residuals * (m->residuals + 1) / 2 + m->residuals + 1;
+    return mixed_strata(m) * (m->residuals * (m->residuals + 1) / 2 + m->residuals + 1);
 }
 
 static nof1_rc name_groups(struct mixed_model *m, struct nof1_arena *arena)
@@ -187,7 +273,16 @@ static nof1_rc name_groups(struct mixed_model *m, struct nof1_arena *arena)
 nof1_rc_value mixed_class_prepare(struct mixed_model *m, struct nof1_arena *arena, bool *possible)
 {
     const struct nof1_charter *charter = m->base.study->charter;
-    size_t width = m->columns * m->effects;
+    const struct nof1_gaussian_shape *shape = &m->shape;
+    bool arms = shape->effects > 1 || shape->by_arm || shape->ratios > 0;
+    m->coordinates = arms ? m->arms : 1;
+    m->isotropic = shape->by_arm && shape->ratios == 0;
+    m->cycle_rows = 0;
+    if (shape->by_cycle && shape->ratios > 0) { /* one sum of squares for each pair of both */
+        *possible = false;
+        return NOF1_OK;
+    }
+    size_t width = m->columns * m->coordinates;
     struct mixed_cell *cell = nof1_arena_alloc(arena, charter->classes + 1, sizeof *cell);
     struct class_builder b = {.model = m, .arena = arena};
     b.feature = nof1_arena_alloc(arena, width + 1, sizeof *b.feature);
@@ -250,6 +345,23 @@ static bool in_class(const struct nof1_study *study, const struct nof1_trial *tr
     return memcmp(n, plan->n, sizeof n) == 0 && next == plan->schedule_rows;
 }
 
+/* Does every cycle have the same number of rows of each arm? */
+static bool whole_cycles(const struct mixed_model *m, const struct nof1_series *s)
+{
+    for (size_t i = 0; i < s->rows; i++) {
+        size_t n[NOF1_ARMS_MAX] = {0};
+        for (size_t j = 0; j < s->rows; j++) {
+            n[s->arm[j]] += s->cycle[j] == s->cycle[i];
+        }
+        for (size_t k = 0; k < m->arms; k++) {
+            if (n[k] * m->arms != m->cycle_rows) {
+                return false;
+            }
+        }
+    }
+    return true;
+}
+
 static int class_group_of(const struct mixed_model *m, const struct nof1_trial *trial,
                           void *scratch)
 {
@@ -258,29 +370,24 @@ static int class_group_of(const struct mixed_model *m, const struct nof1_trial *
     mixed_rows(&series, &column, m, trial, scratch);
     for (size_t c = 0; c < m->cells; c++) {
         if (in_class(m->base.study, trial, m->cell[c].plan)) {
-            bool complete =
-                series.n[0] == m->cell[c].n[0] && series.n[1] == m->cell[c].n[1];
+            bool complete = !m->shape.by_cycle || whole_cycles(m, &series);
+            for (size_t k = 0; k < m->arms; k++) {
+                complete = complete && series.n[k] == m->cell[c].n[k];
+            }
             return complete ? (int)c : NOF1_LEFT_OUT;
         }
     }
     return NOF1_LEFT_OUT;
 }
 
-/* Coordinate k of column c: the trial mean, or the arm difference. */
-static double coordinate_of(const struct nof1_gaussian_group *g, const double *a, size_t c,
-                            size_t k)
-{
-    return a[c * g->rank + k] / (k == 0 ? g->root[0] : g->root[3]);
-}
-
 static nof1_rc features_of(double *feature, const struct mixed_model *m,
                            const struct nof1_series *series, const double *a,
-                           const struct nof1_gaussian_group *group, const struct nof1_trial *trial)
+                           const double *scale, const struct nof1_trial *trial)
 {
     for (size_t f = 1; f < m->features; f++) {
         const struct mixed_feature *own = &m->feature[f];
         if (!own->level) {
-            feature[f] = coordinate_of(group, a, own->column, own->coordinate);
+            feature[f] = a[own->column * m->coordinates + own->coordinate] / scale[own->coordinate];
             continue;
         }
         const struct nof1_charter *charter = m->base.study->charter;
@@ -304,43 +411,64 @@ static void write_cell(double *out, const struct mixed_model *m, const double *f
             *out++ = feature[f] * feature[g];
         }
     }
-    for (size_t k = 0; k < m->effects; k++) {
+    for (size_t k = 0; k < m->coordinates; k++) {
         *out++ = b[k];
     }
-    for (size_t k = 0; k < m->effects; k++) {
+    double contrasts = 0; /* squared length of the arms' means about their mean, times 2 */
+    for (size_t k = 1; k < m->coordinates && m->isotropic; k++) {
+        contrasts += b[k] * b[k] * (double)(2 * k) / (double)(k + 1);
+    }
+    for (size_t k = 0; k < m->coordinates && !m->isotropic; k++) {
         for (size_t l = 0; l <= k; l++) {
             *out++ = b[k] * b[l];
         }
     }
+    if (m->isotropic) {
+        *out++ = b[0] * b[0];
+        *out++ = contrasts;
+    }
     for (size_t f = 1; f < m->features; f++) {
-        for (size_t k = 0; k < m->effects; k++) {
+        for (size_t k = 0; k < m->coordinates; k++) {
             *out++ = feature[f] * b[k];
         }
     }
 }
 
-static double dot(const double *a, const double *b, size_t n)
+/* Product of two columns of residuals in a stratum: rows of one arm; or means of cycles (times their
+ * rows), then rows about them; or all rows. */
+static double dot(const struct mixed_model *m, const struct nof1_series *s, size_t stratum,
+                  const double *a, const double *b)
 {
-    double sum = 0;
-    for (size_t i = 0; i < n; i++) {
-        sum += a[i] * b[i];
+    double sum = 0, means = 0;
+    for (size_t i = 0; i < s->rows; i++) {
+        sum += m->shape.ratios > 0 && s->arm[i] != stratum ? 0 : a[i] * b[i];
     }
-    return sum;
+    for (size_t i = 0; i < s->rows && m->shape.by_cycle; i++) {
+        double here = 0;
+        for (size_t j = 0; j < s->rows; j++) {
+            here += s->cycle[j] == s->cycle[i] ? b[j] : 0;
+        }
+        means += a[i] * here / (double)m->cycle_rows;
+    }
+    return !m->shape.by_cycle ? sum : stratum == 0 ? means : sum - means;
 }
 
-static void write_residual(double *out, const struct mixed_model *m, const double *column,
-                           size_t rows)
+static double *write_residual(double *out, const struct mixed_model *m,
+                              const struct nof1_series *s, const double *column, size_t stratum)
 {
+    size_t rows = s->rows;
     const double *y = &column[m->columns * rows];
     for (size_t i = 0; i < m->residuals; i++) {
         for (size_t j = 0; j <= i; j++) {
-            *out++ = dot(&column[m->residual[i] * rows], &column[m->residual[j] * rows], rows);
+            *out++ = dot(m, s, stratum, &column[m->residual[i] * rows],
+                         &column[m->residual[j] * rows]);
         }
     }
     for (size_t i = 0; i < m->residuals; i++) {
-        *out++ = dot(&column[m->residual[i] * rows], y, rows);
+        *out++ = dot(m, s, stratum, &column[m->residual[i] * rows], y);
     }
-    *out = dot(y, y, rows);
+    *out++ = dot(m, s, stratum, y, y);
+    return out;
 }
 
 static nof1_rc_value class_contribute(const struct mixed_model *m, uint32_t round,
@@ -349,147 +477,38 @@ static nof1_rc_value class_contribute(const struct mixed_model *m, uint32_t roun
 {
     (void)round;
     (void)theta;
-    struct nof1_gaussian_shape shape = {m->columns + 1, m->effects};
-    double *a = scratch, *feature = a + 2 * shape.columns, *column;
-    double b[NOF1_EFFECTS_MAX];
+    size_t q = m->coordinates;
+    double *a = scratch, *feature = a + (m->columns + 1) * q, *rows = feature + m->features;
+    double *column, scale[NOF1_ARMS_MAX], work[NOF1_ARMS_MAX], *end = rows + trial->rows;
+    unsigned short *arm = (unsigned short *)(void *)rows;
+    static const unsigned char arms[NOF1_ARMS_MAX] = {0, 1, 2, 3, 4, 5, 6, 7};
     struct nof1_series series;
-    int cell = class_group_of(m, trial, feature + m->features);
+    int cell = class_group_of(m, trial, end);
     ENSURE(cell >= 0, NOF1_E_BUG);
-    mixed_rows(&series, &column, m, trial, feature + m->features);
-    struct nof1_gaussian_group group =
-        nof1_gaussian_project(&shape, series.rows, series.arm, column, a);
-    TRY(features_of(feature, m, &series, a, &group, trial));
-    for (size_t k = 0; k < m->effects; k++) {
-        b[k] = coordinate_of(&group, a, m->columns, k);
+    mixed_rows(&series, &column, m, trial, end);
+    for (size_t i = 0; i < series.rows; i++) {
+        arm[i] = q > 1 ? series.arm[i] : 0;
+    }
+    size_t n[NOF1_ARMS_MAX] = {series.rows};
+    memcpy(n, q > 1 ? series.n : n, sizeof n);
+    struct nof1_gaussian_cells cells = {q, n, arms, NULL};
+    nof1_gaussian_scale(scale, &cells);
+    nof1_gaussian_rotate(a, column, m->columns + 1, series.rows, arm, &cells, work);
+    TRY(features_of(feature, m, &series, a, scale, trial));
+    for (size_t k = 0; k < q; k++) {
+        work[k] = a[m->columns * q + k] / scale[k];
     }
     memset(out, 0, m->base.max_elements * sizeof *out);
-    write_cell(out + (size_t)cell * mixed_cell_elements(m), m, feature, b);
-    write_residual(out + m->cells * mixed_cell_elements(m), m, column, series.rows);
+    write_cell(out + (size_t)cell * mixed_cell_elements(m), m, feature, work);
+    double *residual = out + m->cells * mixed_cell_elements(m);
+    for (size_t t = 0; t < mixed_strata(m); t++) {
+        residual = write_residual(residual, m, &series, column, t);
+    }
     for (size_t e = 0; e < m->base.max_elements; e++) {
         ENSURE(isfinite(out[e]), NOF1_E2403);
     }
     return NOF1_OK;
 }
 
-/* ---- layout -------------------------------------------------------------------------------- */
-
-struct element_list {
-    const struct mixed_model *model;
-    struct nof1_arena *arena;
-    struct nof1_element *element;
-    size_t count;
-    int group;
-    bool failed;
-};
-
-static void add(struct element_list *list, enum nof1_role role, uint16_t block, uint16_t size,
-                double bound, bool sparse, const char *name)
-{
-    list->failed = list->failed || name == NULL;
-    list->element[list->count++] = (struct nof1_element){
-        name, role, list->group, block, size, sparse, fmin(0x1p96, bound), 0};
-}
-
-static const char *feature_name(const struct element_list *list, size_t f)
-{
-    const struct mixed_model *m = list->model;
-    const struct mixed_feature *own = &m->feature[f];
-    static const char *const part[2] = {"mean", "difference"};
-    const char *name = m->column[own->column].name;
-    if (own->level) {
-        const struct mixed_column *c = &m->column[own->column];
-        return c->by_treatment ? name + sizeof "treatment:" - 1 : name;
-    }
-    const char *text = nof1_arena_printf(list->arena, "%s(%s)", part[own->coordinate], name);
-    return text == NULL ? "" : text;
-}
-
-static double feature_bound(const struct mixed_model *m, size_t f)
-{
-    return 2 * mixed_column_bound(m, &m->column[m->feature[f].column]);
-}
-
-static void add_cell(struct element_list *list, size_t c, double y)
-{
-    static const char *const b[2] = {"m", "d"};
-    const struct mixed_model *m = list->model;
-    const char *cell = m->base.group[c];
-    uint16_t q = (uint16_t)m->effects;
-    list->group = (int)c;
-    for (size_t f = 1; f < m->features; f++) {
-        add(list, NOF1_DESIGN, 0, q, feature_bound(m, f), m->feature[f].sparse,
-            nof1_arena_printf(list->arena, "%s/sum %s", cell, feature_name(list, f)));
-    }
-    for (size_t f = 1; f < m->features; f++) {
-        for (size_t g = 1; g <= f; g++) {
-            add(list, NOF1_DESIGN, 0, q, feature_bound(m, f) * feature_bound(m, g),
-                m->feature[f].sparse || m->feature[g].sparse,
-                nof1_arena_printf(list->arena, "%s/sum %s*%s", cell, feature_name(list, f),
-                                  feature_name(list, g)));
-        }
-    }
-    for (size_t k = 0; k < m->effects; k++) {
-        add(list, NOF1_OUTCOME, 0, q, 2 * y, false,
-            nof1_arena_printf(list->arena, "%s/sum %s", cell, b[k]));
-    }
-    for (size_t k = 0; k < m->effects; k++) {
-        for (size_t l = 0; l <= k; l++) {
-            add(list, NOF1_OUTCOME, 0, q, 4 * y * y, false,
-                nof1_arena_printf(list->arena, "%s/sum %s*%s", cell, b[k], b[l]));
-        }
-    }
-    for (size_t f = 1; f < m->features; f++) {
-        for (size_t k = 0; k < m->effects; k++) {
-            add(list, NOF1_OUTCOME, 0, q, 2 * y * feature_bound(m, f), m->feature[f].sparse,
-                nof1_arena_printf(list->arena, "%s/sum %s*%s", cell, feature_name(list, f), b[k]));
-        }
-    }
-}
-
-static void add_residuals(struct element_list *list, double y)
-{
-    const struct mixed_model *m = list->model;
-    size_t size = m->residuals + 1, rows = 0;
-    for (size_t c = 0; c < m->cells; c++) {
-        size_t here = m->cell[c].n[0] + m->cell[c].n[1];
-        size = here - m->effects < size ? here - m->effects : size;
-        rows = here > rows ? here : rows;
-    }
-    uint16_t block = (uint16_t)(size < 1 ? 1 : size);
-    list->group = -1;
-    for (size_t i = 0; i < m->residuals; i++) {
-        const struct mixed_column *x = &m->column[m->residual[i]];
-        for (size_t j = 0; j <= i; j++) {
-            const struct mixed_column *z = &m->column[m->residual[j]];
-            double bound = 4 * (double)rows * mixed_column_bound(m, x) * mixed_column_bound(m, z);
-            add(list, NOF1_DESIGN, 1, block, bound, mixed_sparse(x) || mixed_sparse(z),
-                nof1_arena_printf(list->arena, "within %s*%s", x->name, z->name));
-        }
-    }
-    for (size_t i = 0; i < m->residuals; i++) {
-        const struct mixed_column *x = &m->column[m->residual[i]];
-        add(list, NOF1_OUTCOME, 1, block, 4 * (double)rows * y * mixed_column_bound(m, x),
-            mixed_sparse(x), nof1_arena_printf(list->arena, "within %s*y", x->name));
-    }
-    add(list, NOF1_OUTCOME, 1, block, 4 * (double)rows * y * y, false, "within y*y");
-}
-
-static nof1_rc_value class_layout(const struct mixed_model *m, uint32_t round,
-                                  struct nof1_arena *arena, struct nof1_layout *out)
-{
-    (void)round;
-    double y = m->reach;
-    struct element_list list = {m, arena, NULL, 0, 0, false};
-    list.element = nof1_arena_alloc(arena, m->base.max_elements, sizeof *list.element);
-    ENSURE(list.element != NULL, NOF1_E_NO_MEMORY);
-    for (size_t c = 0; c < m->cells; c++) {
-        add_cell(&list, c, y);
-    }
-    add_residuals(&list, y);
-    ENSURE(!list.failed, NOF1_E_NO_MEMORY);
-    ENSURE(list.count == m->base.max_elements, NOF1_E_BUG);
-    *out = (struct nof1_layout){list.count, list.element};
-    return NOF1_OK;
-}
-
-const struct mixed_slots mixed_class_slots = {class_group_of, class_layout, class_contribute};
+const struct mixed_slots mixed_class_slots = {class_group_of, mixed_class_layout,
+                                              class_contribute};

@@ -20,6 +20,7 @@ static void absorb(struct mixed_model *m)
     m->columns = 1;
     m->column = treatment_only;
     m->effects = m->terms = 1;
+    m->shape = (struct nof1_gaussian_shape){.columns = 2, .effects = 1};
     m->start[0] = 0.7;
     m->base.fixed_parameters = 1;
 }
@@ -137,7 +138,8 @@ nof1_rc_value mixed_cycles_fit(const struct mixed_model *m, const struct nof1_hi
     for (size_t c = 0; c < m->cells; c++) {
         double k = (double)m->cell[c].n[0], half = k / 2;
         double trials = (double)history->counts.group_trials[c], *between = memory + 4 * c;
-        group[c] = (struct nof1_gaussian_group){trials, k, 1, {sqrt(half)}, between};
+        group[c] = (struct nof1_gaussian_group){
+            .trials = trials, .rows = k, .rank = 1, .root = {sqrt(half)}, .between = between};
         between[0] = half * trials;
         between[1] = between[2] = half * total[2 * c];
         between[3] = half * total[2 * c + 1];
@@ -145,7 +147,7 @@ nof1_rc_value mixed_cycles_fit(const struct mixed_model *m, const struct nof1_hi
     }
     double *residual = memory + 4 * m->cells;
     residual[3] = total[2 * m->cells] / 2;
-    struct mixed_totals totals = {{2, 1}, m->cells, group, residual};
+    struct mixed_totals totals = {{.columns = 2, .effects = 1}, m->cells, group, residual};
     TRY(mixed_totals_fit(m, &totals, (double)history->counts.trials, arena, fit, error));
     fit->absorbed = cycles;
     fit->constant = cycles * log(2);

@@ -25,8 +25,10 @@ static nof1_rc add_column(struct column_list *list, struct mixed_column column, 
         return nof1_fail(list->error, NOF1_E_PLAN, "fixed: more than %d columns",
                          MIXED_COLUMNS_MAX - 1);
     }
-    column.name = column.by_treatment ? nof1_arena_printf(list->arena, "treatment:%s", name)
-                                      : nof1_arena_text(list->arena, name);
+    const char *arm = mixed_arm_suffix(list->model, column.arm);
+    column.name = column.by_treatment
+                      ? nof1_arena_printf(list->arena, "treatment%s:%s", arm, name)
+                      : nof1_arena_text(list->arena, name);
     ENSURE(column.name != NULL, NOF1_E_NO_MEMORY);
     for (size_t i = 0; i < list->count; i++) {
         if (strcmp(list->column[i].name, column.name) == 0) {
@@ -51,7 +53,7 @@ static int32_t largest_period(const struct nof1_charter *charter)
 }
 
 static nof1_rc add_levels(struct column_list *list, enum mixed_kind kind, int32_t levels,
-                          const char *what, bool by_treatment)
+                          const char *what, size_t by_treatment)
 {
     if (levels < 2) {
         return nof1_fail(list->error, NOF1_E_PLAN, "fixed: factor(%s) has fewer than two levels",
@@ -66,7 +68,9 @@ static nof1_rc add_levels(struct column_list *list, enum mixed_kind kind, int32_
     for (int32_t level = 2; level <= levels; level++) {
         char name[64];
         snprintf(name, sizeof name, "factor(%s)%d", what, (int)level);
-        TRY(add_column(list, (struct mixed_column){kind, 0, level, by_treatment, NULL, 0}, name));
+        struct mixed_column column = {.kind = kind, .level = level,
+                                      .by_treatment = by_treatment > 0, .arm = by_treatment};
+        TRY(add_column(list, column, name));
     }
     return NOF1_OK;
 }
@@ -82,25 +86,28 @@ static nof1_rc add_indicator(struct column_list *list, size_t index)
         return NOF1_OK;
     }
     snprintf(text, sizeof text, "missing(%s)", name);
-    return add_column(list, (struct mixed_column){MIXED_ABSENT, index, 0, false, NULL, 0}, text);
+    struct mixed_column column = {.kind = MIXED_ABSENT, .covariate = index};
+    return add_column(list, column, text);
 }
 
 static nof1_rc add_covariate(struct column_list *list, size_t index, const char *label,
-                             bool by_treatment)
+                             size_t by_treatment)
 {
     const struct nof1_covariate *c = &list->model->base.study->charter->covariate[index];
-    if (!by_treatment) {
+    if (by_treatment == 0) {
         TRY(add_indicator(list, index));
     }
     if (c->kind == NOF1_NUMERIC) {
-        struct mixed_column column = {MIXED_NUMERIC, index, 0, by_treatment, NULL, 0};
+        struct mixed_column column = {.kind = MIXED_NUMERIC, .covariate = index,
+                                      .by_treatment = by_treatment > 0, .arm = by_treatment};
         return add_column(list, column, label);
     }
     for (size_t level = 1; level < c->levels; level++) {
         char *name = nof1_arena_printf(list->arena, "%s%s", label, c->level[level]);
         ENSURE(name != NULL, NOF1_E_NO_MEMORY);
         struct mixed_column column = {.kind = MIXED_FACTOR_LEVEL, .covariate = index,
-                                      .level = (int32_t)level, .by_treatment = by_treatment};
+                                      .level = (int32_t)level,
+                                      .by_treatment = by_treatment > 0, .arm = by_treatment};
         TRY(add_column(list, column, name));
     }
     return NOF1_OK;
@@ -117,12 +124,37 @@ static bool find_covariate(const struct nof1_charter *charter, const char *name,
     return false;
 }
 
+const char *mixed_arm_suffix(const struct mixed_model *model, size_t arm)
+{
+    const struct nof1_study *study = model->base.study;
+    const struct nof1_plan *plan = study->plan;
+    return plan->others == 0 ? ""
+                             : study->charter->treatment[arm == 1 ? plan->active
+                                                                  : plan->other[arm - 2]];
+}
+
 struct simple_term {
     const char *name;
     enum mixed_kind kind;
 };
 
-static nof1_rc add_term(struct column_list *list, const char *term, bool by_treatment)
+/* A column for each active arm where the term names the arm. */
+static nof1_rc add_simple(struct column_list *list, const struct simple_term *simple, size_t by)
+{
+    bool arms = simple->kind == MIXED_TREATMENT || simple->kind == MIXED_PREVIOUS;
+    for (size_t arm = 1; arm < (arms ? list->model->arms : 2); arm++) {
+        struct mixed_column column = {.kind = simple->kind, .by_treatment = by > 0,
+                                      .arm = by > 0 ? by : arm, .level = (int32_t)arm};
+        char *name = nof1_arena_printf(list->arena, "%s%s", simple->name,
+                                       arms ? mixed_arm_suffix(list->model, arm) : "");
+        ENSURE(name != NULL, NOF1_E_NO_MEMORY);
+        TRY(add_column(list, column, name));
+    }
+    return NOF1_OK;
+}
+
+/* by_treatment: 0, or the arm whose indicator multiplies the term. */
+static nof1_rc add_term(struct column_list *list, const char *term, size_t by_treatment)
 {
     static const struct simple_term simple[] = {{"treatment", MIXED_TREATMENT},
                                                 {"period", MIXED_PERIOD},
@@ -132,8 +164,7 @@ static nof1_rc add_term(struct column_list *list, const char *term, bool by_trea
     const struct nof1_charter *charter = list->model->base.study->charter;
     for (size_t i = 0; i < sizeof simple / sizeof *simple; i++) {
         if (strcmp(term, simple[i].name) == 0) {
-            struct mixed_column column = {simple[i].kind, 0, 0, by_treatment, NULL, 0};
-            return add_column(list, column, term);
+            return add_simple(list, &simple[i], by_treatment);
         }
     }
     if (strcmp(term, "factor(period)") == 0) {
@@ -194,9 +225,11 @@ nof1_rc_value mixed_columns(struct mixed_model *model, struct nof1_arena *arena,
         }
         list.place = &fixed->item[i];
         if (strncmp(term, prefix, sizeof prefix - 1) == 0) {
-            TRY(add_term(&list, term + sizeof prefix - 1, true));
+            for (size_t arm = 1; arm < model->arms; arm++) {
+                TRY(add_term(&list, term + sizeof prefix - 1, arm));
+            }
         } else {
-            TRY(add_term(&list, term, false));
+            TRY(add_term(&list, term, 0));
         }
     }
     centre_columns(&list);
@@ -243,15 +276,16 @@ size_t mixed_row_doubles(const struct mixed_model *model)
     return model->columns + 1;
 }
 
-/* 1 when the latest earlier period was active, 0 when it was not or there was none. */
-static double previous_arm(const struct nof1_trial *trial, const struct nof1_plan *plan, size_t row)
+/* 1 when the latest earlier period was on the arm, 0 when it was not or there was none. */
+static double previous_arm(const struct nof1_trial *trial, const struct nof1_plan *plan, size_t row,
+                           int32_t arm)
 {
     int32_t period = trial->period[row], latest = 0;
     double value = 0;
     for (size_t i = 0; i < trial->rows && trial->period[i] < period; i++) {
         if (trial->treatment[i] != NOF1_NO_ARM && trial->period[i] >= latest) {
             latest = trial->period[i];
-            value = trial->treatment[i] == plan->active;
+            value = nof1_plan_arm(plan, trial->treatment[i]) == arm;
         }
     }
     return value;
@@ -292,7 +326,7 @@ static double value_of(const struct mixed_model *model, const struct nof1_trial 
     case MIXED_INTERCEPT:
         return 1;
     case MIXED_TREATMENT:
-        return s->arm[i];
+        return s->arm[i] == column->level;
     case MIXED_PERIOD:
         return period;
     case MIXED_PERIOD_LEVEL:
@@ -304,7 +338,7 @@ static double value_of(const struct mixed_model *model, const struct nof1_trial 
     case MIXED_CYCLE_LEVEL:
         return indicator(s->cycle[i], column->level, (int32_t)study->charter->max_cycles);
     case MIXED_PREVIOUS:
-        return isnan(period) ? NAN : previous_arm(trial, study->plan, s->row[i]);
+        return isnan(period) ? NAN : previous_arm(trial, study->plan, s->row[i], column->level);
     default:
         return mixed_covariate(study->charter, trial, column, s->row[i]);
     }
@@ -313,13 +347,16 @@ static double value_of(const struct mixed_model *model, const struct nof1_trial 
 static bool fill_row(double *row, const struct mixed_model *model, const struct nof1_trial *trial,
                      const struct nof1_series *s, size_t i)
 {
+    if (model->shape.by_cycle && s->cycle[i] <= 0) {
+        return false;
+    }
     for (size_t c = 0; c < model->columns; c++) {
         const struct mixed_column *column = &model->column[c];
         double value = value_of(model, trial, column, s, i);
         if (isnan(value)) {
             return false;
         }
-        row[c] = column->by_treatment ? value * (double)s->arm[i] : value;
+        row[c] = column->by_treatment && s->arm[i] != column->arm ? 0 : value;
     }
     row[model->columns] = s->y[i];
     return true;
@@ -342,7 +379,7 @@ void mixed_rows(struct nof1_series *series, double **column, const struct mixed_
     double *value = scratch;
     size_t width = model->columns + 1, kept = 0;
     nof1_series_of(series, model->base.study, trial, value + trial->rows * width);
-    series->n[0] = series->n[1] = 0;
+    memset(series->n, 0, sizeof series->n);
     double row[MIXED_COLUMNS_MAX];
     size_t stride = series->rows;
     for (size_t i = 0; i < series->rows; i++) {

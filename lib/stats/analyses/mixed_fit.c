@@ -21,6 +21,9 @@ static nof1_rc refuse_counts(const struct mixed_model *m, const struct nof1_gaus
         return nof1_fail(error, NOF1_E_MODEL,
                          "a series needs at least two trials; one trial is analysed at its site");
     }
+    if (m->arms > 2 || m->terms > nof1_gaussian_block(&m->shape)) {
+        return NOF1_OK; /* mixed_refuse_structure looks at the information */
+    }
     if (sums->within < 1) {
         return nof1_fail(error, NOF1_E2601,
                          m->effects == 2
@@ -69,7 +72,8 @@ static bool is_level(const struct mixed_column *column)
 
 static bool same_factor(const struct mixed_column *a, const struct mixed_column *b)
 {
-    return a->kind == b->kind && a->covariate == b->covariate && a->by_treatment == b->by_treatment;
+    return a->kind == b->kind && a->covariate == b->covariate &&
+           a->by_treatment == b->by_treatment && (!a->by_treatment || a->arm == b->arm);
 }
 
 /* Did every row have one of these levels, none the first one of the factor? Then Xv = 0 for v = the
@@ -81,8 +85,10 @@ static bool base_unused(const struct mixed_model *m, const struct nof1_gaussian_
     for (size_t c = 0; c < m->columns; c++) {
         const struct mixed_column *column = &m->column[c];
         enum mixed_kind kind = factor->by_treatment ? MIXED_TREATMENT : MIXED_INTERCEPT;
-        v[c] = is_level(column) && same_factor(column, factor) ? -1 : column->kind == kind;
-        anchor = column->kind == kind ? sums->cross[c * width + c] : anchor;
+        bool is_anchor = column->kind == kind &&
+                         (kind == MIXED_INTERCEPT || column->arm == factor->arm);
+        v[c] = is_level(column) && same_factor(column, factor) ? -1 : is_anchor;
+        anchor = is_anchor ? sums->cross[c * width + c] : anchor;
     }
     for (size_t i = 0; i < m->columns * m->columns; i++) {
         size_t a = i / m->columns, b = i % m->columns;
@@ -150,7 +156,7 @@ static void sum_groups(struct nof1_gaussian_sums *sums, double *memory,
     nof1_gaussian_sums_place(sums, &totals->shape, memory);
     for (size_t g = 0; g < totals->groups; g++) {
         nof1_gaussian_add(sums, &totals->shape, gamma, &totals->group[g],
-                          g == 0 ? totals->residual : NULL);
+                          g == 0 ? totals->residual : NULL, NULL);
     }
 }
 
@@ -163,7 +169,7 @@ static bool evaluate(void *context, const double *x, double *f, double *gradient
             return false;
         }
     }
-    nof1_gaussian_square(gamma, x, o->model->effects);
+    nof1_gaussian_square(gamma, x, &o->model->shape);
     sum_groups(&o->sums, o->memory, &o->totals, gamma);
     nof1_arena_free(o->arena);
     o->arena = nof1_arena_new();
@@ -173,30 +179,45 @@ static bool evaluate(void *context, const double *x, double *f, double *gradient
         return false;
     }
     *f = o->point.f;
-    nof1_gaussian_chain(gradient, hessian, x, o->model->effects, o->point.slope,
+    nof1_gaussian_chain(gradient, hessian, x, &o->model->shape, o->point.slope,
                         o->point.observed);
     return true;
 }
 
-/* Starting values of S around the planning value; the minimum of the best is kept. */
-static size_t starts_of(double start[8][NOF1_TERMS_MAX], const struct mixed_model *m)
+#define STARTS (NOF1_TERMS_MAX + 6)
+
+/* Index of the k-th variance of the root parameters; NOF1_TERMS_MAX when there are fewer. */
+static size_t variance_at(const struct nof1_gaussian_shape *shape, size_t k)
 {
-    static const double factor[][2] = {{1, 1}, {0.1, 1}, {1, 0.1}, {4, 1}, {1, 4}, {0.1, 0.1}};
-    size_t count = 0;
-    for (size_t k = 0; k < sizeof factor / sizeof *factor; k++) {
-        memset(start[count], 0, sizeof start[count]);
-        start[count][0] = m->start[0] * factor[k][0];
-        if (m->effects == 2) {
-            start[count][2] = m->start[2] * factor[k][1];
-        }
-        count++;
+    size_t block = nof1_gaussian_block(shape), all = nof1_gaussian_terms(shape) - shape->ratios;
+    size_t at = k < shape->effects ? k * (k + 3) / 2 : block + k - shape->effects;
+    return at < all ? at : NOF1_TERMS_MAX;
+}
+
+/* Starting values of S around the planning value; the minimum of the best is kept: each variance
+ * small beside the others, each large, all small. */
+static size_t starts_of(double start[STARTS][NOF1_TERMS_MAX], const struct mixed_model *m)
+{
+    size_t count = 1, size = sizeof start[0];
+    memcpy(start[0], m->start, size);
+    for (size_t k = 0; variance_at(&m->shape, k) < NOF1_TERMS_MAX; k++) {
+        memcpy(start[count], m->start, size);
+        start[count++][variance_at(&m->shape, k)] *= 0.1;
     }
-    return count;
+    for (size_t k = 0; k < 2 && variance_at(&m->shape, k) < NOF1_TERMS_MAX; k++) {
+        memcpy(start[count], m->start, size);
+        start[count++][variance_at(&m->shape, k)] *= 4;
+    }
+    memcpy(start[count], m->start, size);
+    for (size_t k = 0; variance_at(&m->shape, k) < NOF1_TERMS_MAX; k++) {
+        start[count][variance_at(&m->shape, k)] *= 0.1;
+    }
+    return count + 1;
 }
 
 static nof1_rc minimise_all(struct mixed_fit *fit, struct objective *o, struct nof1_arena *arena)
 {
-    double start[8][NOF1_TERMS_MAX];
+    double start[STARTS][NOF1_TERMS_MAX];
     size_t starts = starts_of(start, o->model);
     bool found = false;
     struct nof1_objective objective = {o->model->terms, 1, o, evaluate};
@@ -253,7 +274,7 @@ static nof1_rc evaluate_final(struct mixed_fit *fit, const struct mixed_model *m
         nof1_arena_alloc(arena, nof1_gaussian_sums_size(&totals->shape), sizeof *memory);
     ENSURE(memory != NULL, NOF1_E_NO_MEMORY);
     double gamma[NOF1_TERMS_MAX];
-    nof1_gaussian_square(gamma, fit->root, m->effects);
+    nof1_gaussian_square(gamma, fit->root, &m->shape);
     sum_groups(&fit->sums, memory, totals, gamma);
     TRY(nof1_gaussian_point(&fit->point, arena, &fit->sums, &totals->shape, gamma, m->reml, true));
     fit->beta = fit->point.beta;
@@ -285,7 +306,7 @@ nof1_rc_value mixed_totals_fit(const struct mixed_model *m, const struct mixed_t
     double *memory =
         nof1_arena_alloc(arena, 2 * nof1_gaussian_sums_size(&totals->shape), sizeof *memory);
     ENSURE(memory != NULL, NOF1_E_NO_MEMORY);
-    nof1_gaussian_square(gamma, m->start, m->effects);
+    nof1_gaussian_square(gamma, m->start, &m->shape);
     sum_groups(&sums, memory, totals, gamma);
     TRY(mixed_reduce(fit, m, arena, &sums, &totals->shape, trials, error));
     struct objective o = {.model = m, .memory = memory};
@@ -306,10 +327,10 @@ nof1_rc_value mixed_totals_fit(const struct mixed_model *m, const struct mixed_t
 
 void mixed_finish(struct mixed_fit *fit)
 {
-    size_t snapped = nof1_gaussian_snap(fit->root, fit->shape.effects, 1e-4, fit->point.slope,
+    size_t snapped = nof1_gaussian_snap(fit->root, &fit->shape, 1e-4, fit->point.slope,
                                         &fit->derivative);
     fit->boundary = snapped;
-    nof1_gaussian_square(fit->gamma, fit->root, fit->shape.effects);
+    nof1_gaussian_square(fit->gamma, fit->root, &fit->shape);
     double rows = fit->point.rows, q = fit->sigma2 * fit->point.n;
     fit->deviance = fit->point.log_det + rows * (1 + log(6.283185307179586476925 * q / rows));
 }

@@ -101,7 +101,7 @@ static double model_weight(const struct nof1_model *model, const double *theta,
     if (m->form == MIXED_CLASS || m->form == MIXED_CYCLES || theta == NULL) {
         return 1; /* no round of these forms has parameters */
     }
-    nof1_gaussian_square(gamma, theta + 2 * m->columns, m->effects);
+    nof1_gaussian_square(gamma, theta + 2 * m->columns, &m->shape);
     if (m->form == MIXED_POOL) {
         nof1_series_of(&series, m->base.study, trial, scratch);
         nof1_period_difference(&d, &series);
@@ -149,8 +149,8 @@ static const struct nof1_option options[] = {
     {"random", NOF1_OPT_MAP, "{trial: [intercept]} or {trial: [intercept, treatment]}",
      "{trial: [intercept, treatment]}", 0, 0,
      "Random effects of a trial, with unrestricted covariance."},
-    {"residual", NOF1_OPT_CHOICE, "iid", "iid", 0, 0,
-     "Residuals are independent with one variance."},
+    {"residual", NOF1_OPT_CHOICE, "iid|by_treatment", "iid", 0, 0,
+     "Residuals are independent: with one variance, or one for each treatment."},
     {"method", NOF1_OPT_CHOICE, "REML|ML", "REML", 0, 0,
      "Restricted or full maximum likelihood."},
     {"df", NOF1_OPT_CHOICE, "kenward_roger|satterthwaite|z", "kenward_roger", 0, 0,
@@ -169,6 +169,7 @@ const struct nof1_analysis nof1_mixed_model = {
     .version = 1,
     .summary = "one-stage mixed model: random intercept and treatment effect per trial",
     .option = options,
+    .many_arms = true,
     .prepare = model_prepare,
     .group_of = model_group_of,
     .layout = model_layout,

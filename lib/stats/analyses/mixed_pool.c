@@ -146,6 +146,7 @@ nof1_rc_value mixed_pool_prepare(struct mixed_model *m, struct nof1_arena *arena
     m->columns = 1;
     m->column = treatment_only;
     m->effects = m->terms = 1;
+    m->shape = (struct nof1_gaussian_shape){.columns = 2, .effects = 1};
     m->start[0] = 0.7;
     m->pattern = pattern;
     m->patterns = find_patterns(pattern, study);
@@ -230,16 +231,17 @@ static nof1_rc_value pool_layout(const struct mixed_model *m, uint32_t round,
 static void score_terms(double *out, const struct mixed_model *m, const double *theta,
                         const struct nof1_period_difference *d, double *memory)
 {
-    struct nof1_gaussian_shape shape = {2, 1};
+    struct nof1_gaussian_shape shape = {.columns = 2, .effects = 1};
     struct nof1_gaussian_sums sums;
     double gamma = theta[2] * theta[2], weight = 1 / unit_of(d->k);
     double r = (d->d - theta[0]) - theta[1];
     double between[4] = {weight, weight * r, weight * r, weight * r * r};
     double residual[4] = {0, 0, 0, d->ss};
     struct nof1_gaussian_group group = {
-        1, (double)(d->k[0] + d->k[1]) - 1, 1, {sqrt(weight)}, between};
+        .trials = 1, .rows = (double)(d->k[0] + d->k[1]) - 1, .rank = 1, .root = {sqrt(weight)},
+        .between = between};
     nof1_gaussian_sums_place(&sums, &shape, memory);
-    nof1_gaussian_add(&sums, &shape, &gamma, &group, residual);
+    nof1_gaussian_add(&sums, &shape, &gamma, &group, residual, NULL);
     mixed_score_write(out, m, &sums);
 }
 
@@ -354,9 +356,11 @@ static nof1_rc completion_new(struct completion *c, const struct mixed_model *m,
         double weight = 1 / unit_of(m->pattern[g].n);
         double rows = (double)(m->pattern[g].n[0] + m->pattern[g].n[1]) - 1;
         c->group[g] = (struct nof1_gaussian_group){
-            (double)m->pattern[g].trials, rows, 1, {sqrt(weight)}, c->between + 4 * g};
+            .trials = (double)m->pattern[g].trials, .rows = rows, .rank = 1,
+            .root = {sqrt(weight)}, .between = c->between + 4 * g};
     }
-    c->totals = (struct mixed_totals){{2, 1}, n, c->group, c->residual};
+    c->totals =
+        (struct mixed_totals){{.columns = 2, .effects = 1}, n, c->group, c->residual};
     return NOF1_OK;
 }
 
@@ -432,7 +436,7 @@ static nof1_rc fit_basis(struct mixed_fit *fit, struct completion *c, const stru
 static nof1_rc borrow_hessian(struct nof1_evaluation *e, const struct mixed_visit *v,
                               const struct completion *c, struct nof1_arena *arena)
 {
-    struct nof1_gaussian_shape shape = {2, 1};
+    struct nof1_gaussian_shape shape = {.columns = 2, .effects = 1};
     struct nof1_gaussian_sums sums;
     struct nof1_gaussian_point point;
     double *memory = nof1_arena_alloc(arena, nof1_gaussian_sums_size(&shape) + 4, sizeof *memory);
@@ -441,7 +445,7 @@ static nof1_rc borrow_hessian(struct nof1_evaluation *e, const struct mixed_visi
     nof1_gaussian_sums_place(&sums, &shape, memory + 4);
     for (size_t g = 0; g < c->totals.groups; g++) {
         nof1_gaussian_add(&sums, &shape, exact->gamma, &c->totals.group[g],
-                          g == 0 ? c->residual : NULL);
+                          g == 0 ? c->residual : NULL, NULL);
     }
     if (nof1_gaussian_point(&point, arena, &sums, &shape, exact->gamma, true, true) != NOF1_OK) {
         return NOF1_OK; /* keep the expected Hessian */

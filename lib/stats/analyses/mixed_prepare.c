@@ -40,25 +40,61 @@ static nof1_rc one_of(const char *text, const char *const *choice, size_t choice
                      key, text);
 }
 
+/* Is the value a list of these words, each once, the first among them? */
+static bool is_list(const struct nof1_node *node, bool *treatment)
+{
+    bool intercept = false;
+    for (size_t i = 0; node->kind == NOF1_LIST && i < node->items; i++) {
+        intercept = intercept || strcmp(node->item[i].text, "intercept") == 0;
+        *treatment = *treatment || strcmp(node->item[i].text, "treatment") == 0;
+    }
+    return intercept && node->items == 1 + (size_t)*treatment;
+}
+
+/* random: trial, and perhaps trial:cycle and trial:treatment. */
 static nof1_rc read_random(struct mixed_model *m, const struct nof1_node *random,
                            struct nof1_error *error)
 {
-    const struct nof1_node *trial = random == NULL ? NULL : nof1_node_get(random, "trial");
-    if (trial == NULL || random->items != 1 || trial->kind != NOF1_LIST || trial->items == 0) {
+    static const char *const key[] = {"trial", "trial:cycle", "trial:treatment"};
+    bool treatment[3] = {false}, given[3] = {false}, good = random != NULL;
+    size_t found = 0;
+    for (size_t k = 0; k < 3 && random != NULL; k++) {
+        const struct nof1_node *node = nof1_node_get(random, key[k]);
+        given[k] = node != NULL;
+        good = good && (node == NULL || is_list(node, &treatment[k]));
+        found += given[k];
+    }
+    if (!good || !given[0] || found != random->items || treatment[1] || treatment[2]) {
         return nof1_fail(error, NOF1_E_PLAN,
-                         "random: write {trial: [intercept]} or {trial: [intercept, treatment]}");
+                         "random: write {trial: [intercept]} or {trial: [intercept, treatment]}, "
+                         "and beside it \"trial:cycle\": [intercept], \"trial:treatment\": "
+                         "[intercept]");
     }
-    bool intercept = false, treatment = false;
-    for (size_t i = 0; i < trial->items; i++) {
-        intercept = intercept || strcmp(trial->item[i].text, "intercept") == 0;
-        treatment = treatment || strcmp(trial->item[i].text, "treatment") == 0;
-    }
-    if (!intercept || trial->items != 1 + (size_t)treatment) {
+    if (treatment[0] && given[2]) {
         return nof1_fail(error, NOF1_E_PLAN,
-                         "random: write {trial: [intercept]} or {trial: [intercept, treatment]}");
+                         "random: {trial: [intercept, treatment]} contains \"trial:treatment\"; "
+                         "leave one out");
     }
-    m->effects = treatment ? 2 : 1;
-    m->terms = nof1_gaussian_terms(m->effects);
+    m->effects = treatment[0] ? m->arms : 1;
+    m->shape.by_cycle = given[1];
+    m->shape.by_arm = given[2];
+    return NOF1_OK;
+}
+
+static nof1_rc finish_shape(struct mixed_model *m, struct nof1_error *error)
+{
+    m->shape.effects = m->effects;
+    if (m->effects > NOF1_EFFECTS_MAX) {
+        return nof1_fail(error, NOF1_E_PLAN,
+                         "random: unrestricted effects of %zu treatments; at most %d, or write "
+                         "{trial: [intercept], \"trial:treatment\": [intercept]}",
+                         m->effects, NOF1_EFFECTS_MAX);
+    }
+    m->terms = nof1_gaussian_terms(&m->shape);
+    if (m->terms > NOF1_TERMS_MAX) {
+        return nof1_fail(error, NOF1_E_PLAN, "random, residual: %zu variance parameters, at most %d",
+                         m->terms + 1, NOF1_TERMS_MAX + 1);
+    }
     return NOF1_OK;
 }
 
@@ -67,9 +103,10 @@ static nof1_rc read_options(struct mixed_model *m, const struct nof1_node *optio
 {
     static const char *const method[] = {"ML", "REML"};
     static const char *const df[] = {"z", "satterthwaite", "kenward_roger"};
-    static const char *const residual[] = {"iid"};
+    static const char *const residual[] = {"iid", "by_treatment"};
     size_t index;
-    TRY(one_of(option_text(options, "residual"), residual, 1, &index, "residual", error));
+    TRY(one_of(option_text(options, "residual"), residual, 2, &index, "residual", error));
+    m->shape.ratios = index == 1 ? m->arms - 1 : 0;
     TRY(one_of(option_text(options, "method"), method, 2, &index, "method", error));
     m->reml = index == 1;
     TRY(one_of(option_text(options, "df"), df, 3, &index, "df", error));
@@ -82,7 +119,8 @@ static nof1_rc read_options(struct mixed_model *m, const struct nof1_node *optio
     if (!(m->level > 0 && m->level < 1)) {
         return nof1_fail(error, NOF1_E_PLAN, "level: a number between 0 and 1");
     }
-    return read_random(m, nof1_node_get(options, "random"), error);
+    TRY(read_random(m, nof1_node_get(options, "random"), error));
+    return finish_shape(m, error);
 }
 
 /* Planning values: starting point, units, boxes. */
@@ -94,8 +132,11 @@ static void read_charter(struct mixed_model *m)
     m->scale = o->sd_within > 0 ? o->sd_within : range > 0 ? range / 32 : 1;
     double between = o->sd_between > 0 ? o->sd_between : m->scale;
     m->start[0] = fmin(10, fmax(0.3, between / m->scale));
-    if (m->effects == 2) {
-        m->start[2] = 0.7;
+    for (size_t k = 1; k < m->effects; k++) {
+        m->start[k * (k + 3) / 2] = 0.7;
+    }
+    for (size_t j = nof1_gaussian_block(&m->shape); j < m->terms; j++) {
+        m->start[j] = j < m->terms - m->shape.ratios ? 0.5 : 1;
     }
     m->beta_limit = (charter->beta_box > 0 ? charter->beta_box : 100) * (range > 0 ? range : 1);
     m->reach = fmax(fabs(o->upper - o->centre), fabs(o->lower - o->centre));
@@ -119,8 +160,11 @@ static nof1_rc write_formula(struct mixed_model *m, struct nof1_arena *arena,
         text = nof1_arena_printf(arena, "%s + %s", text, fixed->item[i].text);
     }
     ENSURE(text != NULL, NOF1_E_NO_MEMORY);
-    m->formula = nof1_arena_printf(arena, "%s + (1%s | trial)", text,
-                                   m->effects == 2 ? " + treatment" : "");
+    m->formula = nof1_arena_printf(
+        arena, "%s + (1%s | trial)%s%s%s", text, m->effects > 1 ? " + treatment" : "",
+        m->shape.by_cycle ? " + (1 | trial:cycle)" : "",
+        m->shape.by_arm ? " + (1 | trial:treatment)" : "",
+        m->shape.ratios > 0 ? ", residual variance by treatment" : "");
     ENSURE(m->formula != NULL, NOF1_E_NO_MEMORY);
     return NOF1_OK;
 }
@@ -163,19 +207,17 @@ static void prepare_score(struct mixed_model *m, uint32_t rounds)
 
 static void measure_scratch(struct mixed_model *m)
 {
-    struct nof1_gaussian_shape shape = {m->columns + 1, m->effects};
-    size_t width = shape.columns;
-    m->base.scratch = (nof1_gaussian_sums_size(&shape) + 5 * width * width + 4 * width +
-                       m->features + 2 * width * m->effects) *
-                          sizeof(double) + 16;
-    m->base.scratch_row = mixed_row_doubles(m) * sizeof(double) + NOF1_SERIES_SCRATCH_ROW;
+    m->base.scratch = (nof1_gaussian_sums_size(&m->shape) + mixed_project_size(m) + m->features) *
+                          sizeof(double) + 64;
+    m->base.scratch_row = (1 + mixed_row_doubles(m)) * sizeof(double) + NOF1_SERIES_SCRATCH_ROW;
 }
 
 /* The pooled forms know one model: the treatment, and its variance between trials. */
 static nof1_rc pooled_model(const struct mixed_model *m, const char *wish,
                             struct nof1_error *error)
 {
-    bool plain = m->columns == 2 && m->column[1].kind == MIXED_TREATMENT;
+    bool plain = m->columns == 2 && m->column[1].kind == MIXED_TREATMENT && m->arms == 2 &&
+                 m->terms == 3;
     if (!plain || m->effects != 2 || !m->reml) {
         return nof1_fail(error, NOF1_E_PLAN,
                          "incomplete: %s fits fixed: [treatment], random: {trial: [intercept, "
@@ -250,14 +292,16 @@ nof1_rc_value mixed_prepare(struct nof1_model **out, struct nof1_arena *arena,
     struct mixed_model *m = nof1_arena_alloc(arena, 1, sizeof *m);
     ENSURE(m != NULL, NOF1_E_NO_MEMORY);
     m->base.study = study;
+    m->arms = 2 + study->plan->others;
     if (options == NULL) {
         return nof1_fail(error, NOF1_E_PLAN, "the plan has no options");
     }
     const struct nof1_node *fixed = nof1_node_get(options, "fixed");
     TRY(read_options(m, options, error));
     TRY(mixed_columns(m, arena, fixed, error));
+    m->shape.columns = m->columns + 1;
     read_charter(m);
-    if (m->effects == 2 && !m->treatment_wanted) {
+    if (m->effects > 1 && !m->treatment_wanted) {
         return nof1_fail(error, NOF1_E_PLAN,
                          "random: a random treatment effect needs treatment in fixed");
     }

@@ -70,7 +70,9 @@ static nof1_rc uncentre_of(double **out, const struct writer *w)
         enum mixed_kind kind = w->model->column[w->fit->use[i]].kind;
         for (size_t j = 0; j < p; j++) {
             const struct mixed_column *slope = &w->model->column[w->fit->use[j]];
-            bool moves = kind == (slope->by_treatment ? MIXED_TREATMENT : MIXED_INTERCEPT);
+            bool same = w->model->column[w->fit->use[i]].arm == slope->arm;
+            bool moves = slope->by_treatment ? kind == MIXED_TREATMENT && same
+                                             : kind == MIXED_INTERCEPT;
             (*out)[i * p + j] = i == j ? 1 : moves ? -slope->centre : 0;
         }
     }

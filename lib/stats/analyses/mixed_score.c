@@ -40,8 +40,6 @@ static struct map map_of(const struct mixed_model *m)
     return map;
 }
 
-static const char *const term_name[NOF1_TERMS_MAX] = {"11", "21", "22"};
-
 /* ---- layout -------------------------------------------------------------------------------- */
 
 #define ROWS_MAX 4096.0 /* rows of one trial that the bounds allow for */
@@ -76,6 +74,25 @@ static void add(struct element_list *list, const char *name, enum nof1_role role
         .quantum = role == NOF1_OUTCOME ? ldexp(power_below(unit), -60) : 0};
 }
 
+/* "11", "21", "22", ...; "cycle", "arm"; "residual1", ... */
+static const char *term_name(const struct element_list *list, size_t term)
+{
+    const struct nof1_gaussian_shape *shape = &list->model->shape;
+    size_t i = 0, j = term, block = nof1_gaussian_block(shape);
+    const char *name = "cycle";
+    if (term < block) {
+        for (; j > i; i++) {
+            j -= i + 1;
+        }
+        name = nof1_arena_printf(list->arena, "%zu%zu", i + 1, j + 1);
+    } else if (term >= block + shape->by_cycle) {
+        size_t ratio = term - block - shape->by_cycle - shape->by_arm;
+        bool arm = shape->by_arm && term == block + shape->by_cycle;
+        name = arm ? "arm" : nof1_arena_printf(list->arena, "residual%zu", ratio + 1);
+    }
+    return name == NULL ? "" : name;
+}
+
 static void add_matrix(struct element_list *list, const char *what, double power)
 {
     const struct mixed_model *m = list->model;
@@ -98,23 +115,23 @@ static void add_design(struct element_list *list)
     add(list, "rows within", NOF1_DESIGN, ROWS_MAX, 1, false);
     add(list, "log det H", NOF1_DESIGN, ROWS_MAX, 1, false);
     for (size_t j = 0; j < m->terms; j++) {
-        add(list, nof1_arena_printf(list->arena, "trace %s", term_name[j]), NOF1_DESIGN,
+        add(list, nof1_arena_printf(list->arena, "trace %s", term_name(list, j)), NOF1_DESIGN,
             2 * ROWS_MAX, 1, false);
     }
     for (size_t j = 0; j < m->terms; j++) {
         for (size_t k = 0; k <= j; k++) {
-            add(list, nof1_arena_printf(list->arena, "trace %s*%s", term_name[j], term_name[k]),
+            add(list, nof1_arena_printf(list->arena, "trace %s*%s", term_name(list, j), term_name(list, k)),
                 NOF1_DESIGN, 4 * ROWS_MAX * ROWS_MAX, 1, false);
         }
     }
     add_matrix(list, "H", 1);
     for (size_t j = 0; j < m->terms; j++) {
-        add_matrix(list, nof1_arena_printf(list->arena, "H %s", term_name[j]), 2);
+        add_matrix(list, nof1_arena_printf(list->arena, "H %s", term_name(list, j)), 2);
     }
     for (size_t j = 0; j < m->terms; j++) {
         for (size_t k = 0; k <= j; k++) {
             add_matrix(list,
-                       nof1_arena_printf(list->arena, "H %s*%s", term_name[j], term_name[k]), 3);
+                       nof1_arena_printf(list->arena, "H %s*%s", term_name(list, j), term_name(list, k)), 3);
         }
     }
 }
@@ -132,7 +149,7 @@ static void add_outcome(struct element_list *list)
             ROWS_MAX * x * reach, m->scale * fmin(1, x), mixed_sparse(&m->column[i]));
     }
     for (size_t j = 0; j < m->terms; j++) {
-        add(list, nof1_arena_printf(list->arena, "square %s", term_name[j]), NOF1_OUTCOME,
+        add(list, nof1_arena_printf(list->arena, "square %s", term_name(list, j)), NOF1_OUTCOME,
             4 * ROWS_MAX * ROWS_MAX * reach * reach, m->scale * m->scale, false);
     }
     add(list, "square residual", NOF1_OUTCOME, ROWS_MAX * reach * reach, m->scale * m->scale,
@@ -174,8 +191,12 @@ static int score_group_of(const struct mixed_model *m, const struct nof1_trial *
     struct nof1_series series;
     double *column;
     mixed_rows(&series, &column, m, trial, scratch);
-    bool both = series.n[0] > 0 && series.n[1] > 0;
-    return series.rows > 0 && (both || m->base.study->charter->any_arm) ? 0 : NOF1_LEFT_OUT;
+    size_t arms = 0;
+    for (size_t k = 0; k < NOF1_ARMS_MAX; k++) {
+        arms += series.n[k] > 0;
+    }
+    bool enough = arms > 1 || (arms == 1 && m->base.study->charter->any_arm);
+    return enough ? 0 : NOF1_LEFT_OUT;
 }
 
 static void write_matrix(double *out, const double *from, size_t columns, size_t p)
@@ -226,50 +247,23 @@ static void subtract_fixed(double *column, size_t rows, size_t p, const double *
     }
 }
 
-static void between_of(double *between, const double *a, size_t n)
-{
-    for (size_t i = 0; i < n; i++) {
-        for (size_t j = 0; j < n; j++) {
-            between[i * n + j] = a[i] * a[j];
-        }
-    }
-}
-
-static void residual_of(double *residual, const double *column, size_t rows, size_t columns)
-{
-    for (size_t c = 0; c < columns; c++) {
-        for (size_t d = 0; d <= c; d++) {
-            double sum = 0;
-            for (size_t i = 0; i < rows; i++) {
-                sum += column[c * rows + i] * column[d * rows + i];
-            }
-            residual[c * columns + d] = residual[d * columns + c] = sum;
-        }
-    }
-}
-
 static nof1_rc_value score_contribute(const struct mixed_model *m, uint32_t round,
                                       const double *theta, const struct nof1_trial *trial,
                                       void *scratch, double *out)
 {
     (void)round;
-    struct nof1_gaussian_shape shape = {m->columns + 1, m->effects};
-    size_t width = shape.columns, size = nof1_gaussian_sums_size(&shape);
-    double *memory = scratch, *between = memory + size;
-    double *a = between + 4 * width * width, *residual = a + 2 * width, *column;
-    double gamma[NOF1_TERMS_MAX];
+    double gamma[NOF1_TERMS_MAX], *column;
     struct nof1_series series;
     struct nof1_gaussian_sums sums;
-    nof1_gaussian_sums_place(&sums, &shape, memory);
-    mixed_rows(&series, &column, m, trial, residual + width * width);
+    struct mixed_projection projection;
+    double *memory = scratch, *rest = memory + nof1_gaussian_sums_size(&m->shape);
+    nof1_gaussian_sums_place(&sums, &m->shape, memory);
+    double *rows = mixed_project_rows(m, rest);
+    mixed_rows(&series, &column, m, trial, rows + trial->rows);
     subtract_fixed(column, series.rows, m->columns, theta);
-    nof1_gaussian_square(gamma, theta + 2 * m->columns, m->effects);
-    struct nof1_gaussian_group group =
-        nof1_gaussian_project(&shape, series.rows, series.arm, column, a);
-    between_of(between, a, width * group.rank);
-    residual_of(residual, column, series.rows, width);
-    group.between = between;
-    nof1_gaussian_add(&sums, &shape, gamma, &group, residual);
+    nof1_gaussian_square(gamma, theta + 2 * m->columns, &m->shape);
+    TRY(mixed_project(&projection, m, &series, column, rest));
+    mixed_projection_add(&sums, m, gamma, &projection);
     mixed_score_write(out, m, &sums);
     for (size_t e = 0; e < map_of(m).elements; e++) {
         ENSURE(isfinite(out[e]), NOF1_E2403);
@@ -293,7 +287,7 @@ static void read_matrix(double *to, const double *from, size_t columns, size_t p
 static nof1_rc read_sums(struct nof1_gaussian_sums *sums, struct nof1_gaussian_shape *shape,
                          const struct mixed_model *m, const double *total, struct nof1_arena *arena)
 {
-    *shape = (struct nof1_gaussian_shape){m->columns + 1, m->effects};
+    *shape = m->shape;
     double *memory = nof1_arena_alloc(arena, nof1_gaussian_sums_size(shape), sizeof *memory);
     ENSURE(memory != NULL, NOF1_E_NO_MEMORY);
     nof1_gaussian_sums_place(sums, shape, memory);
@@ -329,7 +323,7 @@ static void assemble(struct nof1_evaluation *e, double *memory, const struct mix
     const struct nof1_gaussian_point *point = &v->fit.point;
     double *gradient = memory, *hessian = memory + n;
     double inner_gradient[NOF1_TERMS_MAX], inner[NOF1_TERMS_MAX * NOF1_TERMS_MAX];
-    nof1_gaussian_chain(inner_gradient, inner, v->x + p, m->effects, point->slope,
+    nof1_gaussian_chain(inner_gradient, inner, v->x + p, &m->shape, point->slope,
                         point->expected);
     for (size_t i = 0; i < p; i++) {
         gradient[i] = -2 * point->score[i] / point->sigma2;
@@ -363,7 +357,7 @@ nof1_rc_value mixed_score_visit(struct mixed_visit *v, struct nof1_evaluation *e
     }
     memcpy(v->x + p, total->parameter + 2 * m->columns, m->terms * sizeof *v->x);
     double gamma[NOF1_TERMS_MAX];
-    nof1_gaussian_square(gamma, v->x + p, m->effects);
+    nof1_gaussian_square(gamma, v->x + p, &m->shape);
     if (nof1_gaussian_point(&v->fit.point, arena, &v->fit.sums, &v->fit.shape, gamma, m->reml,
                             false) != NOF1_OK) {
         return nof1_fail(error, NOF1_E_MODEL,
@@ -396,7 +390,7 @@ nof1_rc_value mixed_score_conclude(struct mixed_fit *fit, const struct mixed_mod
     for (size_t j = 0; j < m->terms; j++) {
         fit->root[j] = best->x[p + j] + take * ask->step[p + j];
     }
-    nof1_gaussian_square(gamma, fit->root, m->effects);
+    nof1_gaussian_square(gamma, fit->root, &m->shape);
     for (size_t j = 0; j < m->terms; j++) {
         change -= fit->point.square[j] * (gamma[j] - fit->point.gamma[j]);
     }
@@ -426,15 +420,19 @@ nof1_rc_value mixed_score_propose(struct nof1_next *next, const struct mixed_mod
 }
 
 /* S and |S| have the same square; the map from S to Gamma degenerates where eigenvalues of opposite
- * sign cancel, so that only semidefinite S are visited. */
-static void fold(double *root, size_t effects)
+ * sign cancel, so that only semidefinite S are visited, and only positive residual variances. */
+static void fold(double *root, const struct nof1_gaussian_shape *shape)
 {
     static const double none[NOF1_TERMS_MAX] = {0};
+    size_t terms = nof1_gaussian_terms(shape);
     double unused;
-    bool inside = effects == 1 ? root[0] >= 0
-                               : root[0] >= 0 && root[0] * root[2] >= root[1] * root[1];
-    if (!inside) {
-        (void)nof1_gaussian_snap(root, effects, 0, none, &unused);
+    bool inside = shape->effects == 1 ? root[0] >= 0
+                                      : root[0] >= 0 && root[0] * root[2] >= root[1] * root[1];
+    if (!inside || terms > 3 || terms > nof1_gaussian_block(shape)) {
+        (void)nof1_gaussian_snap(root, shape, 0, none, &unused);
+    }
+    for (size_t j = terms - shape->ratios; j < terms; j++) {
+        root[j] = fmax(root[j], MIXED_RATIO_LEAST);
     }
 }
 
@@ -526,7 +524,7 @@ nof1_rc_value mixed_score_advance(const struct mixed_model *m, const struct nof1
     if (ask.decrement > FAR && ask.best == rounds - 1 && rounds <= 4) {
         TRY(far_step(x, m, best, false, arena));
     }
-    fold(x + p, m->effects);
+    fold(x + p, &m->shape);
     TRY(mixed_refuse_root(x + p, m, m->root_limit, error));
     return mixed_score_propose(next, m, best->fit.use, p, x, arena);
 }
