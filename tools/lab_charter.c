@@ -191,6 +191,9 @@ static nof1_rc derive_outcome(struct nof1_outcome *out, const struct nof1_lab_de
         out->lower = 0;
         out->upper = ceil(out->upper);
         out->centre = fmax(out->centre, 0);
+    } else if (out->kind == NOF1_ORDINAL && values.count > 0) { /* its categories */
+        out->lower = values.value[0];
+        out->upper = fmax(values.value[values.count - 1], out->lower + 1);
     }
     bool arms = spread.within_df > 0 && spread.within > 0;
     double within =

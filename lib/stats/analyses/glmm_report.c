@@ -1,0 +1,234 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later
+ *
+ * The fitted generalised linear mixed model as JSON, with broom's names (docs/interfaces.md).
+ * Never writes a number that is not finite: it is null and a warning says why.
+ */
+#include <base/json.h>
+#include <math.h>
+#include <stats/distributions.h>
+#include <stdio.h>
+
+#include "glmm_model.h"
+
+struct writer {
+    struct nof1_arena *arena;
+    const struct glmm_model *model;
+    const struct nof1_history *history;
+    const struct glmm_fit *fit;
+    json_t *warnings;
+    bool failed;
+};
+
+static void put(struct writer *w, json_t *object, const char *key, json_t *value)
+{
+    w->failed = w->failed || value == NULL || json_object_set_new(object, key, value) != 0;
+}
+
+static void put_number(struct writer *w, json_t *object, const char *key, double value)
+{
+    put(w, object, key, nof1_json_number(value));
+}
+
+static void append(struct writer *w, json_t *array, json_t *value)
+{
+    w->failed = w->failed || value == NULL || json_array_append_new(array, value) != 0;
+}
+
+static void warn(struct writer *w, const char *code, const char *text)
+{
+    json_t *warning = json_object();
+    put(w, warning, "code", json_string(code));
+    put(w, warning, "text", json_string(text));
+    append(w, w->warnings, warning);
+}
+
+static const struct mixed_column *column_of(const struct glmm_model *m, size_t i)
+{
+    return i < m->cuts ? &m->design.column[0]
+                       : &m->design.column[i - m->cuts + (m->cuts > 0 ? 1 : 0)];
+}
+
+/* What parameter i gains from parameter j when covariates are no longer taken about their centre:
+ * an intercept loses centre times slope, a threshold gains it. */
+static double uncentre(const struct glmm_model *m, size_t i, size_t j)
+{
+    if (i == j) {
+        return 1;
+    }
+    if (j < m->cuts) {
+        return 0;
+    }
+    const struct mixed_column *slope = column_of(m, j), *own = column_of(m, i);
+    bool moves = own->kind == (slope->by_treatment ? MIXED_TREATMENT : MIXED_INTERCEPT) &&
+                 !own->by_treatment;
+    return moves ? (i < m->cuts ? 1 : -1) * slope->centre : 0;
+}
+
+static json_t *estimate_row(struct writer *w, size_t i)
+{
+    const struct glmm_model *m = w->model;
+    const struct glmm_fit *fit = w->fit;
+    size_t p = m->parameters;
+    double estimate = 0, variance = 0;
+    for (size_t j = 0; j < m->fixed; j++) {
+        double a = uncentre(m, i, j);
+        estimate += a != 0 ? a * fit->theta[j] : 0;
+        for (size_t k = 0; k < m->fixed && a != 0; k++) {
+            variance += a * uncentre(m, i, k) * fit->covariance[j * p + k];
+        }
+    }
+    double error = fit->known[i] && variance > 0 ? sqrt(variance) : NAN;
+    double reach = nof1_normal_quantile((1 - m->level) / 2) * error;
+    estimate = fit->known[i] ? estimate : NAN;
+    json_t *row = json_object();
+    put(w, row, "term", json_string(m->name[i]));
+    put_number(w, row, "estimate", estimate);
+    put_number(w, row, "std.error", error);
+    put_number(w, row, "statistic", estimate / error);
+    put(w, row, "df", json_null());
+    put_number(w, row, "p.value", nof1_t_two_sided(estimate / error, INFINITY));
+    put_number(w, row, "conf.low", estimate - reach);
+    put_number(w, row, "conf.high", estimate + reach);
+    return row;
+}
+
+/* Columns that have no value in the data are left out, as R drops them; thresholds stay. */
+static void write_estimates(struct writer *w, json_t *out)
+{
+    const struct glmm_model *m = w->model;
+    json_t *rows = json_array();
+    bool empty = false;
+    for (size_t i = 0; i < m->fixed; i++) {
+        empty = empty || (i < m->cuts && !w->fit->known[i]);
+        if (w->fit->known[i] || i < m->cuts || w->fit->effect_only) {
+            append(w, rows, estimate_row(w, i));
+        }
+    }
+    put(w, out, "estimates", rows);
+    if (empty) {
+        warn(w, "empty_category",
+             "a category was never observed: the threshold beside it does not exist");
+    }
+}
+
+static void add_component(struct writer *w, json_t *rows, const char *term1, const char *term2,
+                          double estimate, double correlation)
+{
+    json_t *row = json_object();
+    put(w, row, "group", json_string("trial"));
+    put(w, row, "term1", json_string(term1));
+    put(w, row, "term2", term2 == NULL ? json_null() : json_string(term2));
+    put_number(w, row, "estimate", estimate);
+    if (term2 == NULL) {
+        put_number(w, row, "sd", sqrt(fmax(0, estimate)));
+    } else {
+        put_number(w, row, "cor", correlation);
+    }
+    append(w, rows, row);
+}
+
+static void write_components(struct writer *w, json_t *out)
+{
+    const double *s = w->fit->theta + w->model->fixed;
+    json_t *rows = json_array();
+    if (w->model->shape.effects == 1) {
+        add_component(w, rows, "(Intercept)", NULL, w->fit->effect_only ? NAN : s[0] * s[0], 0);
+    } else {
+        double a = s[0] * s[0] + s[1] * s[1], c = s[1] * (s[0] + s[2]),
+               b = s[1] * s[1] + s[2] * s[2], product = sqrt(a) * sqrt(b);
+        double correlation = product > 0 ? fmax(-1, fmin(1, c / product)) : NAN;
+        add_component(w, rows, "(Intercept)", NULL, a, 0);
+        add_component(w, rows, "treatment", NULL, b, 0);
+        add_component(w, rows, "(Intercept)", "treatment", c, correlation);
+        if (!isfinite(correlation)) {
+            warn(w, "correlation", "a variance is zero: the correlation does not exist");
+        }
+    }
+    put(w, out, "variance_components", rows);
+}
+
+static void write_fit(struct writer *w, json_t *out)
+{
+    const struct glmm_fit *fit = w->fit;
+    const struct nof1_counts *counts = &w->history->counts;
+    double free = (double)fit->free;
+    json_t *o = json_object();
+    put(w, o, "nobs", json_integer((json_int_t)llround(fit->rows)));
+    put(w, o, "trials", json_integer((json_int_t)counts->trials));
+    put(w, o, "sites", json_integer((json_int_t)counts->sites));
+    put_number(w, o, "logLik", fit->value);
+    put_number(w, o, "deviance", -2 * fit->value);
+    put_number(w, o, "AIC", -2 * fit->value + 2 * free);
+    put_number(w, o, "BIC", -2 * fit->value + log(fit->rows) * free);
+    put(w, o, "rounds", json_integer((json_int_t)w->history->rounds));
+    put(w, o, "converged", json_boolean(fit->converged));
+    put(w, o, "boundary", json_boolean(fit->boundary));
+    put_number(w, o, "gradient", sqrt(fmax(0, fit->decrement)));
+    put(w, o, "exact", json_boolean(fit->approximation == 0 && fit->converged));
+    put_number(w, o, "approximation_se", fit->approximation);
+    put(w, out, "fit", o);
+    if (fit->boundary) {
+        warn(w, "boundary",
+             "the estimated covariance of the random effects is singular; with a variance of zero "
+             "the model is the ordinary generalised linear one");
+    }
+    if (fit->approximation > 0) {
+        warn(w, "approximate",
+             "what was released does not determine the optimum: estimates may differ from it by "
+             "about approximation_se standard errors");
+    }
+    if (fit->effect_only) {
+        warn(w, "effect_only",
+             "two sums were released: they determine the effect, not intercept and variance");
+    }
+    if (!fit->effect_only && !isfinite(fit->value)) {
+        warn(w, "likelihood", "the value of the likelihood is not released in this form");
+    }
+}
+
+static void write_estimand(struct writer *w, json_t *out)
+{
+    static const char *const what[] = {"log odds ratio of", "log rate ratio of",
+                                       "log odds ratio of a higher category of"};
+    const struct nof1_study *study = w->model->base.study;
+    char text[512];
+    json_t *o = json_object();
+    snprintf(text, sizeof text, "%s %s, treatment %s against %s", what[w->model->family],
+             study->plan->outcome_name, study->charter->treatment[study->plan->active],
+             study->charter->treatment[study->plan->reference]);
+    put(w, o, "sentence", json_string(text));
+    put(w, o, "population",
+        json_string(w->model->shape.effects == 2
+                        ? "a patient with average random effects; effects vary between patients"
+                        : "a patient of average level; one effect common to all, given the level"));
+    put(w, o, "weights", json_string("information of each trial under the fitted model"));
+    put(w, out, "estimand", o);
+}
+
+nof1_rc_value glmm_report_json(json_t **out, struct nof1_arena *arena, const struct glmm_model *m,
+                               const struct nof1_history *history, const struct glmm_fit *fit)
+{
+    static const char *const family[] = {"binomial(logit)", "poisson(log)", "ordinal(logit)"};
+    struct writer w = {arena, m, history, fit, json_array(), false};
+    json_t *o = json_object();
+    ENSURE(o != NULL && w.warnings != NULL, NOF1_E_NO_MEMORY);
+    put(&w, o, "analysis", json_string("glmm"));
+    put(&w, o, "form", json_string(m->base.form));
+    put(&w, o, "model", json_string(m->formula));
+    put(&w, o, "family", json_string(family[m->family]));
+    put(&w, o, "method",
+        json_string(m->shape.nodes == 1 ? "Laplace" : "adaptive Gauss-Hermite quadrature"));
+    put(&w, o, "quadrature", json_integer((json_int_t)m->shape.nodes));
+    put(&w, o, "df_method", json_string("z"));
+    write_estimates(&w, o);
+    write_components(&w, o);
+    write_fit(&w, o);
+    write_estimand(&w, o);
+    put(&w, o, "warnings", w.warnings);
+    if (w.failed) {
+        json_decref(o);
+        return NOF1_E_NO_MEMORY;
+    }
+    *out = o;
+    return NOF1_OK;
+}

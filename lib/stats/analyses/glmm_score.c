@@ -1,0 +1,271 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later
+ *
+ * Rounds of the score form of `glmm` and a trial's terms. Round 1: outcome sums by arm. Full rounds:
+ * value, gradient and Hessian of the log-likelihood. Score rounds: gradient, with an information
+ * matrix of the schedule beside it, which no outcome enters: that of the model linearised about the
+ * fixed effects, weights averaged over the random one.
+ */
+#include <math.h>
+#include <string.h>
+
+#include "glmm_model.h"
+
+static size_t pairs_of(size_t n)
+{
+    return n * (n + 1) / 2;
+}
+
+struct glmm_start_map glmm_start_map(const struct glmm_model *m)
+{
+    struct glmm_start_map map;
+    map.rows = pairs_of(m->design.columns);
+    map.exposure = map.rows + 2;
+    map.outcome = map.exposure + (m->exposed ? 2 : 0);
+    map.elements = map.outcome + 2 * (m->cuts > 0 ? m->cuts : 1);
+    return map;
+}
+
+bool glmm_round_is_full(const struct glmm_model *m, uint32_t round)
+{
+    return round > 1 && (m->form == GLMM_NEWTON || round == m->base.max_rounds);
+}
+
+size_t glmm_round_elements(const struct glmm_model *m, uint32_t round)
+{
+    return round == 1                      ? glmm_start_map(m).elements
+           : glmm_round_is_full(m, round) ? nof1_glmm_jet(m->parameters)
+                                           : m->parameters + pairs_of(m->parameters);
+}
+
+/* ---- layout -------------------------------------------------------------------------------- */
+
+struct element_list {
+    const struct glmm_model *model;
+    struct nof1_arena *arena;
+    struct nof1_element *element;
+    size_t count;
+    bool failed;
+};
+
+static void add(struct element_list *list, const char *name, enum nof1_role role, double bound,
+                bool whole, bool sparse)
+{
+    size_t cuts = list->model->cuts;
+    list->failed = list->failed || name == NULL;
+    list->element[list->count++] = (struct nof1_element){
+        .name = name,
+        .role = role,
+        .group = -1,
+        .block = 0,
+        .block_size = (uint16_t)(cuts > 0 ? 2 * cuts : 2),
+        .sparse = sparse,
+        .bound = fmin(0x1p96, bound),
+        .quantum = role == NOF1_OUTCOME && !whole ? GLMM_QUANTUM : 0};
+}
+
+/* Largest value of a column's parameter score factor, and whether few trials feed it. */
+static double reach_of(const struct glmm_model *m, size_t parameter, bool *sparse)
+{
+    *sparse = false;
+    if (parameter < m->cuts || parameter >= m->fixed) {
+        return parameter < m->cuts ? 1 : 0x1p10; /* |u| + shifts of the mode */
+    }
+    const struct mixed_column *column =
+        &m->design.column[parameter - m->cuts + (m->cuts > 0 ? 1 : 0)];
+    *sparse = mixed_sparse(column);
+    return mixed_column_bound(&m->design, column);
+}
+
+static double outcome_reach(const struct glmm_model *m)
+{
+    const struct nof1_study *study = m->base.study;
+    return m->family == GLMM_POISSON ? fmax(1, study->charter->outcome[study->plan->outcome].upper)
+                                     : 1;
+}
+
+static const char *parameter_name(const struct glmm_model *m, size_t parameter)
+{
+    static const char *const root[] = {"11", "21", "22"};
+    return parameter < m->fixed ? m->name[parameter] : root[parameter - m->fixed];
+}
+
+static void add_start(struct element_list *list)
+{
+    const struct glmm_model *m = list->model;
+    static const char *const arm[] = {"reference", "active"};
+    double rows = GLMM_ROWS_MAX, y = outcome_reach(m);
+    for (size_t i = 0; i < m->design.columns; i++) {
+        for (size_t j = 0; j <= i; j++) {
+            const struct mixed_column *a = &m->design.column[i], *b = &m->design.column[j];
+            double bound = mixed_column_bound(&m->design, a) * mixed_column_bound(&m->design, b);
+            add(list, nof1_arena_printf(list->arena, "design %s*%s", a->name, b->name),
+                NOF1_DESIGN, rows * bound, true, mixed_sparse(a) || mixed_sparse(b));
+        }
+    }
+    for (size_t a = 0; a < 2; a++) {
+        add(list, nof1_arena_printf(list->arena, "rows %s", arm[a]), NOF1_DESIGN, rows, true,
+            false);
+    }
+    for (size_t a = 0; a < 2 && m->exposed; a++) {
+        double most = m->base.study->charter->covariate[m->exposure.covariate].upper;
+        add(list, nof1_arena_printf(list->arena, "exposure %s", arm[a]), NOF1_DESIGN, rows * most,
+            true, false);
+    }
+    for (size_t a = 0; a < 2; a++) {
+        for (size_t k = 1; k <= m->cuts; k++) {
+            add(list, nof1_arena_printf(list->arena, "count %s %g", arm[a],
+                                        m->lower + m->quantum * (double)k),
+                NOF1_OUTCOME, rows, true, false);
+        }
+        if (m->cuts == 0) {
+            add(list, nof1_arena_printf(list->arena, "sum %s", arm[a]), NOF1_OUTCOME, rows * y,
+                true, false);
+        }
+    }
+}
+
+static void add_matrix(struct element_list *list, const char *what, enum nof1_role role,
+                       double unit)
+{
+    const struct glmm_model *m = list->model;
+    for (size_t i = 0; i < m->parameters; i++) {
+        for (size_t j = 0; j <= i; j++) {
+            bool a, b;
+            double bound = reach_of(m, i, &a) * reach_of(m, j, &b) * unit * unit;
+            add(list, nof1_arena_printf(list->arena, "%s %s*%s", what, parameter_name(m, i),
+                                        parameter_name(m, j)),
+                role, bound, false, a || b);
+        }
+    }
+}
+
+nof1_rc_value glmm_score_layout(const struct glmm_model *m, uint32_t round,
+                                struct nof1_arena *arena, struct nof1_layout *out)
+{
+    struct element_list list = {m, arena, NULL, 0, false};
+    size_t elements = glmm_round_elements(m, round);
+    double unit = GLMM_ROWS_MAX * outcome_reach(m) * 0x1p10;
+    bool full = glmm_round_is_full(m, round), sparse;
+    list.element = nof1_arena_alloc(arena, elements, sizeof *list.element);
+    ENSURE(list.element != NULL, NOF1_E_NO_MEMORY);
+    if (round == 1) {
+        add_start(&list);
+    } else {
+        if (full) {
+            add(&list, "log likelihood", NOF1_OUTCOME, unit * 0x1p20, false, false);
+        }
+        for (size_t i = 0; i < m->parameters; i++) {
+            double reach = reach_of(m, i, &sparse);
+            add(&list, nof1_arena_printf(arena, "score %s", parameter_name(m, i)), NOF1_OUTCOME,
+                unit * reach, false, sparse);
+        }
+        add_matrix(&list, full ? "hessian" : "information", full ? NOF1_OUTCOME : NOF1_DESIGN,
+                   unit);
+    }
+    ENSURE(!list.failed, NOF1_E_NO_MEMORY);
+    ENSURE(list.count == elements, NOF1_E_BUG);
+    *out = (struct nof1_layout){list.count, list.element};
+    return NOF1_OK;
+}
+
+/* ---- one trial ----------------------------------------------------------------------------- */
+
+int glmm_score_group_of(const struct glmm_model *m, const struct nof1_trial *trial, void *scratch)
+{
+    struct glmm_rows rows;
+    (void)glmm_rows_of(&rows, m, trial, scratch); /* what is no outcome is refused on contributing */
+    bool both = rows.series.n[0] > 0 && rows.series.n[1] > 0;
+    return rows.series.rows > 0 && (both || m->base.study->charter->any_arm) ? 0 : NOF1_LEFT_OUT;
+}
+
+static void write_start(double *out, const struct glmm_model *m, const struct glmm_rows *rows)
+{
+    struct glmm_start_map map = glmm_start_map(m);
+    size_t n = rows->series.rows, width = m->design.columns, step = m->cuts > 0 ? m->cuts : 1;
+    memset(out, 0, map.elements * sizeof *out);
+    for (size_t i = 0; i < n; i++) {
+        size_t arm = rows->series.arm[i] != 0 ? 1 : 0, at = 0;
+        for (size_t c = 0; c < width; c++) {
+            for (size_t d = 0; d <= c; d++) {
+                out[at++] += rows->column[c * n + i] * rows->column[d * n + i];
+            }
+        }
+        out[map.rows + arm] += 1;
+        if (m->exposed) {
+            out[map.exposure + arm] += exp(rows->exposure[i]);
+        }
+        if (m->cuts == 0) {
+            out[map.outcome + arm] += rows->outcome[i];
+        } else if (rows->outcome[i] > 0) {
+            out[map.outcome + arm * step + (size_t)rows->outcome[i] - 1] += 1;
+        }
+    }
+}
+
+/* Variance of a cell's score by its predictor, averaged over b ~ N(0, sigma^2) at -1, 0, 1 sd. */
+static double mean_weight(const struct glmm_model *m, double eta, double sigma, double n)
+{
+    double sum = 0;
+    for (int k = -1; k <= 1; k++) {
+        double at = eta + sqrt(3) * sigma * k, e = exp(-fabs(at));
+        double v = m->family == GLMM_POISSON ? exp(at) : e / ((1 + e) * (1 + e));
+        sum += (k == 0 ? 4 : 1) * v / 6;
+    }
+    return n * sum;
+}
+
+/* X'V^-1 X and 2 sigma^2 (1'V^-1 1)^2 with V = W^-1 + sigma^2 11'. */
+static void write_information(double *out, const struct glmm_model *m, const struct glmm_rows *rows,
+                              const double *theta)
+{
+    size_t p = m->fixed;
+    const struct nof1_glmm_cells *c = &rows->cells;
+    double sigma = theta[p], total = 0, along[GLMM_PARAMETERS_MAX] = {0};
+    memset(out, 0, pairs_of(m->parameters) * sizeof *out);
+    for (size_t k = 0; k < c->cells; k++) {
+        const double *x = &c->x[k * p];
+        double eta = c->offset[k];
+        for (size_t i = 0; i < p; i++) {
+            eta += x[i] * theta[i];
+        }
+        /* the two halves of an ordinal row carry about the information of one */
+        double w = mean_weight(m, eta, sigma, c->n[k]) / (m->cuts > 0 ? 1.5 : 1);
+        total += w;
+        for (size_t i = 0, at = 0; i < p; i++) {
+            along[i] += w * x[i];
+            for (size_t j = 0; j <= i; j++) {
+                out[at++] += w * x[i] * x[j];
+            }
+        }
+    }
+    double shrink = 1 + sigma * sigma * total;
+    for (size_t i = 0, at = 0; i < p; i++) {
+        for (size_t j = 0; j <= i; j++) {
+            out[at++] -= sigma * sigma / shrink * along[i] * along[j];
+        }
+    }
+    out[pairs_of(p) + p] = 2 * sigma * sigma * (total / shrink) * (total / shrink);
+}
+
+nof1_rc_value glmm_score_contribute(const struct glmm_model *m, uint32_t round, const double *theta,
+                                    const struct nof1_trial *trial, void *scratch, double *out)
+{
+    struct glmm_rows rows;
+    ENSURE(glmm_rows_of(&rows, m, trial, scratch), NOF1_E2403);
+    if (round == 1) {
+        write_start(out, m, &rows);
+        return NOF1_OK;
+    }
+    glmm_cells_of(&rows, m, scratch, trial->rows);
+    if (glmm_round_is_full(m, round)) {
+        ENSURE(glmm_jet_of(out, m, &rows, theta), NOF1_E2403);
+        return NOF1_OK;
+    }
+    /* the last of the jets that the likelihood itself leaves alone */
+    double *jet = rows.memory + nof1_glmm_memory(&m->shape, rows.cells.cells) -
+                  nof1_glmm_jet(m->parameters);
+    ENSURE(glmm_jet_of(jet, m, &rows, theta), NOF1_E2403);
+    memcpy(out, jet + 1, m->parameters * sizeof *out);
+    write_information(out + m->parameters, m, &rows, theta);
+    return NOF1_OK;
+}
