@@ -83,6 +83,7 @@ struct nof1_model {
     size_t scratch;             /* bytes of scratch that contribute needs for a trial of r rows: */
     size_t scratch_row;         /*   scratch + r * scratch_row */
     uint32_t fixed_parameters;  /* intercept + treatment + columns varying between patients */
+    bool random;                /* contribute draws from trial->seed, and from nothing else */
 };
 
 /* One documented option of a plan. */

@@ -24,6 +24,8 @@ struct nof1_trial {
     const double *const *outcome;    /* [outcome][row] */
     const double *const *variance;   /* [outcome][row]; [outcome] NULL unless of kind effect */
     const double *const *covariate;  /* [covariate][row] */
+    const uint8_t *seed;             /* 32 private bytes of the trial in this epoch and analysis,
+                                        the same for every plan; NULL unless model->random */
 };
 
 #endif

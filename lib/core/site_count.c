@@ -222,6 +222,40 @@ static nof1_rc add_terms(struct nof1_ring *y, const struct nof1_layout *layout, 
     return NOF1_OK;
 }
 
+/* The trial's private randomness: HMAC(site secret; study, epoch, analysis, patient, trial). No plan
+ * and no attempt is in it, so that asking again averages nothing away. A site without a secret has
+ * none to draw from. */
+static nof1_rc seed_of(uint8_t seed[NOF1_HASH_BYTES], const struct nof1_site *site,
+                       const struct site_attempt *attempt, size_t t, uint64_t nth)
+{
+    const struct nof1_epoch *epoch = site->config.epoch;
+    ENSURE(site->config.secret.length == NOF1_HASH_BYTES, NOF1_E_BUG);
+    struct nof1_hasher *hasher = nof1_hasher_new(NOF1_DOMAIN_SEED);
+    nof1_hasher_bytes(hasher, nof1_slice_text(site->config.charter->study));
+    nof1_hasher_integer(hasher, epoch->id);
+    nof1_hasher_bytes(hasher, nof1_slice_text(attempt->query->analysis->id));
+    nof1_hasher_bytes(hasher, nof1_slice_text(epoch->patient_key[epoch->patient[t]]));
+    nof1_hasher_integer(hasher, nth);
+    TRY(nof1_hasher_end(hasher, seed));
+    return nof1_hmac(seed, site->config.secret, nof1_slice_of(seed, NOF1_HASH_BYTES));
+}
+
+/* One trial's terms; nth counts the trials of its patient. */
+static nof1_rc contribute_trial(struct nof1_site *site, const struct site_attempt *attempt,
+                                uint32_t round, const double *theta, size_t t, uint64_t nth,
+                                double *term)
+{
+    const struct nof1_model *model = attempt->query->model;
+    uint8_t seed[NOF1_HASH_BYTES];
+    struct nof1_trial trial = site->config.epoch->trial[t];
+    trial.seed = NULL;
+    if (model->random) {
+        TRY(seed_of(seed, site, attempt, t, nth));
+        trial.seed = seed;
+    }
+    return model->analysis->contribute(model, round, theta, &trial, attempt->scratch, term);
+}
+
 static nof1_rc contribute_census(struct nof1_site *site, struct site_attempt *attempt,
                                  const struct nof1_layout *layout, struct nof1_ring *y)
 {
@@ -238,9 +272,9 @@ nof1_rc nof1_site_contribute(struct nof1_site *site, struct site_attempt *attemp
                              struct nof1_ring *y)
 {
     const struct nof1_epoch *epoch = site->config.epoch;
-    const struct nof1_model *model = attempt->query->model;
     double *term = nof1_arena_alloc(site->scratch, layout->elements + 1, sizeof *term);
-    ENSURE(term != NULL, NOF1_E_NO_MEMORY);
+    uint64_t *nth = nof1_arena_alloc(site->scratch, epoch->patients + 1, sizeof *nth);
+    ENSURE(term != NULL && nth != NULL, NOF1_E_NO_MEMORY);
     memset(y, 0, (layout->elements + NOF1_CHECK_ELEMENTS) * sizeof *y);
     TRY(nof1_ring_encode(&y[0], 1));
     TRY(nof1_ring_encode(&y[1], (double)attempt->own.trials));
@@ -248,9 +282,9 @@ nof1_rc nof1_site_contribute(struct nof1_site *site, struct site_attempt *attemp
         return contribute_census(site, attempt, layout, y);
     }
     for (size_t t = 0; t < epoch->trials; t++) {
+        uint64_t of_patient = nth[epoch->patient[t]]++;
         if (attempt->group[t] != NOF1_LEFT_OUT) {
-            TRY(model->analysis->contribute(model, round, theta, &epoch->trial[t],
-                                            attempt->scratch, term));
+            TRY(contribute_trial(site, attempt, round, theta, t, of_patient, term));
             TRY(add_terms(y, layout, term));
         }
     }
