@@ -17,6 +17,7 @@ int nof1_command_status(int argc, char **argv);
 int nof1_command_result_of(int argc, char **argv);
 int nof1_command_catalog(int argc, char **argv);
 int nof1_command_plan_new(int argc, char **argv);
+int nof1_command_planning(int argc, char **argv);
 int nof1_command_lab_new(int argc, char **argv);
 int nof1_command_lab_run(int argc, char **argv);
 

@@ -23,6 +23,7 @@ static const struct command commands[] = {
     {"result", NULL, nof1_command_result_of, "print the result of a query again"},
     {"catalog", NULL, nof1_command_catalog, "the analyses and their options"},
     {"plan", "new", nof1_command_plan_new, "print a plan with every default"},
+    {"planning", NULL, nof1_command_planning, "size and power of a series, without data"},
     {"lab", "new", nof1_command_lab_new, "write a synthetic consortium"},
     {"lab", "run", nof1_command_lab_run, "run a whole consortium on this machine"},
 };

@@ -250,6 +250,9 @@ static nof1_rc print_fit(struct nof1_buffer *out, const json_t *result)
 {
     static const char *const keys[] = {"logLik", "REMLcrit", "deviance", "AIC", "BIC"};
     const json_t *fit = json_object_get(result, "fit");
+    if (fit == NULL) { /* nothing was fitted */
+        return NOF1_OK;
+    }
     bool some = false;
     for (size_t k = 0; k < sizeof keys / sizeof keys[0]; ++k) {
         const json_t *value = json_object_get(fit, keys[k]);
