@@ -94,6 +94,11 @@ nof1_rc nof1_gaussian_satterthwaite_test(double *statistic, double *df, struct n
                                          const struct nof1_gaussian_sums *sums,
                                          const struct nof1_gaussian_point *point,
                                          const double *beta, const double *l, size_t rows);
+/* One contrast l [p]: variance and df by Kenward & Roger (adjust) or Satterthwaite (needs whole sums). */
+nof1_rc nof1_gaussian_contrast(double *variance, double *df, struct nof1_arena *arena,
+                               const struct nof1_gaussian_sums *sums,
+                               const struct nof1_gaussian_point *point, bool adjust,
+                               const double *l);
 /* (L beta)' (L Phi L')^-1 (L beta) / rows, Phi = sigma^2 C^-1. */
 nof1_rc nof1_gaussian_wald_test(double *statistic, struct nof1_arena *arena,
                                 const struct nof1_gaussian_point *point, const double *beta,

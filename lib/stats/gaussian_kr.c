@@ -6,22 +6,11 @@
  * depend on it. Parameters: sigma^2 (V_0 = I) and the entries of G; sums with V_0 follow from
  * V_0 = H - sum Gamma_j V_j.
  */
-#include <stats/gaussian_fit.h>
+#include <stats/gaussian_parts.h>
 
 #include <math.h>
 #include <stats/matrix.h>
 #include <string.h>
-
-#define PARAMETERS (NOF1_TERMS_MAX + 1)
-
-struct kr {
-    size_t p, parameters;
-    double *first[PARAMETERS];               /* P_j = X'H^-1 V_j H^-1 X */
-    double *second[PARAMETERS * PARAMETERS]; /* Q_jk, symmetrised */
-    double trace2[PARAMETERS * PARAMETERS];
-    double weight[PARAMETERS * PARAMETERS];  /* twice the inverse expected information */
-    double *middle[PARAMETERS];              /* C^-1 P_j C^-1 */
-};
 
 /* Leading p*p block of a matrix of the given width. */
 static void copy_block(double *out, const double *from, size_t p, size_t width)
@@ -110,8 +99,8 @@ static void fill_weights(struct kr *kr, const struct nof1_gaussian_point *point,
 }
 
 /* C^-1 + 2 C^-1 U C^-1, U = sum W_jk (Q_jk - P_j C^-1 P_k). */
-static void adjusted(double *out, const struct kr *kr, const struct nof1_gaussian_point *point,
-                     double *work)
+void nof1_gaussian_adjusted(double *out, const struct kr *kr,
+                            const struct nof1_gaussian_point *point, double *work)
 {
     size_t p = kr->p, size = p * p;
     double *u = work, *left = work + size, *right = work + 2 * size;
@@ -216,7 +205,7 @@ nof1_rc_value nof1_gaussian_kenward_roger(double *covariance, double *df, struct
     double *work, *c_inverse;
     TRY(kr_new(&kr, &work, arena, sums, point, point->p));
     fill_weights(&kr, point, NULL, work);
-    adjusted(covariance, &kr, point, work);
+    nof1_gaussian_adjusted(covariance, &kr, point, work);
     if (l != NULL) {
         memcpy(work, covariance, point->p * point->p * sizeof *work);
         TRY(nof1_gaussian_congruence(covariance, work, l, point->p, arena));
@@ -259,19 +248,32 @@ static void average_information(double *out, const struct kr *all,
     }
 }
 
+nof1_rc_value nof1_gaussian_parts(struct kr *out, double **work, struct nof1_arena *arena,
+                                  const struct nof1_gaussian_sums *sums,
+                                  const struct nof1_gaussian_point *point, bool observed)
+{
+    double twice[PARAMETERS * PARAMETERS] = {0};
+    TRY(kr_new(out, work, arena, sums, point, point->p));
+    if (observed) {
+        struct kr all;
+        double *unused;
+        double *vector = nof1_arena_alloc(arena, point->p * (PARAMETERS + 1) + 1, sizeof *vector);
+        ENSURE(vector != NULL, NOF1_E_NO_MEMORY);
+        TRY(kr_new(&all, &unused, arena, sums, point, point->p + 1));
+        average_information(twice, &all, point, vector, vector + point->p + 1);
+    }
+    fill_weights(out, point, observed ? twice : NULL, *work);
+    return NOF1_OK;
+}
+
 nof1_rc_value nof1_gaussian_satterthwaite(double *df, struct nof1_arena *arena,
                                           const struct nof1_gaussian_sums *sums,
                                           const struct nof1_gaussian_point *point,
                                           const double *l)
 {
-    struct kr design, all;
-    double *work, *unused, *c_inverse, twice[PARAMETERS * PARAMETERS] = {0};
-    double *vector = nof1_arena_alloc(arena, point->p * (PARAMETERS + 1) + 1, sizeof *vector);
-    ENSURE(vector != NULL, NOF1_E_NO_MEMORY);
-    TRY(kr_new(&design, &work, arena, sums, point, point->p));
-    TRY(kr_new(&all, &unused, arena, sums, point, point->p + 1));
-    average_information(twice, &all, point, vector, vector + point->p + 1);
-    fill_weights(&design, point, twice, work);
+    struct kr design;
+    double *work, *c_inverse;
+    TRY(nof1_gaussian_parts(&design, &work, arena, sums, point, true));
     TRY(combine(&design, &c_inverse, arena, point, l));
     for (size_t i = 0; i < point->p; i++) {
         df[i] = single_df(&design, c_inverse, i);

@@ -254,6 +254,7 @@ struct mixed_totals {
     size_t groups;
     const struct nof1_gaussian_group *group;
     const double *residual; /* [columns * columns] */
+    double *work;           /* of nof1_gaussian_add; mixed_totals_fit fills it */
 };
 nof1_rc mixed_totals_fit(const struct mixed_model *model, const struct mixed_totals *totals,
                          double trials, struct nof1_arena *arena, struct mixed_fit *fit,
@@ -263,6 +264,11 @@ nof1_rc mixed_refuse_root(const double *root, const struct mixed_model *model, d
                           struct nof1_error *error);
 /* Round S to the boundary where it is one, and finish sigma2, gamma, deviance. */
 void mixed_finish(struct mixed_fit *fit);
+
+/* ---- mixed_contrasts.c: `tables` of the result, with three or more treatments. uncentre: see
+ * mixed_report.c. Errors: NOF1_E_NO_MEMORY. ---- */
+nof1_rc mixed_tables(json_t *out, struct nof1_arena *arena, const struct mixed_model *model,
+                     const struct mixed_fit *fit, const double *uncentre);
 
 /* ---- mixed_report.c ---- */
 nof1_rc mixed_report_json(json_t **out, struct nof1_arena *arena, const struct mixed_model *model,

@@ -224,6 +224,6 @@ nof1_rc_value mixed_class_fit(const struct mixed_model *m, const struct nof1_his
     }
     TRY(read_strata(group + m->cells, &residual, m, total + m->cells * mixed_cell_elements(m),
                     history, arena));
-    struct mixed_totals totals = {m->shape, groups, group, residual};
+    struct mixed_totals totals = {m->shape, groups, group, residual, NULL};
     return mixed_totals_fit(m, &totals, (double)history->counts.trials, arena, fit, error);
 }

@@ -147,7 +147,8 @@ nof1_rc_value mixed_cycles_fit(const struct mixed_model *m, const struct nof1_hi
     }
     double *residual = memory + 4 * m->cells;
     residual[3] = total[2 * m->cells] / 2;
-    struct mixed_totals totals = {{.columns = 2, .effects = 1}, m->cells, group, residual};
+    struct mixed_totals totals = {{.columns = 2, .effects = 1}, m->cells, group, residual,
+                                  NULL};
     TRY(mixed_totals_fit(m, &totals, (double)history->counts.trials, arena, fit, error));
     fit->absorbed = cycles;
     fit->constant = cycles * log(2);

@@ -128,7 +128,7 @@ const char *mixed_arm_suffix(const struct mixed_model *model, size_t arm)
 {
     const struct nof1_study *study = model->base.study;
     const struct nof1_plan *plan = study->plan;
-    return plan->others == 0 ? ""
+    return plan->others == 0 || arm == 0 ? ""
                              : study->charter->treatment[arm == 1 ? plan->active
                                                                   : plan->other[arm - 2]];
 }

@@ -156,7 +156,7 @@ static void sum_groups(struct nof1_gaussian_sums *sums, double *memory,
     nof1_gaussian_sums_place(sums, &totals->shape, memory);
     for (size_t g = 0; g < totals->groups; g++) {
         nof1_gaussian_add(sums, &totals->shape, gamma, &totals->group[g],
-                          g == 0 ? totals->residual : NULL, NULL);
+                          g == 0 ? totals->residual : NULL, totals->work);
     }
 }
 
@@ -241,7 +241,7 @@ static nof1_rc reduce_totals(struct mixed_totals *out, const struct mixed_totals
                              const struct mixed_fit *fit, struct nof1_arena *arena)
 {
     size_t width = fit->used + 1, all = totals->shape.columns;
-    *out = (struct mixed_totals){fit->shape, totals->groups, NULL, NULL};
+    *out = (struct mixed_totals){fit->shape, totals->groups, NULL, NULL, totals->work};
     struct nof1_gaussian_group *group = nof1_arena_alloc(arena, totals->groups, sizeof *group);
     double *residual = nof1_arena_alloc(arena, width * width, sizeof *residual);
     ENSURE(group != NULL && residual != NULL, NOF1_E_NO_MEMORY);
@@ -297,15 +297,28 @@ nof1_rc_value mixed_refuse_root(const double *root, const struct mixed_model *m,
     return NOF1_OK;
 }
 
-nof1_rc_value mixed_totals_fit(const struct mixed_model *m, const struct mixed_totals *totals,
+static nof1_rc place_work(struct mixed_totals *totals, struct nof1_arena *arena)
+{
+    size_t most = 1;
+    for (size_t g = 0; g < totals->groups; g++) {
+        size_t here = nof1_gaussian_work_size(&totals->shape, totals->group[g].rank);
+        most = here > most ? here : most;
+    }
+    totals->work = nof1_arena_alloc(arena, most, sizeof *totals->work);
+    return totals->work == NULL ? NOF1_E_NO_MEMORY : NOF1_OK;
+}
+
+nof1_rc_value mixed_totals_fit(const struct mixed_model *m, const struct mixed_totals *given,
                                double trials, struct nof1_arena *arena, struct mixed_fit *fit,
                                struct nof1_error *error)
 {
     struct nof1_gaussian_sums sums;
     double gamma[NOF1_TERMS_MAX];
     double *memory =
-        nof1_arena_alloc(arena, 2 * nof1_gaussian_sums_size(&totals->shape), sizeof *memory);
+        nof1_arena_alloc(arena, 2 * nof1_gaussian_sums_size(&given->shape), sizeof *memory);
     ENSURE(memory != NULL, NOF1_E_NO_MEMORY);
+    struct mixed_totals all = *given, *totals = &all;
+    TRY(place_work(totals, arena));
     nof1_gaussian_square(gamma, m->start, &m->shape);
     sum_groups(&sums, memory, totals, gamma);
     TRY(mixed_reduce(fit, m, arena, &sums, &totals->shape, trials, error));

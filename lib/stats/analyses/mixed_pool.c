@@ -360,7 +360,7 @@ static nof1_rc completion_new(struct completion *c, const struct mixed_model *m,
             .root = {sqrt(weight)}, .between = c->between + 4 * g};
     }
     c->totals =
-        (struct mixed_totals){{.columns = 2, .effects = 1}, n, c->group, c->residual};
+        (struct mixed_totals){{.columns = 2, .effects = 1}, n, c->group, c->residual, NULL};
     return NOF1_OK;
 }
 

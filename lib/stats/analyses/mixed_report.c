@@ -115,7 +115,7 @@ static nof1_rc write_estimates(struct writer *w, json_t *out)
                             w->model->df == MIXED_Z ? INFINITY : df[i]));
     }
     put(w, out, "estimates", rows);
-    return NOF1_OK;
+    return mixed_tables(out, w->arena, w->model, fit, uncentre);
 }
 
 static void add_component(struct writer *w, json_t *rows, const char *group, const char *term1,
@@ -134,25 +134,76 @@ static void add_component(struct writer *w, json_t *rows, const char *group, con
     append(w, rows, row);
 }
 
+static const char *effect_name(const struct mixed_model *m, struct nof1_arena *arena, size_t k)
+{
+    const char *name = k == 0 ? "(Intercept)"
+                              : nof1_arena_printf(arena, "treatment%s", mixed_arm_suffix(m, k));
+    return name == NULL ? "treatment" : name;
+}
+
+/* The free covariance of a trial's effects: variances, then covariances. */
+static void write_block(struct writer *w, json_t *rows)
+{
+    const struct mixed_model *m = w->model;
+    const struct mixed_fit *fit = w->fit;
+    const double *g = fit->gamma;
+    size_t effects = fit->shape.effects;
+    for (size_t k = 0; k < effects; k++) {
+        add_component(w, rows, "trial", effect_name(m, w->arena, k), NULL,
+                      fit->sigma2 * g[k * (k + 3) / 2], 0);
+    }
+    bool exists = true;
+    for (size_t k = 1; k < effects; k++) {
+        for (size_t l = 0; l < k; l++) {
+            double product = sqrt(g[k * (k + 3) / 2]) * sqrt(g[l * (l + 3) / 2]);
+            double covariance = g[k * (k + 1) / 2 + l];
+            double correlation = product > 0 ? fmax(-1, fmin(1, covariance / product)) : NAN;
+            exists = exists && isfinite(correlation);
+            add_component(w, rows, "trial", effect_name(m, w->arena, l),
+                          effect_name(m, w->arena, k), fit->sigma2 * covariance, correlation);
+        }
+    }
+    if (!exists) {
+        warn(w, "correlation", "a variance is zero: the correlation does not exist");
+    }
+}
+
+static void write_residuals(struct writer *w, json_t *rows)
+{
+    const struct mixed_fit *fit = w->fit;
+    const struct nof1_study *study = w->model->base.study;
+    const struct nof1_plan *plan = study->plan;
+    size_t first = nof1_gaussian_terms(&fit->shape) - fit->shape.ratios;
+    if (fit->shape.ratios == 0) {
+        add_component(w, rows, "Residual", NULL, NULL, fit->sigma2, 0);
+        return;
+    }
+    for (size_t k = 0; k <= fit->shape.ratios; k++) {
+        size_t arm = k == 0 ? plan->reference : k == 1 ? plan->active : plan->other[k - 2];
+        add_component(w, rows, "Residual", study->charter->treatment[arm], NULL,
+                      fit->sigma2 * (k == 0 ? 1 : 1 + fit->gamma[first + k - 1]), 0);
+    }
+}
+
 static void write_components(struct writer *w, json_t *out)
 {
     const struct mixed_fit *fit = w->fit;
-    const double *g = fit->gamma;
     json_t *rows = json_array();
-    bool pooled = w->model->form == MIXED_CYCLES || w->model->form == MIXED_POOL;
-    add_component(w, rows, "trial", pooled ? "treatment" : "(Intercept)", NULL, fit->sigma2 * g[0],
-                  0);
-    if (fit->shape.effects == 2) {
-        double product = sqrt(g[0]) * sqrt(g[2]);
-        double correlation = product > 0 ? fmax(-1, fmin(1, g[1] / product)) : NAN;
-        add_component(w, rows, "trial", "treatment", NULL, fit->sigma2 * g[2], 0);
-        add_component(w, rows, "trial", "(Intercept)", "treatment", fit->sigma2 * g[1],
-                      correlation);
-        if (!isfinite(correlation)) {
-            warn(w, "correlation", "a variance is zero: the correlation does not exist");
-        }
+    size_t at = nof1_gaussian_block(&fit->shape);
+    if (w->model->form == MIXED_CYCLES || w->model->form == MIXED_POOL) {
+        add_component(w, rows, "trial", "treatment", NULL, fit->sigma2 * fit->gamma[0], 0);
+    } else {
+        write_block(w, rows);
     }
-    add_component(w, rows, "Residual", NULL, NULL, fit->sigma2, 0);
+    if (fit->shape.by_cycle) {
+        add_component(w, rows, "trial:cycle", "(Intercept)", NULL, fit->sigma2 * fit->gamma[at++],
+                      0);
+    }
+    if (fit->shape.by_arm) {
+        add_component(w, rows, "trial:treatment", "(Intercept)", NULL,
+                      fit->sigma2 * fit->gamma[at], 0);
+    }
+    write_residuals(w, rows);
     put(w, out, "variance_components", rows);
 }
 
@@ -204,22 +255,50 @@ static void write_fit(struct writer *w, json_t *out)
     }
 }
 
+/* previous_treatment is a sensitivity analysis: what it assumes, and which plan is the main one. */
+static void write_carryover(struct writer *w, json_t *estimand)
+{
+    for (size_t c = 0; c < w->model->columns; c++) {
+        if (w->model->column[c].kind != MIXED_PREVIOUS) {
+            continue;
+        }
+        put(w, estimand, "note",
+            json_string("adjusted for the treatment of the period before (none in the first), a "
+                        "carryover of one period that is the same in all patients"));
+        warn(w, "carryover",
+             "sensitivity analysis: an estimated carryover costs precision and has little power "
+             "to show itself; the main analysis is the same plan without previous_treatment, with "
+             "washout or the first part of each period left out");
+        return;
+    }
+}
+
 static void write_estimand(struct writer *w, json_t *out)
 {
     const struct nof1_study *study = w->model->base.study;
     const struct nof1_charter *charter = study->charter;
     char text[512];
     json_t *o = json_object();
-    snprintf(text, sizeof text, "mean difference in %s, treatment %s minus %s",
-             study->plan->outcome_name, charter->treatment[study->plan->active],
-             charter->treatment[study->plan->reference]);
+    int length = snprintf(text, sizeof text, "mean difference in %s, treatment %s",
+                          study->plan->outcome_name, charter->treatment[study->plan->active]);
+    for (size_t k = 0; k < study->plan->others && length < (int)sizeof text - 80; k++) {
+        length += snprintf(text + length, sizeof text - (size_t)length, "%s%s",
+                           k + 1 == study->plan->others ? " and " : ", ",
+                           charter->treatment[study->plan->other[k]]);
+    }
+    if (length < (int)sizeof text) {
+        snprintf(text + length, sizeof text - (size_t)length, " minus %s",
+                 charter->treatment[study->plan->reference]);
+    }
     put(w, o, "sentence", json_string(text));
     put(w, o, "population",
-        json_string(w->model->effects == 2 || w->model->form == MIXED_CYCLES ||
+        json_string(w->model->effects > 1 || w->model->shape.by_arm ||
+                            w->model->form == MIXED_CYCLES ||
                             w->model->form == MIXED_POOL
                         ? "patients of whom the series is a sample; effects vary between patients"
                         : "the patients of the series; one effect common to all"));
     put(w, o, "weights", json_string("information of each trial under the fitted model"));
+    write_carryover(w, o);
     put(w, out, "estimand", o);
 }
 
