@@ -1,12 +1,355 @@
-/* SPDX-License-Identifier: GPL-3.0-or-later */
+/* SPDX-License-Identifier: GPL-3.0-or-later
+ *
+ * The class form of `glmm`: with equal numbers of rows on both arms a trial's log-likelihood is
+ * effect * y_B + h(s), s = y_A + y_B. One round releases sum y_B and, per class, sums of s and of
+ * K - 1 further functions of s that span h best over a public box of parameters (weighted singular
+ * vectors, after 1 and s are removed). The histogram of s, which would list every total, is not.
+ */
+#include <gsl/gsl_sf_gamma.h>
+#include <math.h>
+#include <stats/matrix.h>
+#include <stdio.h>
+#include <string.h>
+
 #include "glmm_model.h"
-nof1_rc_value glmm_class_prepare(struct glmm_model *m, struct nof1_arena *arena, bool exclude, bool *possible)
-{ (void)m; (void)arena; (void)exclude; *possible = false; return NOF1_OK; }
-nof1_rc_value glmm_class_layout(const struct glmm_model *m, uint32_t round, struct nof1_arena *arena, struct nof1_layout *out)
-{ (void)m; (void)round; (void)arena; (void)out; return NOF1_E_BUG; }
+
+#define TOTALS_MAX 2048
+#define FUNCTIONS_MAX 8
+#define FUNCTIONS_LEAST 3 /* as many as there are parameters, with sum y_B one more */
+#define CORRECTIONS 2
+#define BASIS_STEP 0x1p-20
+
+nof1_rc_value glmm_total_jet(double *jet, const struct glmm_model *m, const struct glmm_class *c,
+                             const double *theta, size_t total, double *memory)
+{
+    static const double x[4] = {1, 0, 1, 1}, offset[2] = {0, 0};
+    double n[2] = {(double)c->n[0], (double)c->n[1]}, y[2] = {(double)total, 0};
+    struct nof1_glmm_cells cells = {2, x, n, y, offset, NULL};
+    ENSURE(nof1_glmm_trial(jet, &m->shape, theta, &cells, memory), NOF1_E_MODEL);
+    return NOF1_OK;
+}
+
+double glmm_total_ways(const struct glmm_model *m, const struct glmm_class *c, double effect,
+                       size_t total)
+{
+    size_t a = c->n[0], b = c->n[1];
+    if (m->family == GLMM_POISSON) {
+        return (double)total * log((double)a + (double)b * exp(effect)) -
+               gsl_sf_lnfact((unsigned)total);
+    }
+    double sum = 0, largest = 0;
+    for (size_t k = total > a ? total - a : 0; k <= b && k <= total; k++) {
+        double way = gsl_sf_lnchoose((unsigned)a, (unsigned)(total - k)) +
+                     gsl_sf_lnchoose((unsigned)b, (unsigned)k) + effect * (double)k;
+        if (sum > 0 && way > largest) {
+            sum *= exp(largest - way);
+        }
+        largest = sum > 0 ? fmax(largest, way) : way;
+        sum += exp(way - largest);
+    }
+    return largest + log(sum);
+}
+
+/* ---- the basis ----------------------------------------------------------------------------- */
+
+#define LEVELS 5
+#define EFFECTS 3
+#define SPREADS 5
+#define POINTS (LEVELS * EFFECTS * SPREADS)
+
+static void box_point(double theta[3], const struct glmm_model *m, size_t k)
+{
+    static const double level[2][LEVELS] = {{-2.5, -1.2, 0, 1.2, 2.5}, {-1.5, -0.7, 0, 0.7, 1.5}};
+    static const double effect[EFFECTS] = {-1.5, 0, 1.5}, spread[SPREADS] = {0.2, 0.6, 1, 1.6, 2.5};
+    const struct nof1_study *study = m->base.study;
+    const struct nof1_outcome *o = &study->charter->outcome[study->plan->outcome];
+    bool counts = m->family == GLMM_POISSON;
+    double middle = counts ? log(o->centre > 0 ? o->centre : fmax(0.5, o->upper / 8)) : 0;
+    theta[0] = middle + level[counts][k % LEVELS];
+    theta[1] = effect[k / LEVELS % EFFECTS];
+    theta[0] -= theta[1] / 2;
+    theta[2] = spread[k / LEVELS / EFFECTS] * (counts ? 0.6 : 1);
+}
+
+/* value[s * POINTS + k] = h(s) at point k; weight[s]: how likely s is over the box. */
+static nof1_rc tabulate(double *value, double *weight, const struct glmm_model *m,
+                        const struct glmm_class *c)
+{
+    double jet[10], memory[GLMM_CLASS_MEMORY];
+    for (size_t k = 0; k < POINTS; k++) {
+        double theta[3];
+        box_point(theta, m, k);
+        for (size_t s = 0; s < c->totals; s++) {
+            TRY(glmm_total_jet(jet, m, c, theta, s, memory));
+            value[s * POINTS + k] = jet[0];
+            weight[s] += exp(jet[0] + glmm_total_ways(m, c, theta[1], s)) / POINTS;
+        }
+    }
+    return NOF1_OK;
+}
+
+/* Subtract from every column its weighted least-squares line in s. */
+static void remove_line(double *value, const double *weight, size_t totals)
+{
+    double w = 0, mean = 0, square = 0;
+    for (size_t s = 0; s < totals; s++) {
+        w += weight[s];
+        mean += weight[s] * (double)s;
+    }
+    mean /= w;
+    for (size_t s = 0; s < totals; s++) {
+        square += weight[s] * ((double)s - mean) * ((double)s - mean);
+    }
+    for (size_t k = 0; k < POINTS; k++) {
+        double level = 0, slope = 0;
+        for (size_t s = 0; s < totals; s++) {
+            level += weight[s] * value[s * POINTS + k] / w;
+        }
+        for (size_t s = 0; s < totals; s++) {
+            slope += weight[s] * ((double)s - mean) * (value[s * POINTS + k] - level) / square;
+        }
+        for (size_t s = 0; s < totals; s++) {
+            value[s * POINTS + k] -= level + slope * ((double)s - mean);
+        }
+    }
+}
+
+/* basis[s * (functions - 1) + j], rounded so that every site sums multiples of BASIS_STEP. */
+static nof1_rc make_basis(struct glmm_class *c, const struct glmm_model *m,
+                          struct nof1_arena *arena)
+{
+    size_t extra = m->functions - 1;
+    double *basis = nof1_arena_alloc(arena, c->totals * extra + 1, sizeof *basis);
+    double *value = nof1_arena_alloc(arena, c->totals * (POINTS + 1), sizeof *value);
+    double *gram = nof1_arena_alloc(arena, POINTS * (2 * POINTS + 1), sizeof *gram);
+    ENSURE(basis != NULL && value != NULL && gram != NULL, NOF1_E_NO_MEMORY);
+    double *weight = value + c->totals * POINTS, *vector = gram + POINTS * POINTS;
+    double *eigenvalue = vector + POINTS * POINTS;
+    c->basis = basis;
+    if (extra == 0) {
+        return NOF1_OK;
+    }
+    TRY(tabulate(value, weight, m, c));
+    remove_line(value, weight, c->totals);
+    for (size_t k = 0; k < POINTS; k++) {
+        for (size_t l = 0; l <= k; l++) {
+            double sum = 0;
+            for (size_t s = 0; s < c->totals; s++) {
+                sum += weight[s] * value[s * POINTS + k] * value[s * POINTS + l];
+            }
+            gram[k * POINTS + l] = gram[l * POINTS + k] = sum;
+        }
+    }
+    nof1_symmetric_eigen(gram, eigenvalue, vector, POINTS);
+    for (size_t s = 0; s < c->totals; s++) {
+        for (size_t j = 0; j < extra; j++) {
+            size_t k = POINTS - 1 - j;
+            double sum = 0;
+            for (size_t l = 0; l < POINTS; l++) {
+                sum += value[s * POINTS + l] * vector[l * POINTS + k];
+            }
+            double unit = sqrt(fmax(eigenvalue[k], 1e-300));
+            basis[s * extra + j] = rint(fmax(-0x1p20, fmin(0x1p20, sum / unit)) / BASIS_STEP) *
+                                   BASIS_STEP;
+        }
+    }
+    return NOF1_OK;
+}
+
+/* ---- classes and budget -------------------------------------------------------------------- */
+
+/* Charter classes with equal rows of both arms are one. False when they do not cover the trials. */
+static bool find_classes(struct glmm_model *m, struct glmm_class *class_, bool exclude)
+{
+    const struct nof1_study *study = m->base.study;
+    const struct nof1_charter *charter = study->charter;
+    const struct nof1_outcome *o = &charter->outcome[study->plan->outcome];
+    uint64_t covered = 0, least = charter->limits.open ? 1 : charter->limits.min_class_patients;
+    size_t kept = 0;
+    m->classes = 0;
+    for (size_t c = 0; c < charter->classes; c++) {
+        const struct nof1_class *plan = &charter->class_[c];
+        char name[256];
+        snprintf(name, sizeof name, "class:%s", plan->name);
+        uint64_t trials = mixed_census(study, name);
+        size_t a = plan->n[study->plan->reference], b = plan->n[study->plan->active], at = 0;
+        if (trials == 0 || a == 0 || b == 0) {
+            continue;
+        }
+        while (at < m->classes && (class_[at].n[0] != a || class_[at].n[1] != b)) {
+            at++;
+        }
+        double most = m->family == GLMM_POISSON ? o->upper : 1;
+        m->classes += at == m->classes;
+        class_[at].n[0] = a;
+        class_[at].n[1] = b;
+        class_[at].trials += trials;
+        class_[at].totals = (size_t)fmin(1e9, (double)(a + b) * most) + 1;
+    }
+    for (size_t c = 0; c < m->classes; c++) {
+        if (class_[c].trials >= least && class_[c].totals <= TOTALS_MAX) {
+            covered += class_[c].trials;
+            class_[kept++] = class_[c];
+        }
+    }
+    m->classes = kept;
+    return kept > 0 && (exclude || covered == mixed_census(study, "trials"));
+}
+
+/* Rows of the active arm per row of the other: equal in all classes? */
+static bool equal_shares(const struct glmm_model *m)
+{
+    for (size_t c = 1; c < m->classes; c++) {
+        const size_t *n = m->class_[c].n, *first = m->class_[0].n;
+        if (n[0] * first[1] != n[1] * first[0]) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* Functions per class and correction rounds that the release ratio pays for: all are functions of
+ * one number a trial, its total. False when too few. */
+static bool afford(struct glmm_model *m)
+{
+    const struct nof1_study *study = m->base.study;
+    const struct nof1_limits *limits = &study->charter->limits;
+    uint64_t trials = 0;
+    double room = FUNCTIONS_MAX, all = 1e9;
+    for (size_t c = 0; c < m->classes; c++) {
+        trials += m->class_[c].trials;
+    }
+    double patients = (double)mixed_census(study, "patients");
+    double share = fmin(1, patients / fmax(1, (double)mixed_census(study, "trials")));
+    for (size_t c = 0; c < m->classes && !limits->open; c++) {
+        room = fmin(room, floor(limits->max_release_ratio * share * (double)m->class_[c].trials));
+    }
+    if (!limits->open) {
+        all = floor(limits->max_release_ratio * share * (double)trials);
+        room = fmin(room, floor(all / (double)m->classes));
+    }
+    bool whole = true; /* as many functions as totals: nothing is approximated */
+    for (size_t c = 0; c < m->classes; c++) {
+        whole = whole && (double)m->class_[c].totals - 1 <= room;
+    }
+    if (room < FUNCTIONS_LEAST) {
+        m->functions = m->family == GLMM_POISSON && room >= 1 && equal_shares(m) ? 1 : 0;
+        m->base.max_rounds = 1;
+        return m->functions > 0;
+    }
+    m->functions = (size_t)room;
+    double left = floor((all - room * (double)m->classes) / 3);
+    double most = limits->max_rounds_query > 0 ? limits->max_rounds_query : 1 + CORRECTIONS;
+    m->base.max_rounds = whole ? 1 : (uint32_t)fmin(most, 1 + fmin(CORRECTIONS, left));
+    return true;
+}
+
+nof1_rc_value glmm_class_prepare(struct glmm_model *m, struct nof1_arena *arena, bool exclude,
+                                 bool *possible)
+{
+    const struct nof1_charter *charter = m->base.study->charter;
+    struct glmm_class *class_ = nof1_arena_alloc(arena, charter->classes + 1, sizeof *class_);
+    ENSURE(class_ != NULL, NOF1_E_NO_MEMORY);
+    m->class_ = class_;
+    *possible = m->family != GLMM_ORDINAL && !m->exposed && m->shape.effects == 1 &&
+                m->design.columns == 2 && m->treatment_wanted && m->base.study->census != NULL &&
+                find_classes(m, class_, exclude) && afford(m);
+    if (!*possible) {
+        return NOF1_OK;
+    }
+    const char **group = nof1_arena_alloc(arena, m->classes, sizeof *group);
+    ENSURE(group != NULL, NOF1_E_NO_MEMORY);
+    size_t most = 0;
+    for (size_t c = 0; c < m->classes; c++) {
+        most = class_[c].totals > most ? class_[c].totals : most;
+    }
+    m->functions = m->functions > most - 1 ? most - 1 : m->functions;
+    for (size_t c = 0; c < m->classes; c++) {
+        TRY(make_basis(&class_[c], m, arena));
+        group[c] = nof1_arena_printf(arena, "class:%zux%zu", class_[c].n[0], class_[c].n[1]);
+        ENSURE(group[c] != NULL, NOF1_E_NO_MEMORY);
+    }
+    m->form = GLMM_CLASS;
+    m->base.form = "class";
+    m->base.group = group;
+    m->base.groups = m->classes;
+    m->base.group_is_class = true;
+    m->base.max_elements = m->classes * m->functions + 1;
+    m->base.max_elements = m->base.max_elements < 3 ? 3 : m->base.max_elements;
+    return NOF1_OK;
+}
+
+/* ---- rounds -------------------------------------------------------------------------------- */
+
+nof1_rc_value glmm_class_layout(const struct glmm_model *m, uint32_t round,
+                                struct nof1_arena *arena, struct nof1_layout *out)
+{
+    static const char *const score[3] = {"score (Intercept)", "score treatment", "score 11"};
+    size_t elements = round == 1 ? m->classes * m->functions + 1 : 3;
+    struct nof1_element *e = nof1_arena_alloc(arena, elements, sizeof *e);
+    ENSURE(e != NULL, NOF1_E_NO_MEMORY);
+    *out = (struct nof1_layout){elements, e};
+    for (size_t i = 0; i < elements && round > 1; i++) {
+        e[i] = (struct nof1_element){.name = score[i], .role = NOF1_OUTCOME, .group = -1,
+                                     .block_size = 1, .bound = 0x1p40, .quantum = GLMM_QUANTUM};
+    }
+    if (round > 1) {
+        return NOF1_OK;
+    }
+    e[0] = (struct nof1_element){.name = "sum active", .role = NOF1_OUTCOME, .group = -1,
+                                 .block = 1, .block_size = 1, .bound = TOTALS_MAX};
+    for (size_t c = 0, at = 1; c < m->classes; c++) {
+        for (size_t j = 0; j < m->functions; j++, at++) {
+            const char *name = j == 0 ? nof1_arena_printf(arena, "%s/sum", m->base.group[c])
+                                      : nof1_arena_printf(arena, "%s/function %zu",
+                                                          m->base.group[c], j);
+            ENSURE(name != NULL, NOF1_E_NO_MEMORY);
+            e[at] = (struct nof1_element){.name = name, .role = NOF1_OUTCOME, .group = (int)c,
+                                          .block_size = 1,
+                                          .bound = j == 0 ? TOTALS_MAX : 0x1p21,
+                                          .quantum = j == 0 ? 0 : BASIS_STEP};
+        }
+    }
+    return NOF1_OK;
+}
+
 int glmm_class_group_of(const struct glmm_model *m, const struct nof1_trial *trial, void *scratch)
-{ (void)m; (void)trial; (void)scratch; return -1; }
-nof1_rc_value glmm_class_contribute(const struct glmm_model *m, uint32_t round, const double *theta, const struct nof1_trial *trial, void *scratch, double *out)
-{ (void)m; (void)round; (void)theta; (void)trial; (void)scratch; (void)out; return NOF1_E_BUG; }
-nof1_rc_value glmm_class_advance(struct glmm_fit *fit, struct nof1_next *next, const struct glmm_model *m, const struct nof1_history *history, struct nof1_arena *arena, struct nof1_error *error)
-{ (void)fit; (void)next; (void)m; (void)history; (void)arena; (void)error; return NOF1_E_BUG; }
+{
+    struct glmm_rows rows;
+    (void)glmm_rows_of(&rows, m, trial, scratch);
+    for (size_t c = 0; c < m->classes; c++) {
+        if (rows.series.n[0] == m->class_[c].n[0] && rows.series.n[1] == m->class_[c].n[1]) {
+            return (int)c;
+        }
+    }
+    return NOF1_LEFT_OUT;
+}
+
+nof1_rc_value glmm_class_contribute(const struct glmm_model *m, uint32_t round, const double *theta,
+                                    const struct nof1_trial *trial, void *scratch, double *out)
+{
+    struct glmm_rows rows;
+    int group = glmm_class_group_of(m, trial, scratch);
+    ENSURE(group >= 0, NOF1_E_BUG);
+    ENSURE(glmm_rows_of(&rows, m, trial, scratch), NOF1_E2403);
+    if (round > 1) {
+        glmm_cells_of(&rows, m, scratch, trial->rows);
+        double *jet = rows.memory + nof1_glmm_memory(&m->shape, rows.cells.cells) -
+                      nof1_glmm_jet(m->parameters);
+        ENSURE(glmm_jet_of(jet, m, &rows, theta), NOF1_E2403);
+        memcpy(out, jet + 1, 3 * sizeof *out);
+        return NOF1_OK;
+    }
+    const struct glmm_class *c = &m->class_[group];
+    size_t total = 0, extra = m->functions - 1;
+    memset(out, 0, (m->classes * m->functions + 1) * sizeof *out);
+    for (size_t i = 0; i < rows.series.rows; i++) {
+        out[0] += rows.series.arm[i] != 0 ? rows.outcome[i] : 0;
+        total += (size_t)rows.outcome[i];
+    }
+    ENSURE(total < c->totals, NOF1_E2403);
+    double *own = out + 1 + (size_t)group * m->functions;
+    own[0] = (double)total;
+    memcpy(own + 1, c->basis + total * extra, extra * sizeof *own);
+    return NOF1_OK;
+}

@@ -127,6 +127,15 @@ nof1_rc glmm_class_advance(struct glmm_fit *fit, struct nof1_next *next, const s
                            const struct nof1_history *history, struct nof1_arena *arena,
                            struct nof1_error *error);
 
+/* The log-likelihood h of a trial of the class with total s and no active outcomes, as a jet; a trial's
+ * own is h(s) + effect * active outcomes. memory: GLMM_CLASS_MEMORY doubles. */
+#define GLMM_CLASS_MEMORY 512
+nof1_rc glmm_total_jet(double *jet, const struct glmm_model *m, const struct glmm_class *c,
+                       const double *theta, size_t total, double *memory);
+/* log of the number of ways to the total, each weighted by exp(effect * active outcomes). */
+double glmm_total_ways(const struct glmm_model *m, const struct glmm_class *c, double effect,
+                       size_t total);
+
 /* ---- glmm_report.c ---- */
 nof1_rc glmm_report_json(json_t **out, struct nof1_arena *arena, const struct glmm_model *m,
                          const struct nof1_history *history, const struct glmm_fit *fit);
