@@ -9,7 +9,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include <crypto/hash.h>
 #include <node/sources/number.h>
 
 struct freezer {
@@ -248,7 +247,7 @@ static nof1_rc freeze_trials(const struct freezer *f, struct nof1_epoch *epoch)
 }
 
 struct owner {
-    const char *patient, *trial;
+    const char *patient;
     uint32_t index; /* of the trial */
 };
 
@@ -256,24 +255,23 @@ static int compare_owners(const void *left, const void *right)
 {
     const struct owner *a = left;
     const struct owner *b = right;
-    int order = strcmp(a->patient, b->patient);
-    return order != 0 ? order : strcmp(a->trial, b->trial);
+    return strcmp(a->patient, b->patient);
 }
 
-/* Patients in order of their identifier, so that neither numbering nor digests depend on the order
- * of the file. */
+/* Patients in order of their identifier, so that their numbering does not depend on the order of the
+ * file. */
 static nof1_rc freeze_patients(const struct freezer *f, struct nof1_epoch *epoch)
 {
     size_t trials = f->table->trials;
     struct owner *owner = nof1_arena_alloc(f->arena, trials + 1, sizeof *owner);
-    const struct nof1_trial **member = nof1_arena_alloc(f->arena, trials + 1, sizeof *member);
     uint32_t *patient = nof1_arena_alloc(f->arena, trials + 1, sizeof *patient);
     const char **key = nof1_arena_alloc(f->arena, trials + 1, sizeof *key);
-    uint8_t(*digest)[32] = nof1_arena_alloc(f->arena, trials + 1, sizeof *digest);
-    ENSURE(owner != NULL && member != NULL && patient != NULL && key != NULL && digest != NULL,
-           NOF1_E_NO_MEMORY);
+    const char **name = nof1_arena_alloc(f->arena, trials + 1, sizeof *name);
+    ENSURE(owner != NULL && patient != NULL && key != NULL && name != NULL, NOF1_E_NO_MEMORY);
     for (size_t t = 0; t < trials; ++t) {
-        owner[t] = (struct owner){f->table->patient[t], f->table->trial[t], (uint32_t)t};
+        owner[t] = (struct owner){f->table->patient[t], (uint32_t)t};
+        name[t] = nof1_arena_text(f->arena, f->table->trial[t]);
+        ENSURE(name[t] != NULL, NOF1_E_NO_MEMORY);
     }
     qsort(owner, trials, sizeof *owner, compare_owners);
     size_t patients = 0;
@@ -281,69 +279,17 @@ static nof1_rc freeze_patients(const struct freezer *f, struct nof1_epoch *epoch
         size_t end = t;
         for (; end < trials && strcmp(owner[end].patient, owner[t].patient) == 0; ++end) {
             patient[owner[end].index] = (uint32_t)patients;
-            member[end - t] = &epoch->trial[owner[end].index];
         }
         key[patients] = nof1_arena_text(f->arena, owner[t].patient);
         ENSURE(key[patients] != NULL, NOF1_E_NO_MEMORY);
-        TRY(nof1_series_digest(digest[patients], f->charter, end - t, member));
         ++patients;
         t = end;
     }
     epoch->patients = patients;
     epoch->patient = patient;
     epoch->patient_key = key;
-    epoch->digest = (const uint8_t(*)[32])digest;
+    epoch->trial_key = name;
     return NOF1_OK;
-}
-
-static nof1_rc add_column(struct nof1_buffer *out, const char *name, const double *column,
-                          size_t rows)
-{
-    TRY(nof1_buffer_append(out, name, strlen(name) + 1));
-    for (size_t r = 0; r < rows; ++r) {
-        uint64_t bits = 0x7ff8000000000000u; /* one NAN for all */
-        if (!isnan(column[r])) {
-            memcpy(&bits, &column[r], sizeof bits);
-        }
-        TRY(nof1_buffer_append(out, &bits, sizeof bits));
-    }
-    return NOF1_OK;
-}
-
-static nof1_rc add_trial(struct nof1_buffer *out, const struct nof1_charter *charter,
-                         const struct nof1_trial *trial)
-{
-    uint64_t rows = trial->rows;
-    TRY(nof1_buffer_append(out, &rows, sizeof rows));
-    TRY(nof1_buffer_append(out, trial->cycle, trial->rows * sizeof *trial->cycle));
-    TRY(nof1_buffer_append(out, trial->period, trial->rows * sizeof *trial->period));
-    for (size_t r = 0; r < trial->rows; ++r) {
-        bool arm = trial->treatment[r] < charter->treatments;
-        const char *name = arm ? charter->treatment[trial->treatment[r]] : "";
-        TRY(nof1_buffer_append(out, name, strlen(name) + 1));
-    }
-    TRY(add_column(out, "time", trial->time, trial->rows));
-    for (size_t o = 0; o < charter->outcomes; ++o) {
-        TRY(add_column(out, charter->outcome[o].name, trial->outcome[o], trial->rows));
-        if (trial->variance[o] != NULL) {
-            TRY(add_column(out, "variance", trial->variance[o], trial->rows));
-        }
-    }
-    for (size_t c = 0; c < charter->covariates; ++c) {
-        TRY(add_column(out, charter->covariate[c].name, trial->covariate[c], trial->rows));
-    }
-    return NOF1_OK;
-}
-
-nof1_rc_value nof1_series_digest(uint8_t out[32], const struct nof1_charter *charter, size_t trials,
-                                 const struct nof1_trial *const *trial_of)
-{
-    NOF1_CLEANUP(nof1_buffer_free) struct nof1_buffer bytes = {0};
-    for (size_t t = 0; t < trials; ++t) {
-        TRY(add_trial(&bytes, charter, trial_of[t]));
-    }
-    struct nof1_slice all = nof1_buffer_slice(&bytes);
-    return nof1_hash(out, NOF1_DOMAIN_SERIES, 1, &all);
 }
 
 static nof1_rc new_columns(struct freezer *f)

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
  * From a source's table to a frozen epoch (docs/protocol.md, "Epoch"): names become the charter's
- * indices, values are checked against its bounds, and every patient's series gets a digest. Values
- * outside the bounds are errors for the steward here and can never be errors on the wire. Missing
- * covariates stay missing (NAN); the charter's rule is applied where they are used.
+ * indices and values are checked against its bounds. Values outside the bounds are errors for the
+ * steward here and can never be errors on the wire. Missing covariates stay missing (NAN); the
+ * charter's rule is applied where they are used.
  */
 #ifndef NOF1_NODE_FREEZE_H
 #define NOF1_NODE_FREEZE_H
@@ -29,9 +29,5 @@ nof1_rc nof1_table_freeze(struct nof1_epoch *out, struct nof1_arena *arena,
                           const struct nof1_table *table, const struct nof1_charter *charter,
                           size_t site, uint32_t id, struct nof1_freeze_report *report,
                           struct nof1_error *error);
-/* SHA-256 of one patient's series: the trials of `trial_of` in this order, every column with its
- * charter name. Equal series give equal digests under any charter that names the columns alike. */
-nof1_rc nof1_series_digest(uint8_t out[32], const struct nof1_charter *charter, size_t trials,
-                           const struct nof1_trial *const *trial_of);
 
 #endif

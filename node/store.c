@@ -3,7 +3,8 @@
  * Frozen epochs as bytes: see store.h. Keys: "epoch/head", "epoch/ID/trial/N",
  * "epoch/ID/patient/N". A trial is a header of 16 bytes, then whole columns: doubles (time,
  * outcomes with their variances, covariates), 32-bit cycle and period, 8-bit treatment; so a loaded
- * value is used where it lies.
+ * value is used where it lies; its name follows. A patient is a name. Names end with
+ * a zero byte.
  */
 #include <node/store.h>
 
@@ -14,7 +15,8 @@
 _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "stored columns are little-endian");
 
 #define HEAD "epoch/head"
-#define MAGIC "nof1ep01"
+#define MAGIC "nof1ep02"
+#define MAGIC_BEFORE "nof1ep01"
 #define KEY_SIZE 64
 #define MOST_OUTCOMES 64 /* one bit each in a trial's header */
 
@@ -73,7 +75,8 @@ static nof1_rc write_head(struct nof1_buffer *out, const struct nof1_epoch *epoc
 }
 
 static nof1_rc write_trial(struct nof1_buffer *out, const struct nof1_trial *trial,
-                           uint32_t patient, const struct nof1_charter *charter)
+                           uint32_t patient, const char *name,
+                           const struct nof1_charter *charter)
 {
     size_t bytes = trial->rows * sizeof(double);
     struct trial_header header = {.rows = (uint32_t)trial->rows, .patient = patient};
@@ -93,7 +96,8 @@ static nof1_rc write_trial(struct nof1_buffer *out, const struct nof1_trial *tri
     }
     TRY(nof1_buffer_append(out, trial->cycle, trial->rows * sizeof(int32_t)));
     TRY(nof1_buffer_append(out, trial->period, trial->rows * sizeof(int32_t)));
-    return nof1_buffer_append(out, trial->treatment, trial->rows);
+    TRY(nof1_buffer_append(out, trial->treatment, trial->rows));
+    return nof1_buffer_append(out, name, strlen(name) + 1);
 }
 
 static nof1_rc write_epoch(struct nof1_store *store, const struct nof1_epoch *epoch,
@@ -103,14 +107,13 @@ static nof1_rc write_epoch(struct nof1_store *store, const struct nof1_epoch *ep
     char key[KEY_SIZE];
     for (size_t t = 0; t < epoch->trials; ++t) {
         bytes.length = 0;
-        TRY(write_trial(&bytes, &epoch->trial[t], epoch->patient[t], charter));
+        TRY(write_trial(&bytes, &epoch->trial[t], epoch->patient[t], epoch->trial_key[t], charter));
         trial_key(key, epoch->id, "trial", t);
         TRY(nof1_store_put(store, key, nof1_buffer_slice(&bytes)));
     }
     for (size_t p = 0; p < epoch->patients; ++p) {
         bytes.length = 0;
-        TRY(nof1_buffer_append(&bytes, epoch->digest[p], sizeof epoch->digest[p]));
-        TRY(nof1_buffer_append(&bytes, epoch->patient_key[p], strlen(epoch->patient_key[p])));
+        TRY(nof1_buffer_append(&bytes, epoch->patient_key[p], strlen(epoch->patient_key[p]) + 1));
         trial_key(key, epoch->id, "patient", p);
         TRY(nof1_store_put(store, key, nof1_buffer_slice(&bytes)));
     }
@@ -323,8 +326,18 @@ static nof1_rc read_columns(const struct loader *loader, struct cursor *cursor,
     return cursor->bad ? NOF1_E_STORE : NOF1_OK;
 }
 
+/* A name ends with its zero byte, which a cut value has lost. */
+static nof1_rc read_name(const char **out, struct nof1_arena *arena, struct nof1_slice bytes)
+{
+    const void *end = bytes.length == 0 ? NULL : memchr(bytes.data, 0, bytes.length);
+    ENSURE(end == bytes.data + bytes.length - 1 && end != NULL, NOF1_E_STORE);
+    *out = nof1_arena_text(arena, (const char *)bytes.data);
+    ENSURE(*out != NULL, NOF1_E_NO_MEMORY);
+    return NOF1_OK;
+}
+
 static nof1_rc read_trial(const struct loader *loader, struct nof1_trial *trial, uint32_t *patient,
-                          struct nof1_slice bytes)
+                          const char **name, struct nof1_slice bytes)
 {
     const struct nof1_charter *charter = loader->charter;
     struct cursor cursor = {.arena = loader->arena, .left = bytes};
@@ -344,7 +357,8 @@ static nof1_rc read_trial(const struct loader *loader, struct nof1_trial *trial,
     const void *cycle = take(&cursor, header.rows * sizeof(int32_t)).data;
     const void *period = take(&cursor, header.rows * sizeof(int32_t)).data;
     const uint8_t *treatment = take(&cursor, header.rows).data;
-    ENSURE(!cursor.bad && cursor.left.length == 0, NOF1_E_STORE);
+    ENSURE(!cursor.bad, NOF1_E_STORE);
+    TRY(read_name(name, loader->arena, cursor.left));
     TRY(translate_treatments(loader, (uint8_t *)(uintptr_t)treatment, header.rows));
     TRY(fill_missing(loader, outcome, charter->outcomes, header.rows));
     TRY(fill_missing(loader, covariate, charter->covariates, header.rows));
@@ -366,15 +380,17 @@ static nof1_rc read_trials(const struct loader *loader, struct nof1_epoch *epoch
     struct nof1_slice bytes = {0};
     struct nof1_trial *trial = nof1_arena_alloc(loader->arena, epoch->trials + 1, sizeof *trial);
     uint32_t *patient = nof1_arena_alloc(loader->arena, epoch->trials + 1, sizeof *patient);
-    ENSURE(trial != NULL && patient != NULL, NOF1_E_NO_MEMORY);
+    const char **name = nof1_arena_alloc(loader->arena, epoch->trials + 1, sizeof *name);
+    ENSURE(trial != NULL && patient != NULL && name != NULL, NOF1_E_NO_MEMORY);
     for (size_t t = 0; t < epoch->trials; ++t) {
         trial_key(key, epoch->id, "trial", t);
         TRY(nof1_store_get(&bytes, loader->arena, loader->store, key));
-        TRY(read_trial(loader, &trial[t], &patient[t], bytes));
+        TRY(read_trial(loader, &trial[t], &patient[t], &name[t], bytes));
         ENSURE(patient[t] < epoch->patients, NOF1_E_STORE);
     }
     epoch->trial = trial;
     epoch->patient = patient;
+    epoch->trial_key = name;
     return NOF1_OK;
 }
 
@@ -382,19 +398,13 @@ static nof1_rc read_patients(const struct loader *loader, struct nof1_epoch *epo
 {
     char key[KEY_SIZE];
     struct nof1_slice bytes = {0};
-    uint8_t(*digest)[32] = nof1_arena_alloc(loader->arena, epoch->patients + 1, sizeof *digest);
     const char **name = nof1_arena_alloc(loader->arena, epoch->patients + 1, sizeof *name);
-    ENSURE(digest != NULL && name != NULL, NOF1_E_NO_MEMORY);
+    ENSURE(name != NULL, NOF1_E_NO_MEMORY);
     for (size_t p = 0; p < epoch->patients; ++p) {
         trial_key(key, epoch->id, "patient", p);
         TRY(nof1_store_get(&bytes, loader->arena, loader->store, key));
-        ENSURE(bytes.length >= sizeof digest[p], NOF1_E_STORE);
-        memcpy(digest[p], bytes.data, sizeof digest[p]);
-        name[p] = nof1_arena_printf(loader->arena, "%.*s", (int)(bytes.length - sizeof digest[p]),
-                                    (const char *)bytes.data + sizeof digest[p]);
-        ENSURE(name[p] != NULL, NOF1_E_NO_MEMORY);
+        TRY(read_name(&name[p], loader->arena, bytes));
     }
-    epoch->digest = (const uint8_t(*)[32])digest;
     epoch->patient_key = name;
     return NOF1_OK;
 }
@@ -408,6 +418,10 @@ static nof1_rc load(struct nof1_epoch *epoch, struct loader *loader)
     }
     TRY(rc);
     struct cursor cursor = {.arena = loader->arena, .left = head};
+    if (head.length >= strlen(MAGIC) && memcmp(head.data, MAGIC_BEFORE, strlen(MAGIC)) == 0) {
+        return nof1_fail(loader->error, NOF1_E_CONFIG,
+                         "the epoch was frozen by an earlier version of the program; freeze again");
+    }
     TRY(read_head(&loader->to, epoch, &cursor, loader->charter));
     TRY(read_trials(loader, epoch));
     return read_patients(loader, epoch);
@@ -441,7 +455,9 @@ nof1_rc_value nof1_epoch_current(uint32_t *id, struct nof1_store *store)
     TRY(rc);
     struct cursor cursor = {.arena = arena, .left = head};
     struct nof1_slice magic = take(&cursor, strlen(MAGIC));
-    ENSURE(!cursor.bad && memcmp(magic.data, MAGIC, magic.length) == 0, NOF1_E_STORE);
+    ENSURE(!cursor.bad && (memcmp(magic.data, MAGIC, magic.length) == 0 ||
+                           memcmp(magic.data, MAGIC_BEFORE, magic.length) == 0),
+           NOF1_E_STORE);
     *id = (uint32_t)take_integer(&cursor);
     return cursor.bad ? NOF1_E_STORE : NOF1_OK;
 }

@@ -106,11 +106,11 @@ static nof1_rc fill(struct expected *e, struct nof1_arena *arena)
     }
     if (e->opening.atoms == 1) { /* with several, who is in which is not known before round 0 */
         double left = (double)left_out(e->query, patients);
-        double *atom = &e->total[e->opening.atom_first];
-        atom[0] = (double)patients - left;
-        atom[1] = sites;
-        atom[2] = left;
-        atom[3] = fmin(left, sites);
+        double *atom = &e->total[nof1_opening_atom_at(&e->opening, 0, 0, NOF1_ATOM_USED)];
+        atom[NOF1_ATOM_USED] = (double)patients - left; /* all in one block: only sums are read */
+        atom[NOF1_ATOM_USED_SITES] = sites;
+        atom[NOF1_ATOM_LEFT] = left;
+        atom[NOF1_ATOM_LEFT_SITES] = fmin(left, sites);
         e->total[1] -= left;
         e->total[2] -= left;
         e->total[3] = left;

@@ -9,6 +9,8 @@
 
 #include <crypto/hash.h>
 
+#define RELEASED_TEXT 32
+
 static void hex_of(char *out, const uint8_t *bytes, size_t length)
 {
     static const char digit[] = "0123456789abcdef";
@@ -31,9 +33,19 @@ nof1_rc nof1_atom_used(char out[NOF1_ATOM_TEXT], const char *key, const uint8_t 
     return NOF1_OK;
 }
 
-void nof1_atom_of_epoch(char out[NOF1_ATOM_TEXT], uint32_t epoch)
+bool nof1_atom_released(const char *key)
 {
-    (void)snprintf(out, NOF1_ATOM_TEXT, "e%u", epoch);
+    return strlen(key) == RELEASED_TEXT;
+}
+
+void nof1_atom_changed(char out[NOF1_ATOM_TEXT], const char *key, const char *change)
+{
+    (void)snprintf(out, NOF1_ATOM_TEXT, "%.32s%s", key, change);
+}
+
+void nof1_atom_base(char out[NOF1_ATOM_TEXT], const char *key)
+{
+    (void)snprintf(out, NOF1_ATOM_TEXT, "%.32s", key);
 }
 
 static nof1_rc add_used(const char **list, size_t *count, struct nof1_arena *arena,

@@ -4,22 +4,30 @@
  * outcome family treated alike. An atom's key names the releases that used its patients, as a hash
  * chain, so that the keys are public while nobody outside a site knows whose they are.
  *
- * "0": nobody has used them. "eN": series that were new or changed at epoch N, unused since. Else
- * 32 hex digits: SHA-256 of (the key before, "/", hex of H_q), first 16 bytes.
+ * "0": no release has used them. 32 hex digits: SHA-256 of (the key before, "/", hex of H_q), first
+ * 16 bytes. Those digits and "+s": patients of that atom whose series have changed since, in every
+ * outcome of the family that was frozen then. Those digits and "+x": patients of that atom whose
+ * series have changed otherwise, in covariates only or back to what they were.
  */
 #ifndef NOF1_CORE_ATOMS_H
 #define NOF1_CORE_ATOMS_H
 
 #include <nof1/study.h>
 
-#define NOF1_ATOM_TEXT 33
+#define NOF1_ATOM_TEXT 35
 #define NOF1_ATOM_FRESH "0"
+#define NOF1_ATOM_ANEW "+s"
+#define NOF1_ATOM_IN_PART "+x"
 
 /* The key of those patients of atom `key` that the plan h_q uses. A vault changes it before its
  * first answer to round 1 leaves: from then on their numbers may be known, released or not. */
 nof1_rc nof1_atom_used(char out[NOF1_ATOM_TEXT], const char *key, const uint8_t h_q[32]);
-/* The key of series that are new or changed at an epoch. */
-void nof1_atom_of_epoch(char out[NOF1_ATOM_TEXT], uint32_t epoch);
+/* Has a release used the patients as they are, and nothing changed since? */
+bool nof1_atom_released(const char *key);
+/* The key of those patients of a released atom whose series changed: NOF1_ATOM_ANEW or _IN_PART. */
+void nof1_atom_changed(char out[NOF1_ATOM_TEXT], const char *key, const char *change);
+/* The released atom that a key belongs to, changed or not. */
+void nof1_atom_base(char out[NOF1_ATOM_TEXT], const char *key);
 
 /* The public list for the next plan of the family, once round 1 of `plan` was opened: of every atom
  * the part used and the part not used. used[] and not_used[] are patients per atom from round 0;

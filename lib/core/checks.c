@@ -163,19 +163,47 @@ nof1_rc nof1_check_support(const struct nof1_opened *opened, struct nof1_error *
     return NOF1_OK;
 }
 
-/* One side of an atom: nobody, or enough patients in enough sites. */
-static bool side_allowed(const struct nof1_opened *opened, size_t at)
+static uint64_t atom_count(const struct nof1_opened *opened, size_t atom, enum nof1_atom_part part)
 {
-    uint64_t patients = count_at(opened, at), sites = count_at(opened, at + 1);
-    return patients == 0 || (patients >= opened->limits->min_atom_patients &&
-                             sites >= opened->limits->min_element_sites);
+    return (uint64_t)nof1_opening_atom(opened->opening, opened->total, atom, part);
+}
+
+bool nof1_atom_allowed(const struct nof1_limits *limits, uint64_t patients, uint64_t sites)
+{
+    return patients == 0 ||
+           (patients >= limits->min_atom_patients && sites >= limits->min_element_sites);
+}
+
+/* Trials changed in some columns only are one set where they changed in the same ones: then all of
+ * them have one number, and the squares add up to no more than they must. */
+static bool changed_alike(const struct nof1_opened *opened)
+{
+    uint64_t trials = count_at(opened, opened->opening->changed);
+    uint64_t sum = count_at(opened, opened->opening->changed + 1);
+    uint64_t squares = count_at(opened, opened->opening->changed + 2);
+    if (trials == 0) {
+        return true;
+    }
+    uint64_t number = sum / trials;
+    return number <= UINT16_MAX && sum % trials == 0 && squares == sum * number;
 }
 
 nof1_rc nof1_check_atoms(const struct nof1_opened *opened, struct nof1_error *error)
 {
+    if (count_at(opened, opened->opening->unlisted) > 0) {
+        return nof1_fail(error, NOF1_E2210,
+                         "the plan was made against another list of earlier releases");
+    }
+    if (!changed_alike(opened)) {
+        return nof1_fail(error, NOF1_E2210,
+                         "series that changed since their last release in some columns only must "
+                         "have changed in the same columns");
+    }
     for (size_t a = 0; a < opened->opening->atoms; a++) {
-        size_t at = opened->opening->atom_first + 4 * a;
-        if (!side_allowed(opened, at) || !side_allowed(opened, at + 2)) {
+        if (!nof1_atom_allowed(opened->limits, atom_count(opened, a, NOF1_ATOM_USED),
+                               atom_count(opened, a, NOF1_ATOM_USED_SITES)) ||
+            !nof1_atom_allowed(opened->limits, atom_count(opened, a, NOF1_ATOM_LEFT),
+                               atom_count(opened, a, NOF1_ATOM_LEFT_SITES))) {
             return nof1_fail(error, NOF1_E2210,
                              "patients used and patients left out, of every set that earlier "
                              "releases treated alike, must be none or at least %u in %u sites",
@@ -207,7 +235,7 @@ static uint64_t larger(uint64_t a, uint64_t b)
 
 uint64_t nof1_plan_ratio(const struct nof1_opened *opened, size_t atom)
 {
-    uint64_t used = count_at(opened, opened->opening->atom_first + 4 * atom);
+    uint64_t used = atom_count(opened, atom, NOF1_ATOM_USED);
     if (used == 0) {
         return 0;
     }
@@ -262,7 +290,7 @@ nof1_rc nof1_check_opening(const struct nof1_opened *opened, struct nof1_error *
 uint64_t nof1_plan_net_ratio(const struct nof1_opened *opened, const struct nof1_own *own,
                              size_t atom)
 {
-    uint64_t used = count_at(opened, opened->opening->atom_first + 4 * atom);
+    uint64_t used = atom_count(opened, atom, NOF1_ATOM_USED);
     if (used == 0) {
         return 0;
     }
@@ -312,7 +340,7 @@ static bool own_within(const struct nof1_opened *opened, const struct nof1_own *
     }
     for (size_t a = 0; a < opened->opening->atoms; a++) {
         within = within &&
-                 own->atom_patients[a] <= count_at(opened, opened->opening->atom_first + 4 * a);
+                 own->atom_patients[a] <= atom_count(opened, a, NOF1_ATOM_USED);
     }
     return within;
 }

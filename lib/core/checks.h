@@ -58,6 +58,9 @@ nof1_rc nof1_check_own(const struct nof1_opened *opened, const struct nof1_own *
 nof1_rc nof1_check_weights(const struct nof1_limits *limits, size_t own_trials,
                            const double *weight, uint64_t trials, struct nof1_error *error);
 
+/* One part of an atom: nobody, or enough patients in enough sites. */
+bool nof1_atom_allowed(const struct nof1_limits *limits, uint64_t patients, uint64_t sites);
+
 /* This plan's ratio on the patients of an atom (public), and on those outside this site. */
 uint64_t nof1_plan_ratio(const struct nof1_opened *opened, size_t atom);
 uint64_t nof1_plan_net_ratio(const struct nof1_opened *opened, const struct nof1_own *own,

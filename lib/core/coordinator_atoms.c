@@ -125,14 +125,12 @@ static nof1_rc keep(struct nof1_coordinator *coordinator, const struct atom_list
     return nof1_record_put(coordinator, "atoms", list->family, keys, true);
 }
 
-static nof1_rc count_patients(uint64_t *out, const struct run *run, size_t part)
+static void count_patients(uint64_t *out, const struct run *run, enum nof1_atom_part part)
 {
     const struct attempt *attempt = run->attempt;
-    const double *total = attempt->closed[0].value;
     for (size_t a = 0; a < attempt->opening.atoms; a++) {
-        out[a] = (uint64_t)total[attempt->opening.atom_first + 4 * a + part];
+        out[a] = (uint64_t)nof1_opening_atom(&attempt->opening, attempt->closed[0].value, a, part);
     }
-    return NOF1_OK;
 }
 
 nof1_rc nof1_run_atoms(struct nof1_coordinator *coordinator, const struct run *run, bool complete)
@@ -149,8 +147,8 @@ nof1_rc nof1_run_atoms(struct nof1_coordinator *coordinator, const struct run *r
     const char *const *after = NULL;
     size_t atoms = 0;
     ENSURE(list != NULL && used != NULL && not_used != NULL, NOF1_E_NO_MEMORY);
-    TRY(count_patients(used, run, 0));
-    TRY(count_patients(not_used, run, 2));
+    count_patients(used, run, NOF1_ATOM_USED);
+    count_patients(not_used, run, NOF1_ATOM_LEFT);
     complete = complete && plan->blocks == coordinator->config.charter->blocks;
     TRY(nof1_atoms_after(&after, &atoms, attempt->arena, plan, used, not_used, complete));
     if (!complete) {
@@ -166,14 +164,30 @@ nof1_rc nof1_run_atoms(struct nof1_coordinator *coordinator, const struct run *r
     return keep(coordinator, list);
 }
 
-nof1_rc nof1_atom_lists_epoch(struct nof1_coordinator *coordinator, uint32_t epoch)
+/* There may be new patients, and of every atom that a release used some series may have changed. */
+static nof1_rc add_changed(struct atom_list *list)
 {
-    char key[NOF1_ATOM_TEXT];
-    const char *const fresh[] = {key};
-    nof1_atom_of_epoch(key, epoch);
-    for (struct atom_list *list = coordinator->atoms; list != NULL && epoch > 1;
-         list = list->next) {
-        TRY(replace(list, 0, NULL, 1, fresh));
+    NOF1_CLEANUP(nof1_arena_freep) struct nof1_arena *arena = nof1_arena_new();
+    const char **key = arena == NULL ? NULL : nof1_arena_alloc(arena, 3 * list->atoms + 1, sizeof *key);
+    char text[NOF1_ATOM_TEXT];
+    size_t keys = 0;
+    ENSURE(key != NULL, NOF1_E_NO_MEMORY);
+    key[keys++] = NOF1_ATOM_FRESH;
+    for (size_t i = 0; i < list->atoms; i++) {
+        key[keys++] = list->atom[i];
+        for (size_t c = 0; c < 2 && nof1_atom_released(list->atom[i]); c++) {
+            nof1_atom_changed(text, list->atom[i], c == 0 ? NOF1_ATOM_ANEW : NOF1_ATOM_IN_PART);
+            key[keys] = nof1_arena_text(arena, text);
+            ENSURE(key[keys++] != NULL, NOF1_E_NO_MEMORY);
+        }
+    }
+    return replace(list, list->atoms, list->atom, keys, key);
+}
+
+nof1_rc nof1_atom_lists_epoch(struct nof1_coordinator *coordinator)
+{
+    for (struct atom_list *list = coordinator->atoms; list != NULL; list = list->next) {
+        TRY(add_changed(list));
         TRY(keep(coordinator, list));
     }
     return NOF1_OK;

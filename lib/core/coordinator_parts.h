@@ -10,8 +10,9 @@
 #include <core/coordinator.h>
 #include <core/frame.h>
 #include <core/opening.h>
-#include <crypto/key.h>
+#include <crypto/hash.h>
 #include <crypto/ring.h>
+#include <crypto/key.h>
 
 #define NOF1_HEX_TEXT (2 * NOF1_HASH_BYTES + 1)
 #define NOF1_ATTEMPTS_MAX 50   /* tries of one query before it counts as expired */
@@ -190,8 +191,8 @@ void nof1_atom_lists_free(struct nof1_coordinator *coordinator);
 nof1_rc nof1_atom_lists_restore(struct nof1_coordinator *coordinator);
 /* Round 1 is about to be opened (complete: every site has attested). */
 nof1_rc nof1_run_atoms(struct nof1_coordinator *coordinator, const struct run *run, bool complete);
-/* A new epoch was counted: series that are new or changed form an atom of their own. */
-nof1_rc nof1_atom_lists_epoch(struct nof1_coordinator *coordinator, uint32_t epoch);
+/* A new epoch was counted: of every released atom some series may have changed. */
+nof1_rc nof1_atom_lists_epoch(struct nof1_coordinator *coordinator);
 /* Is another run of the same outcome family between its roster and its end? Atoms are split in one
  * order at all sites, so such runs follow each other. */
 bool nof1_family_busy(const struct nof1_coordinator *coordinator, const struct run *run);

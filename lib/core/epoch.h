@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
- * A frozen epoch of one site, in memory: its trials and, per patient, the digest of the series.
+ * A frozen epoch of one site, in memory: its trials, whose they are, and names that stay.
  * Made by node/ from the site store; read by the site session only.
  */
 #ifndef NOF1_CORE_EPOCH_H
@@ -13,8 +13,8 @@ struct nof1_epoch {
     size_t trials, patients;
     const struct nof1_trial *trial;   /* [trials] */
     const uint32_t *patient;          /* [trials] index of the trial's patient, < patients */
-    const uint8_t (*digest)[32];      /* [patients] SHA-256 of the patient's frozen series */
     const char *const *patient_key;   /* [patients] stable local identifier, for the site store */
+    const char *const *trial_key;     /* [trials] the same of a trial, within its patient */
 };
 
 #endif

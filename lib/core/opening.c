@@ -30,16 +30,27 @@ static nof1_rc name_groups(struct nof1_arena *arena, const char **name, size_t *
 }
 
 static nof1_rc name_atoms(struct nof1_arena *arena, const char **name, size_t *at,
-                          const struct nof1_plan *plan, size_t atoms)
+                          const struct nof1_model *model, size_t atoms)
 {
-    static const char *const part[4] = {"atom patients used/", "atom sites used/",
-                                        "atom patients not used/", "atom sites not used/"};
+    static const char *const part[NOF1_ATOM_PARTS] = {"atom patients used/", "atom sites used/",
+                                                      "atom patients left/", "atom sites left/"};
+    const struct nof1_plan *plan = model->study->plan;
+    const struct nof1_charter *charter = model->study->charter;
     for (size_t a = 0; a < atoms; a++) {
-        for (size_t p = 0; p < 4; p++) {
-            TRY(name_element(arena, name, at, part[p], plan->atoms > 0 ? plan->atom[a] : "all"));
+        for (size_t b = 0; b < plan->blocks; b++) {
+            const char *block = charter->block[plan->block[b]].id;
+            const char *of = nof1_arena_printf(arena, "%s/%s",
+                                               plan->atoms > 0 ? plan->atom[a] : "all", block);
+            ENSURE(of != NULL, NOF1_E_NO_MEMORY);
+            for (size_t p = 0; p < NOF1_ATOM_PARTS; p++) {
+                TRY(name_element(arena, name, at, part[p], of));
+            }
         }
     }
-    return NOF1_OK;
+    TRY(name_element(arena, name, at, "atoms not listed", ""));
+    TRY(name_element(arena, name, at, "changed in part", ""));
+    TRY(name_element(arena, name, at, "changed in part/sum", ""));
+    return name_element(arena, name, at, "changed in part/squares", "");
 }
 
 static bool counts_sites(const struct nof1_element *element)
@@ -69,7 +80,7 @@ static nof1_rc name_all(const struct nof1_opening *opening, struct nof1_arena *a
             TRY(name_element(arena, name, &at, "sites feeding/", layout->element[e].name));
         }
     }
-    TRY(name_atoms(arena, name, &at, plan, opening->atoms));
+    TRY(name_atoms(arena, name, &at, model, opening->atoms));
     ENSURE(at == opening->elements, NOF1_E_BUG);
     return NOF1_OK;
 }
@@ -81,7 +92,7 @@ nof1_rc nof1_opening_layout(struct nof1_opening *out, struct nof1_arena *arena,
     ENSURE(plan->atoms == 0 || plan->atoms == atoms, NOF1_E_BUG);
     struct nof1_layout layout = {0};
     TRY(model->analysis->layout(model, 1, arena, &layout));
-    *out = (struct nof1_opening){.atoms = atoms == 0 ? 1 : atoms};
+    *out = (struct nof1_opening){.atoms = atoms == 0 ? 1 : atoms, .atom_blocks = plan->blocks};
     for (size_t e = 0; e < layout.elements; e++) {
         out->sparse += counts_sites(&layout.element[e]) ? 1 : 0;
     }
@@ -91,11 +102,30 @@ nof1_rc nof1_opening_layout(struct nof1_opening *out, struct nof1_arena *arena,
     out->block_patients = out->group_sites + model->groups;
     out->sparse_sites = out->block_patients + plan->blocks;
     out->atom_first = out->sparse_sites + out->sparse;
-    out->elements = out->atom_first + 4 * out->atoms;
+    out->unlisted = out->atom_first + NOF1_ATOM_PARTS * out->atoms * out->atom_blocks;
+    out->changed = out->unlisted + 1;
+    out->elements = out->changed + 3;
     const char **name = nof1_arena_alloc(arena, out->elements, sizeof *name);
     ENSURE(name != NULL, NOF1_E_NO_MEMORY);
     out->name = name;
     return name_all(out, arena, name, model, &layout);
+}
+
+size_t nof1_opening_atom_at(const struct nof1_opening *opening, size_t atom, size_t block,
+                            enum nof1_atom_part part)
+{
+    return opening->atom_first + NOF1_ATOM_PARTS * (atom * opening->atom_blocks + block) +
+           (size_t)part;
+}
+
+double nof1_opening_atom(const struct nof1_opening *opening, const double *total, size_t atom,
+                         enum nof1_atom_part part)
+{
+    double sum = 0;
+    for (size_t b = 0; b < opening->atom_blocks; b++) {
+        sum += total[nof1_opening_atom_at(opening, atom, b, part)];
+    }
+    return sum;
 }
 
 static nof1_rc read_count(uint64_t *out, double total)

@@ -5,9 +5,11 @@
  *
  * [0] 1 per site; [1] trials used; [2] patients used; [3] trials left out; then per group:
  * patients, trials, sites; per roster block: patients; per sparse outcome element of round 1: sites
- * feeding it; per atom known to every site (docs/protocol.md, difference rule): patients and sites
- * used, patients and sites not used. Every later round starts with the check elements [0] 1 per
- * site and [1] trials used; the analysis' elements follow.
+ * feeding it; per atom of the plan's list (docs/protocol.md, difference rule) and roster block:
+ * patients and sites used, patients and sites not used; patients of atoms that are not on the list;
+ * of the trials changed in some columns only: how many, and sum and sum of squares of the number of
+ * the change. Every later round starts with the check elements [0] 1 per site and [1] trials used;
+ * the analysis' elements follow.
  */
 #ifndef NOF1_CORE_OPENING_H
 #define NOF1_CORE_OPENING_H
@@ -16,20 +18,33 @@
 
 #define NOF1_CHECK_ELEMENTS 2
 
+/* What is counted of an atom in each roster block. */
+enum nof1_atom_part {
+    NOF1_ATOM_USED, NOF1_ATOM_USED_SITES, NOF1_ATOM_LEFT, NOF1_ATOM_LEFT_SITES, NOF1_ATOM_PARTS
+};
+
 struct nof1_opening {
     size_t elements;
     size_t group_patients, group_trials, group_sites; /* first index of each run of model->groups */
     size_t block_patients;                            /* first index; plan->blocks entries */
     size_t sparse_sites;                              /* first index; sparse entries */
     size_t sparse;                                    /* number of sparse elements */
-    size_t atoms;                                     /* number of atoms */
-    size_t atom_first;                                /* 4 entries an atom */
+    size_t atoms, atom_blocks;                        /* number of atoms, and of roster blocks */
+    size_t atom_first;                                /* NOF1_ATOM_PARTS an atom and block */
+    size_t unlisted;                                  /* patients of atoms that the plan lacks */
+    size_t changed;                                   /* trials changed in part; two sums follow */
     const char *const *name;                          /* [elements] */
 };
 
 /* atoms: plan->atoms, the atom keys the plan was made against (0: one atom "all"). */
 nof1_rc nof1_opening_layout(struct nof1_opening *out, struct nof1_arena *arena,
                             const struct nof1_model *model, size_t atoms);
+/* Index of one count of an atom in one roster block. */
+size_t nof1_opening_atom_at(const struct nof1_opening *opening, size_t atom, size_t block,
+                            enum nof1_atom_part part);
+/* The count of an atom in all roster blocks together. */
+double nof1_opening_atom(const struct nof1_opening *opening, const double *total, size_t atom,
+                         enum nof1_atom_part part);
 /* Decode totals of round 0 into counts (arrays in arena). */
 nof1_rc nof1_opening_counts(struct nof1_counts *out, struct nof1_arena *arena,
                             const struct nof1_model *model, const struct nof1_opening *opening,

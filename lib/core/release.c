@@ -236,7 +236,7 @@ static nof1_rc store_census(struct nof1_coordinator *coordinator, const struct r
     TRY(nof1_actions_add(coordinator->actions, (struct nof1_action){.kind = NOF1_ACTION_PUT,
                                                                     .key = key,
                                                                     .bytes = census}));
-    return nof1_atom_lists_epoch(coordinator, run->census_epoch);
+    return nof1_atom_lists_epoch(coordinator);
 }
 
 /* Only once the release is in the ledger. */

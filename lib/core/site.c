@@ -212,10 +212,6 @@ static nof1_rc receive(struct nof1_site *site, struct nof1_slice bytes)
 
 static nof1_rc greet(struct nof1_site *site)
 {
-    if (!site->atoms_stored) {
-        TRY(nof1_site_put_atoms(site));
-        site->atoms_stored = true;
-    }
     Nof1__V1__Hello hello = NOF1__V1__HELLO__INIT;
     hello.site = (char *)(uintptr_t)site->config.id;
     hello.charter = (ProtobufCBinaryData){

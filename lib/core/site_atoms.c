@@ -1,15 +1,15 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
- * The site's memory of the difference rule and of the release ratio (docs/protocol.md, E2210 and
- * E2301): per outcome family the atom of every patient and what was released about every atom. They
- * belong to study and family, never to a charter version. Stored as "atoms/FAMILY"; patients appear
- * under the hex of their local key, in the site's own store only.
+ * The difference rule and the release ratio at a site (docs/protocol.md, E2210 and E2301): which
+ * atom every trial is in, what a plan uses of each and what it leaves out, and how a release splits
+ * them. Atoms and charges belong to study and outcome family, never to an epoch or charter version.
+ * Nothing here is known to anybody else but the counts, in a masked sum.
  */
 #include <core/site_parts.h>
 
+#include <stdlib.h>
 #include <string.h>
 
-#include <base/document.h>
 #include <core/census_analysis.h>
 
 struct site_family *nof1_site_family(const struct nof1_site *site, const struct nof1_plan *plan)
@@ -23,168 +23,93 @@ struct site_family *nof1_site_family(const struct nof1_site *site, const struct 
     return NULL;
 }
 
-/* ---- restoring ------------------------------------------------------------ */
+/* ---- the atoms of the frozen epoch -------------------------------------------- */
 
-/* Canonical maps are sorted by key: bisect. */
-static const struct nof1_node *sorted_get(const struct nof1_node *map, const char *key)
+static const char *id_of(struct nof1_arena *arena, const struct nof1_epoch *epoch, size_t trial)
 {
-    size_t low = 0, high = map->items;
-    while (low < high) {
-        size_t middle = low + (high - low) / 2;
-        int order = strcmp(map->item[middle].key, key);
-        if (order == 0) {
-            return &map->item[middle];
-        }
-        low = order < 0 ? middle + 1 : low;
-        high = order < 0 ? high : middle;
+    const char *patient = epoch->patient_key[epoch->patient[trial]];
+    const char *name = epoch->trial_key[trial];
+    size_t length = strlen(patient);
+    char *id = nof1_arena_alloc(arena, 2 * (length + strlen(name)) + 2, 1);
+    if (id != NULL) {
+        nof1_site_hex(id, (const uint8_t *)patient, length);
+        id[2 * length] = '/';
+        nof1_site_hex(id + 2 * length + 1, (const uint8_t *)name, strlen(name));
     }
-    return NULL;
+    return id;
 }
 
-static const char *patient_hex(struct nof1_arena *arena, const struct nof1_epoch *epoch, size_t p)
+static int by_id(const void *left, const void *right)
 {
-    size_t length = strlen(epoch->patient_key[p]);
-    char *hex = nof1_arena_alloc(arena, 2 * length + 1, 1);
-    if (hex != NULL) {
-        nof1_site_hex(hex, (const uint8_t *)epoch->patient_key[p], length);
-    }
-    return hex;
+    const struct site_unit *const *a = left;
+    const struct site_unit *const *b = right;
+    return strcmp((*a)->id, (*b)->id);
 }
 
-/* An unchanged series keeps its atom; what is new or changed since the stored epoch forms one. */
-static nof1_rc key_of_patient(const char **key, struct nof1_site *site, struct nof1_arena *arena,
-                              const struct nof1_node *patients, size_t p, const char *otherwise)
+static nof1_rc sort_units(struct site_unit ***out, size_t *units, struct nof1_arena *arena,
+                          const struct site_family *family)
 {
-    const char *hex = patient_hex(arena, site->config.epoch, p);
-    ENSURE(hex != NULL, NOF1_E_NO_MEMORY);
-    const struct nof1_node *stored = patients == NULL ? NULL : sorted_get(patients, hex);
-    uint8_t digest[NOF1_HASH_BYTES];
-    *key = otherwise;
-    if (stored == NULL) {
+    size_t count = 0;
+    for (const struct site_unit *u = family->units; u != NULL; u = u->next) {
+        count++;
+    }
+    *out = nof1_arena_alloc(arena, count + 1, sizeof **out);
+    ENSURE(*out != NULL, NOF1_E_NO_MEMORY);
+    *units = 0;
+    for (struct site_unit *u = family->units; u != NULL; u = u->next) {
+        (*out)[(*units)++] = u;
+    }
+    qsort(*out, *units, sizeof **out, by_id);
+    return NOF1_OK;
+}
+
+/* The atom of a trial that a release has used: of the same content the same, else one of those that
+ * changed alike. A change that is part of a larger one must not hide a smaller. */
+static nof1_rc place_unit(struct nof1_site *site, struct nof1_arena *arena,
+                          struct site_family *family, size_t t)
+{
+    const char *change = "";
+    char key[NOF1_ATOM_TEXT];
+    family->unit[t]->frozen = true;
+    TRY(nof1_site_change(&change, &family->number[t], arena, family, family->unit[t],
+                         family->series[t]));
+    if (change[0] == 0) {
+        family->key[t] = family->unit[t]->key;
         return NOF1_OK;
     }
-    ENSURE(stored->kind == NOF1_LIST && stored->items == 2, NOF1_E_STORE);
-    if (nof1_site_unhex(digest, NOF1_HASH_BYTES, stored->item[0].text) &&
-        memcmp(digest, site->config.epoch->digest[p], NOF1_HASH_BYTES) == 0) {
-        *key = nof1_arena_text(site->arena, stored->item[1].text);
-        ENSURE(*key != NULL, NOF1_E_NO_MEMORY);
-    }
+    nof1_atom_changed(key, family->unit[t]->key, change);
+    family->key[t] = nof1_arena_text(site->arena, key);
+    ENSURE(family->key[t] != NULL, NOF1_E_NO_MEMORY);
     return NOF1_OK;
 }
 
-bool nof1_site_atom_released(const char *key)
-{
-    return strlen(key) + 1 == NOF1_ATOM_TEXT; /* a hash; the roots "0" and "e2" are short */
-}
-
-/* Who was used by a release and is frozen no more stays on the list: a sum without that patient
- * would tell that patient's numbers by difference. */
-static nof1_rc find_gone(struct site_family *family, struct nof1_site *site,
-                         struct nof1_arena *arena, const struct nof1_node *patients)
-{
-    const struct nof1_epoch *epoch = site->config.epoch;
-    bool *seen = nof1_arena_alloc(arena, patients->items + 1, sizeof *seen);
-    family->left = nof1_arena_alloc(site->arena, patients->items + 1, sizeof *family->left);
-    ENSURE(seen != NULL && family->left != NULL, NOF1_E_NO_MEMORY);
-    for (size_t p = 0; p < epoch->patients; p++) {
-        const char *hex = patient_hex(arena, epoch, p);
-        ENSURE(hex != NULL, NOF1_E_NO_MEMORY);
-        const struct nof1_node *stored = sorted_get(patients, hex);
-        if (stored != NULL) {
-            seen[stored - patients->item] = true;
-        }
-    }
-    for (size_t i = 0; i < patients->items; i++) {
-        const struct nof1_node *stored = &patients->item[i];
-        ENSURE(stored->kind == NOF1_LIST && stored->items == 2, NOF1_E_STORE);
-        if (!seen[i] && nof1_site_atom_released(stored->item[1].text)) {
-            struct site_gone *gone = &family->left[family->gone++];
-            *gone = (struct site_gone){nof1_arena_text(site->arena, stored->key),
-                                       nof1_arena_text(site->arena, stored->item[0].text),
-                                       nof1_arena_text(site->arena, stored->item[1].text)};
-            ENSURE(gone->hex != NULL && gone->digest != NULL && gone->key != NULL,
-                   NOF1_E_NO_MEMORY);
-        }
-    }
-    return NOF1_OK;
-}
-
-static nof1_rc add_charge(struct nof1_site *site, struct site_family *family, const char *key,
-                          uint64_t ratio, uint64_t net)
-{
-    struct site_charge *charge =
-        nof1_arena_alloc(site->arena, family->charges + 1, sizeof *charge);
-    ENSURE(charge != NULL, NOF1_E_NO_MEMORY);
-    if (family->charges > 0) {
-        memcpy(charge, family->charge, family->charges * sizeof *charge);
-    }
-    charge[family->charges] = (struct site_charge){nof1_arena_text(site->arena, key), ratio, net};
-    ENSURE(charge[family->charges].key != NULL, NOF1_E_NO_MEMORY);
-    family->charge = charge;
-    family->charges += 1;
-    return NOF1_OK;
-}
-
-static nof1_rc read_charges(struct nof1_site *site, struct site_family *family,
-                            const struct nof1_node *charges, struct nof1_error *error)
-{
-    for (size_t c = 0; c < charges->items; c++) {
-        int64_t ratio = 0, net = 0;
-        TRY(nof1_node_integer(&ratio, &charges->item[c], "ratio", 0, INT64_C(1) << 53, error));
-        TRY(nof1_node_integer(&net, &charges->item[c], "net", 0, INT64_C(1) << 53, error));
-        TRY(add_charge(site, family, charges->item[c].key, (uint64_t)ratio, (uint64_t)net));
-    }
-    return NOF1_OK;
-}
-
-struct stored_family {
-    struct nof1_arena *arena;
-    const char *name;
-    const struct nof1_node *node; /* NULL: nothing stored */
-    struct nof1_error *error;
-};
-
-static nof1_rc_value visit_family(void *context, const char *key, struct nof1_slice value)
-{
-    struct stored_family *stored = context;
-    if (strcmp(key + strlen("atoms/"), stored->name) != 0 || value.length == 0) {
-        return NOF1_OK;
-    }
-    return nof1_canonical_read(&stored->node, stored->arena, value, stored->error);
-}
-
-static nof1_rc restore_family(struct nof1_site *site, struct site_family *family,
-                              struct nof1_error *error)
+static nof1_rc place_trials(struct nof1_site *site, struct site_family *family)
 {
     struct nof1_arena *arena NOF1_CLEANUP(nof1_arena_freep) = nof1_arena_new();
     ENSURE(arena != NULL, NOF1_E_NO_MEMORY);
     const struct nof1_epoch *epoch = site->config.epoch;
-    const struct nof1_store_reader *store = &site->config.store;
-    struct stored_family stored = {arena, family->name, NULL, error};
-    const char *prefix = nof1_arena_printf(arena, "atoms/%s", family->name);
-    ENSURE(prefix != NULL, NOF1_E_NO_MEMORY);
-    if (store->each != NULL) {
-        TRY(store->each(store->self, prefix, visit_family, &stored));
+    size_t trials = epoch == NULL ? 0 : epoch->trials, units = 0;
+    struct site_unit **sorted = NULL;
+    TRY(sort_units(&sorted, &units, arena, family));
+    family->unit = nof1_arena_alloc(site->arena, trials + 1, sizeof *family->unit);
+    family->series = nof1_arena_alloc(site->arena, trials + 1, sizeof *family->series);
+    family->key = nof1_arena_alloc(site->arena, trials + 1, sizeof *family->key);
+    family->number = nof1_arena_alloc(site->arena, trials + 1, sizeof *family->number);
+    ENSURE(family->unit != NULL && family->series != NULL && family->key != NULL &&
+               family->number != NULL,
+           NOF1_E_NO_MEMORY);
+    for (size_t t = 0; t < trials; t++) {
+        struct site_unit wanted = {.id = id_of(arena, epoch, t)}, *key = &wanted;
+        ENSURE(wanted.id != NULL, NOF1_E_NO_MEMORY);
+        struct site_unit **found = bsearch(&key, sorted, units, sizeof *sorted, by_id);
+        family->key[t] = NOF1_ATOM_FRESH;
+        TRY(nof1_site_series(&family->series[t], site, family, &epoch->trial[t]));
+        if (found != NULL) {
+            family->unit[t] = *found;
+            TRY(place_unit(site, arena, family, t));
+        }
     }
-    const struct nof1_node *patients =
-        stored.node == NULL ? NULL : nof1_node_get(stored.node, "patients");
-    char otherwise[NOF1_ATOM_TEXT] = NOF1_ATOM_FRESH;
-    if (epoch != NULL && epoch->id > 1) { /* in the first epoch nobody can have been used before */
-        nof1_atom_of_epoch(otherwise, epoch->id);
-    }
-    const char *fallback = nof1_arena_text(site->arena, otherwise);
-    size_t count = epoch == NULL ? 0 : epoch->patients;
-    family->key = nof1_arena_alloc(site->arena, count + 1, sizeof *family->key);
-    ENSURE(fallback != NULL && family->key != NULL, NOF1_E_NO_MEMORY);
-    for (size_t p = 0; p < count; p++) {
-        TRY(key_of_patient(&family->key[p], site, arena, patients, p, fallback));
-    }
-    if (epoch != NULL && patients != NULL) {
-        TRY(find_gone(family, site, arena, patients));
-    }
-    const struct nof1_node *charges =
-        stored.node == NULL ? NULL : nof1_node_get(stored.node, "charges");
-    return charges == NULL ? NOF1_OK : read_charges(site, family, charges, error);
+    return NOF1_OK;
 }
 
 nof1_rc nof1_site_restore_atoms(struct nof1_site *site, struct nof1_error *error)
@@ -200,78 +125,14 @@ nof1_rc nof1_site_restore_atoms(struct nof1_site *site, struct nof1_error *error
         if (!seen) {
             struct site_family *family = &site->family[site->families++];
             family->name = charter->outcome[o].family;
-            TRY(restore_family(site, family, error));
+            TRY(nof1_site_restore_family(site, family, error));
+            TRY(place_trials(site, family));
         }
     }
     return NOF1_OK;
 }
 
-/* ---- storing ------------------------------------------------------------ */
-
-static json_t *patients_json(struct nof1_site *site, const struct site_family *family)
-{
-    const struct nof1_epoch *epoch = site->config.epoch;
-    json_t *patients = json_object();
-    bool ok = patients != NULL;
-    for (size_t p = 0; ok && epoch != NULL && p < epoch->patients; p++) {
-        char digest[SITE_HEX];
-        nof1_site_hex(digest, epoch->digest[p], NOF1_HASH_BYTES);
-        const char *hex = patient_hex(site->scratch, epoch, p);
-        ok = hex != NULL &&
-             json_object_set_new(patients, hex,
-                                 json_pack("[s, s]", digest, family->key[p])) == 0;
-    }
-    for (size_t g = 0; ok && g < family->gone; g++) {
-        const struct site_gone *gone = &family->left[g];
-        ok = json_object_set_new(patients, gone->hex,
-                                 json_pack("[s, s]", gone->digest, gone->key)) == 0;
-    }
-    if (!ok) {
-        json_decref(patients);
-        return NULL;
-    }
-    return patients;
-}
-
-static json_t *charges_json(const struct site_family *family)
-{
-    json_t *charges = json_object();
-    bool ok = charges != NULL;
-    for (size_t c = 0; ok && c < family->charges; c++) {
-        const struct site_charge *charge = &family->charge[c];
-        ok = json_object_set_new(charges, charge->key,
-                                 json_pack("{s:I, s:I}", "ratio", (json_int_t)charge->ratio,
-                                           "net", (json_int_t)charge->net)) == 0;
-    }
-    if (!ok) {
-        json_decref(charges);
-        return NULL;
-    }
-    return charges;
-}
-
-static nof1_rc put_family(struct nof1_site *site, const struct site_family *family)
-{
-    const char *key = nof1_arena_printf(site->scratch, "atoms/%s", family->name);
-    json_t *patients = patients_json(site, family), *charges = charges_json(family);
-    if (key == NULL || patients == NULL || charges == NULL) {
-        json_decref(patients);
-        json_decref(charges);
-        return NOF1_E_NO_MEMORY;
-    }
-    return nof1_site_put(site, key, json_pack("{s:o, s:o}", "patients", patients, "charges",
-                                              charges));
-}
-
-nof1_rc nof1_site_put_atoms(struct nof1_site *site)
-{
-    for (size_t f = 0; site->config.epoch != NULL && f < site->families; f++) {
-        TRY(put_family(site, &site->family[f]));
-    }
-    return NOF1_OK;
-}
-
-/* ---- one plan ------------------------------------------------------------ */
+/* ---- what a plan uses and leaves out --------------------------------------------- */
 
 static const char *listed(const struct nof1_plan *plan, size_t atom)
 {
@@ -289,20 +150,151 @@ size_t nof1_site_atom_index(const struct nof1_plan *plan, const char *key)
     return atoms;
 }
 
+static uint32_t index_of(const struct site_attempt *attempt, const char *key)
+{
+    size_t index = nof1_site_atom_index(attempt->query->study.plan, key);
+    return index < attempt->opening.atoms ? (uint32_t)index : SITE_UNLISTED;
+}
+
+/* A trial that counts: whose it is, its atom, used or left out. */
+struct tally {
+    const char *patient;
+    size_t length; /* of the patient's name */
+    uint32_t atom;
+    bool left;
+};
+
+static int by_atom(const void *left, const void *right)
+{
+    const struct tally *a = left;
+    const struct tally *b = right;
+    if (a->atom != b->atom) {
+        return a->atom < b->atom ? -1 : 1;
+    }
+    if (a->left != b->left) {
+        return a->left ? 1 : -1;
+    }
+    int order = memcmp(a->patient, b->patient, a->length < b->length ? a->length : b->length);
+    return order != 0 ? order : a->length < b->length ? -1 : a->length > b->length ? 1 : 0;
+}
+
+/* A patient counts once in a part of an atom, whatever the number of trials in it. */
+static void count_tallies(struct site_attempt *attempt, struct tally *tally, size_t tallies)
+{
+    qsort(tally, tallies, sizeof *tally, by_atom);
+    for (size_t i = 0; i < tallies; i++) {
+        if (i > 0 && by_atom(&tally[i - 1], &tally[i]) == 0) {
+            continue;
+        }
+        if (tally[i].atom == SITE_UNLISTED) {
+            attempt->unlisted += 1;
+        } else {
+            size_t first = tally[i].left ? attempt->opening.atoms : 0;
+            attempt->atom_patients[first + tally[i].atom] += 1;
+        }
+    }
+}
+
+/* Left out: what some plan of the family may use, and what some release has used, even when it is
+ * frozen no more. */
+static nof1_rc tally_trials(struct nof1_site *site, struct site_attempt *attempt,
+                            const struct site_family *family)
+{
+    const struct nof1_epoch *epoch = site->config.epoch;
+    const struct nof1_study *study = &attempt->query->study;
+    size_t most = epoch->trials, tallies = 0;
+    for (const struct site_unit *u = family == NULL ? NULL : family->units; u != NULL; u = u->next) {
+        most += u->frozen ? 0 : 1;
+    }
+    struct tally *tally = nof1_arena_alloc(site->scratch, most + 1, sizeof *tally);
+    ENSURE(tally != NULL, NOF1_E_NO_MEMORY);
+    for (size_t t = 0; t < epoch->trials; t++) {
+        bool used = attempt->group[t] != NOF1_LEFT_OUT;
+        if (used || family == NULL || family->unit[t] != NULL ||
+            nof1_in_analysis_set(study->charter, study->plan->outcome, &epoch->trial[t])) {
+            const char *id = id_of(site->scratch, epoch, t);
+            ENSURE(id != NULL, NOF1_E_NO_MEMORY);
+            tally[tallies++] = (struct tally){id, strcspn(id, "/"), attempt->part[t], !used};
+        }
+    }
+    for (const struct site_unit *u = family == NULL ? NULL : family->units; u != NULL; u = u->next) {
+        if (!u->frozen) {
+            tally[tallies++] =
+                (struct tally){u->id, strcspn(u->id, "/"), index_of(attempt, u->key), true};
+        }
+    }
+    count_tallies(attempt, tally, tallies);
+    return NOF1_OK;
+}
+
+static nof1_rc find_parts(struct nof1_site *site, struct site_attempt *attempt,
+                          const struct site_family *family)
+{
+    size_t trials = site->config.epoch->trials;
+    if (attempt->record != NULL && attempt->record->opened) {
+        ENSURE(attempt->record->parts == trials, NOF1_E2502); /* another freeze, same number */
+        memcpy(attempt->part, attempt->record->part, trials * sizeof *attempt->part);
+        memcpy(attempt->changed, attempt->record->changed, sizeof attempt->changed);
+        return NOF1_OK; /* a re-run counts what the first run counted */
+    }
+    /* said by every site alike, whoever was used */
+    if (!site->config.policy.open && attempt->family_version != family->version) {
+        return nof1_fail(&site->error, NOF1_E2210, "another plan of the family was opened since "
+                                                   "this one was offered");
+    }
+    attempt->family_version = family->version;
+    for (size_t t = 0; t < trials; t++) {
+        uint64_t number = family->number[t];
+        attempt->part[t] = index_of(attempt, family->key[t]);
+        attempt->changed[0] += number > 0 ? 1 : 0;
+        attempt->changed[1] += number;
+        attempt->changed[2] += number * number;
+    }
+    return NOF1_OK;
+}
+
+nof1_rc nof1_site_parts(struct nof1_site *site, struct site_attempt *attempt)
+{
+    const struct site_family *family =
+        attempt->query->census ? NULL : nof1_site_family(site, attempt->query->study.plan);
+    attempt->part = nof1_arena_alloc(attempt->arena, site->config.epoch->trials + 1,
+                                     sizeof *attempt->part);
+    attempt->atom_patients = nof1_arena_alloc(attempt->arena, 2 * attempt->opening.atoms,
+                                              sizeof *attempt->atom_patients);
+    ENSURE(attempt->part != NULL && attempt->atom_patients != NULL, NOF1_E_NO_MEMORY);
+    if (!attempt->query->census) { /* else one atom of everybody */
+        ENSURE(family != NULL, NOF1_E_BUG);
+        TRY(find_parts(site, attempt, family));
+    }
+    return tally_trials(site, attempt, family);
+}
+
+/* ---- blocks outside the roster ----------------------------------------------------- */
+
+static bool in_roster(const struct nof1_charter *charter, const struct nof1_plan *plan,
+                      const char *block)
+{
+    for (size_t b = 0; b < plan->blocks; b++) {
+        if (strcmp(charter->block[plan->block[b]].id, block) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
 nof1_rc nof1_site_check_listed(const struct nof1_site *site, const struct nof1_query *query,
                                struct nof1_error *error)
 {
     const struct nof1_plan *plan = query->study.plan;
-    const struct nof1_epoch *epoch = site->config.epoch;
     const struct site_record *record = nof1_site_record(site, plan->hash);
-    const struct site_family *family = nof1_site_family(site, plan);
     if (query->census || site->config.policy.open || (record != NULL && record->opened)) {
         return NOF1_OK;
     }
     size_t atoms = plan->atoms == 0 ? 1 : plan->atoms;
-    for (size_t t = 0; t < epoch->trials; t++) {
-        if (nof1_in_analysis_set(query->study.charter, plan->outcome, &epoch->trial[t]) &&
-            nof1_site_atom_index(plan, family->key[epoch->patient[t]]) == atoms) {
+    const struct site_family *family = nof1_site_family(site, plan);
+    for (const struct site_holding *h = family->holdings; h != NULL; h = h->next) {
+        if (h->patients > 0 && in_roster(query->study.charter, plan, h->block) &&
+            nof1_site_atom_index(plan, h->key) == atoms) {
             return nof1_fail(error, NOF1_E2210, "the plan was made against another list of "
                                                 "earlier releases");
         }
@@ -310,33 +302,51 @@ nof1_rc nof1_site_check_listed(const struct nof1_site *site, const struct nof1_q
     return NOF1_OK;
 }
 
-nof1_rc nof1_site_parts(struct nof1_site *site, struct site_attempt *attempt)
+/* Does the plan use patients of a released atom, changed since or not? */
+static bool uses(const struct site_attempt *attempt, const struct nof1_opened *opened,
+                 const char *key)
 {
     const struct nof1_plan *plan = attempt->query->study.plan;
-    size_t patients = site->config.epoch->patients;
-    attempt->part = nof1_arena_alloc(attempt->arena, patients + 1, sizeof *attempt->part);
-    ENSURE(attempt->part != NULL, NOF1_E_NO_MEMORY);
-    if (attempt->query->census) {
-        return NOF1_OK; /* one atom of everybody */
+    for (size_t a = 0; a < attempt->opening.atoms; a++) {
+        char base[NOF1_ATOM_TEXT];
+        nof1_atom_base(base, listed(plan, a));
+        if (strcmp(base, key) == 0 &&
+            nof1_opening_atom(opened->opening, opened->total, a, NOF1_ATOM_USED) > 0) {
+            return true;
+        }
     }
-    const struct site_family *family = nof1_site_family(site, plan);
-    if (attempt->record != NULL && attempt->record->opened) {
-        ENSURE(attempt->record->parts == patients, NOF1_E2502); /* another freeze, same number */
-        memcpy(attempt->part, attempt->record->part, patients * sizeof *attempt->part);
-        return NOF1_OK; /* a re-run counts what the first run counted */
+    return false;
+}
+
+/* Blocks outside the roster do not count in round 0. What they held of an atom is what an earlier
+ * round 0 showed to this site and to every other one that took part. */
+nof1_rc nof1_site_check_outside(struct nof1_site *site, const struct site_attempt *attempt,
+                                const struct nof1_opened *opened)
+{
+    const struct nof1_charter *charter = site->config.charter;
+    const struct nof1_plan *plan = attempt->query->study.plan;
+    const struct site_family *family =
+        attempt->query->census ? NULL : nof1_site_family(site, plan);
+    if (family == NULL || site->config.policy.open) {
+        return NOF1_OK;
     }
-    /* the list was compared when the plan was offered; said by every site alike, whoever was used */
-    if (!site->config.policy.open && attempt->family_version != family->version) {
-        return nof1_fail(&site->error, NOF1_E2210, "another plan of the family was opened since "
-                                                   "this one was offered");
-    }
-    attempt->family_version = family->version;
-    for (size_t p = 0; p < patients; p++) {
-        size_t index = nof1_site_atom_index(plan, family->key[p]);
-        attempt->part[p] = index < attempt->opening.atoms ? (uint32_t)index : 0;
+    for (const struct site_holding *h = family->holdings; h != NULL; h = h->next) {
+        uint64_t patients = 0, sites = 0;
+        for (const struct site_holding *o = family->holdings; o != NULL; o = o->next) {
+            bool outside = strcmp(o->key, h->key) == 0 && !in_roster(charter, plan, o->block);
+            patients += outside ? o->patients : 0;
+            sites += outside ? o->sites : 0;
+        }
+        if (!nof1_atom_allowed(opened->limits, patients, sites) && uses(attempt, opened, h->key)) {
+            return nof1_fail(&site->error, NOF1_E2210,
+                             "blocks outside the roster hold too few patients of a set that "
+                             "earlier releases treated alike");
+        }
     }
     return NOF1_OK;
 }
+
+/* ---- a release ----------------------------------------------------------------- */
 
 static const struct site_charge *find_charge(const struct site_family *family, const char *key)
 {
@@ -346,6 +356,16 @@ static const struct site_charge *find_charge(const struct site_family *family, c
         }
     }
     return NULL;
+}
+
+/* What changed in part is still what was released: its charge stays. */
+static const struct site_charge *charge_of(const struct site_family *family, const char *key)
+{
+    char base[NOF1_ATOM_TEXT];
+    size_t length = strlen(key), suffix = strlen(NOF1_ATOM_IN_PART);
+    bool in_part = length > suffix && strcmp(key + length - suffix, NOF1_ATOM_IN_PART) == 0;
+    nof1_atom_base(base, key);
+    return find_charge(family, in_part ? base : key);
 }
 
 nof1_rc nof1_site_charged(const struct nof1_site *site, const struct site_attempt *attempt,
@@ -359,9 +379,32 @@ nof1_rc nof1_site_charged(const struct nof1_site *site, const struct site_attemp
         ENSURE(charged[k] != NULL, NOF1_E_NO_MEMORY);
     }
     for (size_t a = 0; family != NULL && a < attempt->opening.atoms; a++) {
-        const struct site_charge *charge = find_charge(family, listed(plan, a));
+        const struct site_charge *charge = charge_of(family, listed(plan, a));
         charged[0][a] = charge == NULL ? 0 : charge->ratio;
         charged[1][a] = charge == NULL ? 0 : charge->net;
+    }
+    return NOF1_OK;
+}
+
+/* How many of each block a listed atom now holds, and how many its used part. */
+static nof1_rc hold(struct nof1_site *site, struct site_attempt *attempt,
+                    const struct nof1_opened *opened, size_t atom, const char *used)
+{
+    const struct nof1_charter *charter = site->config.charter;
+    const struct nof1_plan *plan = attempt->query->study.plan;
+    struct site_family *family = nof1_site_family(site, plan);
+    const double *total = opened->total;
+    for (size_t b = 0; b < plan->blocks; b++) {
+        const double *count =
+            total + nof1_opening_atom_at(opened->opening, atom, b, NOF1_ATOM_USED);
+        const char *block = charter->block[plan->block[b]].id;
+        TRY(nof1_site_hold(site, family, used, block, (uint64_t)count[NOF1_ATOM_USED],
+                           (uint64_t)count[NOF1_ATOM_USED_SITES]));
+        if (nof1_atom_released(listed(plan, atom))) {
+            TRY(nof1_site_hold(site, family, listed(plan, atom), block,
+                               (uint64_t)count[NOF1_ATOM_LEFT],
+                               (uint64_t)count[NOF1_ATOM_LEFT_SITES]));
+        }
     }
     return NOF1_OK;
 }
@@ -374,36 +417,74 @@ static nof1_rc split_atom(struct nof1_site *site, struct site_attempt *attempt,
     struct site_family *family = nof1_site_family(site, plan);
     char key[NOF1_ATOM_TEXT];
     TRY(nof1_atom_used(key, listed(plan, atom), plan->hash));
-    const struct site_charge *charge = find_charge(family, listed(plan, atom));
+    const struct site_charge *charge = charge_of(family, listed(plan, atom));
     uint64_t ratio = nof1_plan_ratio(opened, atom);
     uint64_t net = nof1_plan_net_ratio(opened, &attempt->own, atom);
     ratio += charge == NULL ? 0 : charge->ratio;
     net += charge == NULL ? 0 : charge->net;
-    TRY(add_charge(site, family, key, ratio < NOF1_RATIO_NONE ? ratio : NOF1_RATIO_NONE,
-                   net < NOF1_RATIO_NONE ? net : NOF1_RATIO_NONE));
+    TRY(nof1_site_add_charge(site, family, key, ratio < NOF1_RATIO_NONE ? ratio : NOF1_RATIO_NONE,
+                             net < NOF1_RATIO_NONE ? net : NOF1_RATIO_NONE));
     *used = family->charge[family->charges - 1].key;
+    return hold(site, attempt, opened, atom, *used);
+}
+
+static nof1_rc use_trial(struct nof1_site *site, struct site_family *family, size_t t,
+                         const char *used)
+{
+    struct site_unit *unit = family->unit[t];
+    bool changed = unit != NULL && strcmp(unit->key, family->key[t]) != 0;
+    if (unit == NULL) {
+        unit = nof1_arena_alloc(site->arena, 1, sizeof *unit);
+        ENSURE(unit != NULL, NOF1_E_NO_MEMORY);
+        unit->id = id_of(site->arena, site->config.epoch, t);
+        ENSURE(unit->id != NULL, NOF1_E_NO_MEMORY);
+        unit->frozen = true;
+        unit->next = family->units;
+        family->units = unit;
+        family->unit[t] = unit;
+    }
+    TRY(nof1_site_remember(site, family, unit, family->series[t], changed));
+    unit->key = family->key[t] = used;
+    family->number[t] = 0;
+    return NOF1_OK;
+}
+
+static nof1_rc remember_outcome(struct nof1_site *site, struct site_family *family,
+                                const struct nof1_outcome *outcome)
+{
+    for (const struct site_released *o = family->released; o != NULL; o = o->next) {
+        if (strcmp(o->name, outcome->name) == 0) {
+            return NOF1_OK;
+        }
+    }
+    struct site_released *released = nof1_arena_alloc(site->arena, 1, sizeof *released);
+    ENSURE(released != NULL, NOF1_E_NO_MEMORY);
+    *released = (struct site_released){family->released, outcome->name, outcome->lower,
+                                       outcome->upper, outcome->quantum};
+    family->released = released;
     return NOF1_OK;
 }
 
 nof1_rc nof1_site_split(struct nof1_site *site, struct site_attempt *attempt,
                         const struct nof1_opened *opened)
 {
-    const struct nof1_epoch *epoch = site->config.epoch;
-    struct site_family *family = nof1_site_family(site, attempt->query->study.plan);
+    const struct nof1_plan *plan = attempt->query->study.plan;
+    struct site_family *family = nof1_site_family(site, plan);
     const char **used = nof1_arena_alloc(site->scratch, attempt->opening.atoms, sizeof *used);
     ENSURE(used != NULL && family != NULL, NOF1_E_NO_MEMORY);
     for (size_t a = 0; a < attempt->opening.atoms; a++) {
         /* a plan may list keys that nobody holds: they must not fill the memory */
-        if (opened->total[attempt->opening.atom_first + 4 * a] > 0 ||
+        if (nof1_opening_atom(opened->opening, opened->total, a, NOF1_ATOM_USED) > 0 ||
             attempt->own.atom_patients[a] > 0) {
             TRY(split_atom(site, attempt, opened, a, &used[a]));
         }
     }
-    for (size_t t = 0; t < epoch->trials; t++) {
-        if (attempt->group[t] != NOF1_LEFT_OUT) {
-            family->key[epoch->patient[t]] = used[attempt->part[epoch->patient[t]]];
+    for (size_t t = 0; t < site->config.epoch->trials; t++) {
+        if (attempt->group[t] != NOF1_LEFT_OUT && attempt->part[t] != SITE_UNLISTED) {
+            TRY(use_trial(site, family, t, used[attempt->part[t]]));
         }
     }
+    TRY(remember_outcome(site, family, &site->config.charter->outcome[plan->outcome]));
     family->version += 1;
-    return put_family(site, family);
+    return nof1_site_put_family(site, family);
 }

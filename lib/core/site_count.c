@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include <core/census_analysis.h>
+#include <core/charter.h>
 
 /* More parameters than any model has: what round 1 is tried with to see which elements it feeds. */
 #define THETA_MAX 1024
@@ -23,19 +24,17 @@ static size_t scratch_bytes(const struct nof1_model *model, const struct nof1_ep
     return model->scratch + rows * model->scratch_row + 16;
 }
 
-/* Count a patient once per group, per atom and in all. */
+/* Count a patient once per group and in all. */
 static nof1_rc count_own(struct nof1_site *site, struct site_attempt *attempt)
 {
     const struct nof1_epoch *epoch = site->config.epoch;
     size_t groups = attempt->query->model->groups;
     uint64_t *per_group = nof1_arena_alloc(attempt->arena, groups, sizeof *per_group);
-    uint64_t *per_atom =
-        nof1_arena_alloc(attempt->arena, attempt->opening.atoms, sizeof *per_atom);
     bool *seen = nof1_arena_alloc(site->scratch, epoch->patients + 1, groups * sizeof *seen);
     bool *seen_any = nof1_arena_alloc(site->scratch, epoch->patients + 1, sizeof *seen_any);
-    ENSURE(per_group != NULL && per_atom != NULL && seen != NULL && seen_any != NULL,
-           NOF1_E_NO_MEMORY);
-    attempt->own = (struct nof1_own){.group_patients = per_group, .atom_patients = per_atom};
+    ENSURE(per_group != NULL && seen != NULL && seen_any != NULL, NOF1_E_NO_MEMORY);
+    attempt->own = (struct nof1_own){.group_patients = per_group,
+                                     .atom_patients = attempt->atom_patients};
     for (size_t t = 0; t < epoch->trials; t++) {
         if (attempt->group[t] == NOF1_LEFT_OUT) {
             continue;
@@ -44,7 +43,6 @@ static nof1_rc count_own(struct nof1_site *site, struct site_attempt *attempt)
         attempt->own.trials += 1;
         per_group[g] += seen[p * groups + g] ? 0 : 1;
         attempt->own.patients += seen_any[p] ? 0 : 1;
-        per_atom[attempt->part[p]] += seen_any[p] ? 0 : 1;
         seen[p * groups + g] = seen_any[p] = true;
     }
     return NOF1_OK;
@@ -55,11 +53,9 @@ nof1_rc nof1_site_assign(struct nof1_site *site, struct site_attempt *attempt)
     const struct nof1_epoch *epoch = site->config.epoch;
     const struct nof1_query *query = attempt->query;
     attempt->group = nof1_arena_alloc(attempt->arena, epoch->trials + 1, sizeof *attempt->group);
-    attempt->in_set = nof1_arena_alloc(attempt->arena, epoch->patients + 1, sizeof(bool));
     attempt->scratch =
         nof1_arena_alloc(attempt->arena, scratch_bytes(query->model, epoch), 1);
-    ENSURE(attempt->group != NULL && attempt->in_set != NULL && attempt->scratch != NULL,
-           NOF1_E_NO_MEMORY);
+    ENSURE(attempt->group != NULL && attempt->scratch != NULL, NOF1_E_NO_MEMORY);
     for (size_t t = 0; t < epoch->trials; t++) {
         const struct nof1_trial *trial = &epoch->trial[t];
         bool in_set = query->census ||
@@ -69,7 +65,6 @@ nof1_rc nof1_site_assign(struct nof1_site *site, struct site_attempt *attempt)
                    : NOF1_LEFT_OUT;
         ENSURE(attempt->group[t] < (int)query->model->groups, NOF1_E_BUG);
         attempt->group[t] = attempt->group[t] < 0 ? NOF1_LEFT_OUT : attempt->group[t];
-        attempt->in_set[epoch->patient[t]] = attempt->in_set[epoch->patient[t]] || in_set;
     }
     TRY(nof1_site_parts(site, attempt));
     return count_own(site, attempt);
@@ -92,8 +87,8 @@ static void count_groups(const struct nof1_site *site, const struct site_attempt
     }
 }
 
-static void count_block(const struct nof1_site *site, const struct site_attempt *attempt,
-                        double *count)
+/* The roster block that this site belongs to. */
+static size_t own_block(const struct nof1_site *site, const struct site_attempt *attempt)
 {
     const struct nof1_charter *charter = site->config.charter;
     const struct nof1_plan *plan = attempt->query->study.plan;
@@ -101,57 +96,34 @@ static void count_block(const struct nof1_site *site, const struct site_attempt 
         const struct nof1_block *block = &charter->block[plan->block[b]];
         for (size_t s = 0; s < block->sites; s++) {
             if (block->site[s] == site->self) {
-                count[attempt->opening.block_patients + b] = (double)attempt->own.patients;
+                return b;
             }
         }
     }
-}
-
-/* Is the trial one that some plan of the family may use? */
-static bool may_be_used(const struct nof1_site *site, const struct site_attempt *attempt, size_t t)
-{
-    const struct nof1_study *study = &attempt->query->study;
-    return attempt->query->census ||
-           nof1_in_analysis_set(study->charter, study->plan->outcome,
-                                &site->config.epoch->trial[t]);
-}
-
-static void count_atom(double *count, const struct site_attempt *attempt, size_t atom, bool used)
-{
-    size_t at = attempt->opening.atom_first + 4 * atom + (used ? 0 : 2);
-    count[at] += 1;
-    count[at + 1] = 1;
+    return NOF1_NONE;
 }
 
 /* Of each atom the patients used and those left out; a patient of whom one trial is used and one
- * left out is both. Who was used by an earlier release and is not used now is left out, even when
- * frozen no more. */
+ * left out is both. */
 static nof1_rc count_atoms(const struct nof1_site *site, const struct site_attempt *attempt,
                            double *count)
 {
-    const struct nof1_epoch *epoch = site->config.epoch;
-    const struct nof1_plan *plan = attempt->query->study.plan;
-    const struct site_family *family =
-        attempt->query->census ? NULL : nof1_site_family(site, plan);
-    bool *used = nof1_arena_alloc(site->scratch, epoch->patients + 1, sizeof *used);
-    bool *left = nof1_arena_alloc(site->scratch, epoch->patients + 1, sizeof *left);
-    ENSURE(used != NULL && left != NULL, NOF1_E_NO_MEMORY);
-    for (size_t t = 0; t < epoch->trials; t++) {
-        bool now = attempt->group[t] != NOF1_LEFT_OUT;
-        used[epoch->patient[t]] |= now;
-        left[epoch->patient[t]] |= !now && may_be_used(site, attempt, t);
+    const struct nof1_opening *opening = &attempt->opening;
+    size_t block = own_block(site, attempt);
+    ENSURE(block != NOF1_NONE, NOF1_E_BUG); /* the roster was checked */
+    count[opening->block_patients + block] = (double)attempt->own.patients;
+    for (size_t a = 0; a < opening->atoms; a++) {
+        uint64_t used = attempt->atom_patients[a];
+        uint64_t left = attempt->atom_patients[opening->atoms + a];
+        double *of = count + nof1_opening_atom_at(opening, a, block, NOF1_ATOM_USED);
+        of[NOF1_ATOM_USED] = (double)used;
+        of[NOF1_ATOM_USED_SITES] = used > 0 ? 1 : 0;
+        of[NOF1_ATOM_LEFT] = (double)left;
+        of[NOF1_ATOM_LEFT_SITES] = left > 0 ? 1 : 0;
     }
-    for (size_t p = 0; p < epoch->patients; p++) {
-        if (used[p]) {
-            count_atom(count, attempt, attempt->part[p], true);
-        }
-        if (left[p] || (!used[p] && family != NULL && nof1_site_atom_released(family->key[p]))) {
-            count_atom(count, attempt, attempt->part[p], false);
-        }
-    }
-    for (size_t g = 0; family != NULL && g < family->gone; g++) {
-        size_t atom = nof1_site_atom_index(plan, family->left[g].key);
-        count_atom(count, attempt, atom < attempt->opening.atoms ? atom : 0, false);
+    count[opening->unlisted] = (double)attempt->unlisted;
+    for (size_t c = 0; c < SITE_CHANGED; c++) {
+        count[opening->changed + c] = (double)attempt->changed[c];
     }
     return NOF1_OK;
 }
@@ -195,7 +167,6 @@ nof1_rc nof1_site_count(struct nof1_site *site, struct site_attempt *attempt, st
     count[2] = (double)attempt->own.patients;
     count[3] = (double)(site->config.epoch->trials - attempt->own.trials);
     count_groups(site, attempt, count);
-    count_block(site, attempt, count);
     TRY(count_atoms(site, attempt, count));
     TRY(count_sparse(site, attempt, count));
     for (size_t e = 0; e < elements; e++) {

@@ -16,6 +16,9 @@
 
 #define SITE_HEX (2 * NOF1_HASH_BYTES + 1)
 #define SITE_ATTEMPTS_MAX 64  /* live at once; more are told to try again */
+#define SITE_PART_DIGEST 16   /* hex digits of a part's digest in a site_unit's version */
+#define SITE_UNLISTED UINT32_MAX /* atom index of a trial whose atom the plan does not list */
+#define SITE_CHANGED 3        /* trials changed in part, sum and squares of their numbers */
 #define SITE_HISTORY_MAX 200  /* finished attempts shown by status */
 
 /* A round of an earlier run, which every later run of the plan must repeat. */
@@ -35,8 +38,9 @@ struct site_record {
     bool opened;               /* an answer to round 1 may have left: atoms are split */
     bool closed;               /* attested */
     nof1_rc_value objected;    /* why the first run was met with silence: every re-run is, too */
-    size_t parts;              /* opened: atom index per patient as of then, [patients] */
+    size_t parts;              /* opened: atom index per trial as of then, [trials] */
     uint32_t *part;
+    uint64_t changed[SITE_CHANGED]; /* opened: what round 0 counted of trials changed in part */
     size_t rounds;             /* max_rounds + 1 */
     struct site_record_round *round;
 };
@@ -47,16 +51,43 @@ struct site_charge {
     uint64_t ratio, net;
 };
 
-/* A patient whose numbers were released and who is in the frozen epoch no more. */
-struct site_gone {
-    const char *hex, *digest, *key;
+/* A trial that a release used. It stays when it is frozen no more: a sum without it would tell its
+ * numbers by difference. */
+struct site_unit {
+    struct site_unit *next;
+    const char *id;            /* hex of patient and of trial */
+    const char *key;           /* its atom when a release last used it */
+    size_t versions;
+    const char **version;      /* digests of its parts in those releases, the last one last */
+    bool frozen;               /* in this epoch */
+};
+
+/* How many patients, in how many sites, of a released atom a block had in the last release of the
+ * block's that this site took part in: public totals. */
+struct site_holding {
+    struct site_holding *next;
+    const char *key, *block;
+    uint64_t patients, sites;
+};
+
+/* An outcome that was released, as the charter had it. */
+struct site_released {
+    struct site_released *next;
+    const char *name;
+    double lower, upper, quantum;
 };
 
 struct site_family {
     const char *name;
-    const char **key;          /* [patients] the atom of each patient */
-    size_t gone;
-    struct site_gone *left;
+    size_t parts;
+    const char **part;         /* names of what a trial's digests are of */
+    struct site_unit *units;
+    struct site_unit **unit;   /* [trials] NULL: never used */
+    const char **series;       /* [trials] digests of the parts, as frozen */
+    const char **key;          /* [trials] the atom now */
+    uint32_t *number;          /* [trials] of a change in part; 0: none */
+    struct site_holding *holdings;
+    struct site_released *released;
     uint64_t version;          /* changes with every split */
     size_t charges;
     struct site_charge *charge;
@@ -102,8 +133,10 @@ struct site_attempt {
     size_t parameters;
 
     int *group;                            /* [trials] NOF1_LEFT_OUT or the group */
-    uint32_t *part;                        /* [patients] atom index of the plan's list */
-    bool *in_set;                          /* [patients] belongs to the family's analysis set */
+    uint32_t *part;                        /* [trials] atom index of the plan's list */
+    uint64_t *atom_patients;               /* [atoms] used, then [atoms] left out */
+    uint64_t unlisted;                     /* patients of atoms that the plan does not list */
+    uint64_t changed[SITE_CHANGED];
     void *scratch;
     struct nof1_own own;
     uint64_t family_version;               /* when round 0 was counted */
@@ -126,7 +159,6 @@ struct nof1_site {
     size_t self;                           /* charter index */
     struct nof1_verifier *verifier;        /* of the sites' keys, by charter index */
     bool paused;
-    bool atoms_stored;                     /* those of this epoch are in the store */
     size_t families;
     struct site_family *family;
     struct site_record *records;           /* of any epoch */
@@ -181,19 +213,45 @@ nof1_rc nof1_site_append(struct nof1_site *site, const char *kind, const uint8_t
                          json_t *fields);
 nof1_rc nof1_site_put(struct nof1_site *site, const char *key, json_t *value);
 
+/* site_series.c: what a trial's numbers were in earlier releases and what they are now */
+/* Fill family->part: `stored` names in their order, then those of the charter. */
+nof1_rc nof1_site_name_parts(struct nof1_site *site, struct site_family *family, size_t stored,
+                             const char *const *name);
+/* SITE_PART_DIGEST hex digits a part, dashes for one that the charter lacks. */
+nof1_rc nof1_site_series(const char **out, struct nof1_site *site,
+                         const struct site_family *family, const struct nof1_trial *trial);
+/* "", NOF1_ATOM_ANEW or NOF1_ATOM_IN_PART; then `number` names the change, else it is 0. */
+nof1_rc nof1_site_change(const char **change, uint32_t *number, struct nof1_arena *arena,
+                         const struct site_family *family, const struct site_unit *unit,
+                         const char *now);
+/* The series as it is now is being used: changed since the last release, or the same. */
+nof1_rc nof1_site_remember(struct nof1_site *site, struct site_family *family,
+                           struct site_unit *unit, const char *now, bool changed);
+
+/* site_memory.c: the difference rule's memory in the store, "atoms/FAMILY" */
+nof1_rc nof1_site_restore_family(struct nof1_site *site, struct site_family *family,
+                                 struct nof1_error *error);
+nof1_rc nof1_site_put_family(struct nof1_site *site, const struct site_family *family);
+nof1_rc nof1_site_add_charge(struct nof1_site *site, struct site_family *family, const char *key,
+                             uint64_t ratio, uint64_t net);
+nof1_rc nof1_site_hold(struct nof1_site *site, struct site_family *family, const char *key,
+                       const char *block, uint64_t patients, uint64_t sites);
+
 /* site_atoms.c: the difference rule's memory */
 nof1_rc nof1_site_restore_atoms(struct nof1_site *site, struct nof1_error *error);
-nof1_rc nof1_site_put_atoms(struct nof1_site *site);
 struct site_family *nof1_site_family(const struct nof1_site *site, const struct nof1_plan *plan);
-/* The plan's list holds the atom of every patient of the analysis set: E2210. */
-nof1_rc nof1_site_check_listed(const struct nof1_site *site, const struct nof1_query *query,
-                               struct nof1_error *error);
 /* Index of a key in the plan's list; the number of atoms when it is not there. */
 size_t nof1_site_atom_index(const struct nof1_plan *plan, const char *key);
-/* Was a plan opened that used the atom's patients? */
-bool nof1_site_atom_released(const char *key);
-/* Fill attempt->part. */
+/* The plan's list holds every atom of its roster that earlier totals showed to this site: E2210, said
+ * by every site alike that took part in the same releases. */
+nof1_rc nof1_site_check_listed(const struct nof1_site *site, const struct nof1_query *query,
+                               struct nof1_error *error);
+/* Fill attempt->part and what round 0 counts of atoms: of each the patients with a trial used and
+ * those with a trial left out. */
 nof1_rc nof1_site_parts(struct nof1_site *site, struct site_attempt *attempt);
+/* E2210: the plan would part patients of its roster from too few in blocks outside it. */
+nof1_rc nof1_site_check_outside(struct nof1_site *site, const struct site_attempt *attempt,
+                                const struct nof1_opened *opened);
 /* Charged ratio per atom of the plan: [0] public, [1] net. */
 nof1_rc nof1_site_charged(const struct nof1_site *site, const struct site_attempt *attempt,
                           uint64_t *charged[2]);

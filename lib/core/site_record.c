@@ -122,12 +122,13 @@ static json_t *record_json(const struct site_record *record)
         json_decref(parts);
         return NULL;
     }
-    return json_pack("{s:I, s:I, s:b, s:b, s:b, s:s, s:o, s:o}", "epoch",
+    return json_pack("{s:I, s:I, s:b, s:b, s:b, s:s, s:o, s:o, s:[I, I, I]}", "epoch",
                      (json_int_t)record->epoch, "day", (json_int_t)record->day, "census",
                      record->census ? 1 : 0, "opened", record->opened ? 1 : 0, "closed",
                      record->closed ? 1 : 0, "objected",
                      record->objected == NOF1_OK ? "" : nof1_rc_code(record->objected), "rounds",
-                     rounds, "parts", parts);
+                     rounds, "parts", parts, "changed", (json_int_t)record->changed[0],
+                     (json_int_t)record->changed[1], (json_int_t)record->changed[2]);
 }
 
 nof1_rc nof1_site_put_record(struct nof1_site *site, const struct site_record *record)
@@ -183,6 +184,20 @@ static nof1_rc read_parts(struct site_record *record, struct nof1_arena *arena,
     return NOF1_OK;
 }
 
+/* Stores written before the field was there hold nothing that changed in part. */
+static nof1_rc read_changed(struct site_record *record, const struct nof1_node *node)
+{
+    const struct nof1_node *changed = nof1_node_get(node, "changed");
+    if (changed == NULL) {
+        return NOF1_OK;
+    }
+    ENSURE(changed->items == SITE_CHANGED, NOF1_E_STORE);
+    for (size_t c = 0; c < SITE_CHANGED; c++) {
+        record->changed[c] = strtoull(changed->item[c].text, NULL, 10);
+    }
+    return NOF1_OK;
+}
+
 /* Stores written before the field was there hold no objection. */
 static nof1_rc read_objected(struct site_record *record, const struct nof1_node *node,
                              struct nof1_error *error)
@@ -210,6 +225,7 @@ static nof1_rc read_record(struct site_record *record, struct nof1_arena *arena,
     TRY(nof1_node_flag(&record->closed, node, "closed", error));
     record->epoch = (uint32_t)epoch;
     TRY(read_objected(record, node, error));
+    TRY(read_changed(record, node));
     TRY(read_parts(record, arena, parts));
     return read_rounds(record, arena, rounds, error);
 }

@@ -122,7 +122,8 @@ static nof1_rc check_opened(struct nof1_site *site, struct site_attempt *attempt
                                    .opening = &attempt->opening, .loads = &attempt->loads,
                                    .counts = &attempt->counts, .total = attempt->opening_total,
                                    .charged = again ? NULL : charged[0]};
-    return nof1_check_opening(opened, &site->error);
+    TRY(nof1_check_opening(opened, &site->error));
+    return again ? NOF1_OK : nof1_site_check_outside(site, attempt, opened);
 }
 
 /* From now on this plan's numbers may be known: split the atoms, charge the ratio. */
@@ -133,11 +134,12 @@ static nof1_rc open_record(struct nof1_site *site, struct site_attempt *attempt,
     if (record->opened) {
         return NOF1_OK;
     }
-    size_t patients = site->config.epoch->patients;
-    record->part = nof1_arena_alloc(site->arena, patients + 1, sizeof *record->part);
+    size_t trials = site->config.epoch->trials;
+    record->part = nof1_arena_alloc(site->arena, trials + 1, sizeof *record->part);
     ENSURE(record->part != NULL, NOF1_E_NO_MEMORY);
-    memcpy(record->part, attempt->part, patients * sizeof *record->part);
-    record->parts = patients;
+    memcpy(record->part, attempt->part, trials * sizeof *record->part);
+    memcpy(record->changed, attempt->changed, sizeof record->changed);
+    record->parts = trials;
     record->opened = true;
     record->round[0].known = true;
     record->round[0].answered = true;

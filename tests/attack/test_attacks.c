@@ -406,7 +406,7 @@ Test(attacks, a_withdrawn_patient_is_not_the_difference_of_two_releases)
     hand_run(h);
     hand_end(h, true);
     cr_assert_eq(atoms_after(h, &atom), 1);
-    const char *const both[] = {atom[0], "e2"};
+    const char *const both[] = {atom[0], "0"};
     for (size_t s = 0; s < SITES; s++) {
         h->epoch[s].id = 2;
         if (s == 2) { /* the last one of four */

@@ -204,19 +204,15 @@ static void make_epoch(struct sim *sim, size_t site)
     size_t patients = empty ? 0 : sim->options.patients;
     struct nof1_trial *trial = room(sim, patients, sizeof *trial);
     uint32_t *patient = room(sim, patients, sizeof *patient);
-    uint8_t (*digest)[32] = room(sim, patients, sizeof *digest);
     const char **key = room(sim, patients, sizeof *key);
     for (size_t p = 0; p < patients; p++) {
         trial[p] = make_trial(sim);
         patient[p] = (uint32_t)p;
         key[p] = nof1_arena_printf(sim->arena, "site%03zu/p%zu", site, p);
-        SIM_MUST(nof1_sha256(digest[p], nof1_slice_of(trial[p].outcome[0],
-                                                      PERIODS * sizeof(double))) == NOF1_OK);
     }
     sim->epoch[site] = (struct nof1_epoch){.id = 1, .trials = patients, .patients = patients,
                                            .trial = trial, .patient = patient,
-                                           .digest = (const uint8_t (*)[32])digest,
-                                           .patient_key = key};
+                                           .patient_key = key, .trial_key = key};
 }
 
 void sim_make_study(struct sim *sim)

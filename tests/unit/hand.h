@@ -281,18 +281,15 @@ static inline void hand_epoch(struct hand *h, size_t site, size_t patients,
 {
     struct nof1_trial *trial = nof1_arena_alloc(h->arena, PATIENTS_MAX, sizeof *trial);
     uint32_t *patient = nof1_arena_alloc(h->arena, PATIENTS_MAX, sizeof *patient);
-    uint8_t (*digest)[32] = nof1_arena_alloc(h->arena, PATIENTS_MAX, sizeof *digest);
     const char **key = nof1_arena_alloc(h->arena, PATIENTS_MAX, sizeof *key);
     for (size_t p = 0; p < patients; p++) {
         trial[p] = hand_trial(h, data, missing);
         patient[p] = (uint32_t)p;
         key[p] = nof1_arena_printf(h->arena, "p%zu", p);
-        digest[p][0] = (uint8_t)p;
     }
     h->epoch[site] = (struct nof1_epoch){.id = 1, .trials = patients, .patients = patients,
                                          .trial = trial, .patient = patient,
-                                         .digest = (const uint8_t (*)[32])digest,
-                                         .patient_key = key};
+                                         .patient_key = key, .trial_key = key};
 }
 
 /* (Re)start the session of a site from its store. */

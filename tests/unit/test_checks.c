@@ -84,9 +84,10 @@ static void set_up(struct scene *s)
                                    .group_is_class = true, .max_rounds = 1,
                                    .fixed_parameters = 2};
     s->query.model = &s->model;
-    s->opening = (struct nof1_opening){.elements = 21, .group_patients = 4, .group_trials = 6,
+    s->opening = (struct nof1_opening){.elements = 25, .group_patients = 4, .group_trials = 6,
                                        .group_sites = 8, .block_patients = 10, .sparse_sites = 12,
-                                       .sparse = SPARSE, .atoms = ATOMS, .atom_first = 13,
+                                       .sparse = SPARSE, .atoms = ATOMS, .atom_blocks = 1,
+                                       .atom_first = 13, .unlisted = 21, .changed = 22,
                                        .name = names};
     s->load[0] = (struct nof1_load){0, 2, 0, 5};
     s->load[1] = (struct nof1_load){0, 2, 1, 5};
@@ -199,6 +200,23 @@ static void atom_used_exact(struct scene *s)
     s->limits.max_net_ratio = 1.1;
 }
 static void atom_used_in_few_sites(struct scene *s) { set_atom(s, 0, 20, 2); }
+static void atom_not_listed(struct scene *s) { s->total[21] = 1; }
+static void changed_alike(struct scene *s)
+{
+    s->total[22] = 8;
+    s->total[23] = 8 * 300;
+    s->total[24] = 8 * 300 * 300;
+}
+static void changed_otherwise(struct scene *s) /* 299 and 301 among them: the same sum */
+{
+    changed_alike(s);
+    s->total[24] += 2;
+}
+static void changed_to_another(struct scene *s)
+{
+    changed_alike(s);
+    s->total[23] += 1;
+}
 static void atom_left_few(struct scene *s) { set_atom(s, 2, 1, 1); }
 static void atom_left_exact(struct scene *s) { set_atom(s, 2, 8, 3); }
 static void atom_left_in_few_sites(struct scene *s) { set_atom(s, 6, 30, 2); }
@@ -360,6 +378,10 @@ static const struct row {
     {"too few used of an atom", atom_used_few, NOF1_E2210},
     {"just enough used of an atom", atom_used_exact, NOF1_OK},
     {"used of an atom in too few sites", atom_used_in_few_sites, NOF1_E2210},
+    {"of an atom that is not listed", atom_not_listed, NOF1_E2210},
+    {"changed in the same columns", changed_alike, NOF1_OK},
+    {"changed in other columns", changed_otherwise, NOF1_E2210},
+    {"one changed in another column", changed_to_another, NOF1_E2210},
     {"one left out of an atom", atom_left_few, NOF1_E2210},
     {"just enough left out of an atom", atom_left_exact, NOF1_OK},
     {"left out in too few sites", atom_left_in_few_sites, NOF1_E2210},
@@ -484,8 +506,13 @@ Test(checks, atoms_form_a_chain)
     cr_assert_eq(nof1_atom_used(again, "0", q), NOF1_OK);
     cr_assert_eq(nof1_atom_used(again, again, p), NOF1_OK);
     cr_expect_str_neq(second, again, "the order counts");
-    nof1_atom_of_epoch(again, 12);
-    cr_expect_str_eq(again, "e12");
+    nof1_atom_changed(again, first, NOF1_ATOM_ANEW);
+    cr_expect_str_eq(again, "464c6b41dcb22e22e40271125c9d87f9+s");
+    cr_expect(nof1_atom_released(first));
+    cr_expect_not(nof1_atom_released(again));
+    cr_expect_not(nof1_atom_released("0"));
+    nof1_atom_base(second, again);
+    cr_expect_str_eq(second, first);
 
     const char *const key[] = {"0", "e2"};
     struct nof1_plan plan = {.atoms = 2, .atom = key, .hash = {1}};

@@ -65,7 +65,8 @@ Test(opening, layout_names_every_count_once)
     cr_expect_eq(opening.group_sites, 4 + 2 * model->groups);
     cr_expect_eq(opening.block_patients, 4 + 3 * model->groups);
     cr_expect_eq(opening.atom_first, opening.sparse_sites + opening.sparse);
-    cr_expect_eq(opening.elements, opening.atom_first + 4 * opening.atoms);
+    cr_expect_eq(opening.unlisted, opening.atom_first + NOF1_ATOM_PARTS * opening.atoms);
+    cr_expect_eq(opening.elements, opening.unlisted + 4);
     for (size_t i = 0; i < opening.elements; i++) {
         cr_assert_not_null(opening.name[i]);
         for (size_t j = 0; j < i; j++) {

@@ -317,23 +317,29 @@ Test(site, an_unfinished_plan_counts)
     hand_free(h);
 }
 
-/* Series that changed at a freeze form one new atom; the others keep theirs. */
-Test(site, a_new_epoch_makes_one_atom_of_what_changed)
+/* Series that changed since their last release form an atom of their own; the others keep theirs. */
+Test(site, what_changed_is_an_atom_of_its_own)
 {
     struct hand *h = hand_new(&plain);
     const char *const *atom = NULL;
     hand_run(h);
     hand_end(h, true);
     cr_assert_eq(atoms_after(h, &atom), 1);
-    const char *const both[] = {atom[0], "e2"};
+    char changed[NOF1_ATOM_TEXT];
+    nof1_atom_changed(changed, atom[0], NOF1_ATOM_ANEW);
+    const char *const both[] = {atom[0], changed};
     for (size_t s = 0; s < SITES; s++) {
-        ((uint8_t(*)[32])(uintptr_t)h->epoch[s].digest)[0][31] ^= 1; /* one patient a site */
+        *(double *)(uintptr_t)h->epoch[s].trial[0].outcome[0] += 1; /* one patient a site */
         h->epoch[s].id = 2;
         hand_start(h, s);
     }
     hand_census(h);
     hand_query(h, hand_complete(h, plan_named(h, "epoch 2", ""), 1, atom));
-    cr_expect_str_eq(refusal_of(hand_offer(h, 0)), "E2210", "e2 is not listed");
+    until(h, 1);
+    for (size_t s = 0; s < SITES; s++) {
+        cr_expect_str_eq(refusal_of(hand_open(h, s, 1)), "E2210", "the changed are not listed");
+    }
+    hand_end(h, false);
     hand_query(h, hand_complete(h, plan_named(h, "epoch 2", ""), 2, both));
     hand_gather(h);
     hand_round(h, 0);

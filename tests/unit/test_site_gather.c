@@ -114,13 +114,16 @@ static const Nof1__V1__Frame *unlisted_atom(struct hand *h)
 {
     static const char *const other[] = {"e7"};
     hand_query(h, hand_complete(h, hand_plan_text, 1, other));
-    return hand_offer(h, 0);
+    hand_gather(h); /* nobody says at the offer whose patients are missing from the list */
+    hand_round(h, 0);
+    (void)hand_advance(h, 0);
+    return hand_open(h, 0, 1);
 }
 
 static const Nof1__V1__Frame *long_atom(struct hand *h)
 {
     return offer_text(h, "\"atoms\":[\"0\"]",
-                      "\"atoms\":[\"0\",\"000000000000000000000000000000000\"]");
+                      "\"atoms\":[\"0\",\"00000000000000000000000000000000000\"]");
 }
 
 static const Nof1__V1__Frame *atom_twice(struct hand *h)
