@@ -17,7 +17,8 @@ size_t nof1_gaussian_block(const struct nof1_gaussian_shape *shape)
 
 size_t nof1_gaussian_terms(const struct nof1_gaussian_shape *shape)
 {
-    return nof1_gaussian_block(shape) + shape->by_cycle + shape->by_arm + shape->ratios;
+    return nof1_gaussian_block(shape) + shape->by_cycle + shape->by_arm + shape->ratios +
+           shape->correlated;
 }
 
 size_t nof1_gaussian_sums_size(const struct nof1_gaussian_shape *shape)

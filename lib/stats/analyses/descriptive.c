@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include <base/document.h>
+#include <stats/cells.h>
 #include <stats/registry.h>
 #include <stats/series.h>
 
@@ -357,32 +358,6 @@ static double deviation(double n, double sum, double square)
     return n > 1.0 ? sqrt(fmax(square - sum * sum / n, 0.0) / (n - 1.0)) : NAN;
 }
 
-/* Which of n cells with these numbers of trials must not be shown: those below min_cell (E2401),
- * and, when there is only one, the smallest other one, or the margin would give it away (E2402). */
-static void suppress(const char **code, const struct descriptive *model, const double *trials,
-                     size_t stride, size_t n)
-{
-    const struct nof1_limits *limits = &model->base.study->charter->limits;
-    size_t hidden = 0;
-    size_t second = n;
-    for (size_t i = 0; i < n; i++) {
-        double count = trials[i * stride];
-        code[i] = NULL;
-        if (limits->open || count == 0.0) {
-            continue;
-        }
-        if (count < (double)limits->min_cell) {
-            code[i] = "E2401";
-            hidden++;
-        } else if (second == n || count < trials[second * stride]) {
-            second = i;
-        }
-    }
-    if (hidden == 1 && second < n) {
-        code[second] = "E2402";
-    }
-}
-
 static json_t *cell_json(const struct descriptive *model, const char *level,
                          const struct cell *cell, const char *code)
 {
@@ -402,7 +377,8 @@ static json_t *table_json(const struct descriptive *model, const char *by,
                           const char *const *level, const struct cell *cell, size_t n)
 {
     const char *code[MOST_PERIODS + 1];
-    suppress(code, model, &cell->trials, sizeof *cell / sizeof(double), n);
+    nof1_cells_suppress(code, &model->base.study->charter->limits, &cell->trials,
+                        sizeof *cell / sizeof(double), n);
     json_t *cells = json_array();
     for (size_t i = 0; i < n; i++) {
         char numbered[32];
@@ -448,12 +424,12 @@ static json_t *counts_json(const struct descriptive *model, const double *bin,
 {
     const struct nof1_limits *limits = &model->base.study->charter->limits;
     const char *code[MOST_BINS];
-    suppress(code, model, bin_trials, 1, model->bins);
-    double step = limits->open || limits->rounding < 2 ? 1.0 : (double)limits->rounding;
+    nof1_cells_suppress(code, limits, bin_trials, 1, model->bins);
     json_t *counts = json_array();
     for (size_t b = 0; b < model->bins; b++) {
-        json_array_append_new(counts, code[b] != NULL ? json_null()
-                                                      : json_real(step * round(bin[b] / step)));
+        json_array_append_new(counts,
+                              code[b] != NULL ? json_null()
+                                              : json_real(nof1_cells_rounded(limits, bin[b])));
     }
     return counts;
 }
