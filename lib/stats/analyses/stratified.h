@@ -57,7 +57,8 @@ void strat_totals(struct strat_sums *out, const struct strat_model *model,
 struct strat_search {
     bool done, converged, separated, closed; /* closed: exact without iteration */
     double estimate, se;                     /* log ratio; NAN when there is none */
-    double step;                             /* the last Newton step; NAN before there was one */
+    double step;                             /* the last step; NAN before there was one */
+    double correction;                       /* its second-order part, or all of it */
     double next;                             /* where the next round is evaluated */
 };
 void strat_search(struct strat_search *out, const struct strat_model *model,

@@ -25,7 +25,7 @@ static void search_start(struct strat_search *out, const struct strat_model *mod
 {
     struct strat_sums t;
     strat_totals(&t, model, history, 1);
-    *out = (struct strat_search){.estimate = NAN, .se = NAN, .step = NAN};
+    *out = (struct strat_search){.estimate = NAN, .se = NAN, .step = NAN, .correction = NAN};
     out->separated = !(t.r > 0.0 && t.s > 0.0);
     out->done = out->separated;
     if (out->separated) {
@@ -43,28 +43,54 @@ static void search_start(struct strat_search *out, const struct strat_model *mod
     }
 }
 
+/* Halley's correction to a Newton step, with the information's slope from the last two rounds. */
+static void correct_step(struct strat_search *out, const struct strat_sums *now,
+                         const struct strat_sums *before, double apart)
+{
+    double slope = (now->v - before->v) / apart;
+    double correction = -0.5 * slope / now->v * out->step * out->step;
+    double information = now->v + slope * out->step;
+    if (!isfinite(correction) || fabs(correction) > 0.25 * fabs(out->step) ||
+        !(information > 0.0)) {
+        return;
+    }
+    out->correction = correction;
+    out->step += correction;
+    out->se = 1.0 / sqrt(information);
+}
+
+/* The score falls: its root lies between low and high, and no step is longer than 4. */
+static double bisect(double here, double low, double high)
+{
+    low = fmax(low, here - 4.0);
+    high = fmin(high, here + 4.0);
+    return low == here ? 0.5 * (here + high) : 0.5 * (here + low);
+}
+
 void strat_search(struct strat_search *out, const struct strat_model *model,
                   const struct nof1_history *history)
 {
     search_start(out, model, history);
     double low = -2.0 * FURTHEST, high = 2.0 * FURTHEST;
+    struct strat_sums t = {0}, before;
     for (uint32_t r = 2; r <= history->rounds && !out->done; r++) {
-        struct strat_sums t;
+        before = t;
         strat_totals(&t, model, history, r);
         double here = history->round[r - 1].parameter[0];
         low = t.u >= 0.0 ? fmax(low, here) : low;
         high = t.u <= 0.0 ? fmin(high, here) : high;
         out->step = t.u / t.v;
         out->se = t.v > 0.0 ? 1.0 / sqrt(t.v) : NAN;
-        double next = here + out->step;
-        if (!(t.v > 0.0) || next < low || next > high) { /* the score falls: its root is between */
-            next = fmin(fmax(low, here - 4.0), here + 4.0) == here
-                       ? 0.5 * (here + fmin(high, here + 4.0))
-                       : 0.5 * (here + fmin(fmax(low, here - 4.0), here));
+        out->correction = out->step;
+        if (r > 2) {
+            correct_step(out, &t, &before, here - history->round[r - 2].parameter[0]);
         }
-        out->estimate = out->next = next;
-        out->converged = fabs(out->step) <= CONVERGED * fmax(1.0, fabs(here));
-        out->done = out->converged;
+        double next = here + out->step;
+        bool safe = t.v > 0.0 && next >= low && next <= high && fabs(out->step) <= 4.0;
+        out->estimate = out->next = safe ? next : bisect(here, low, high);
+        out->done = safe && fabs(out->step) <= CONVERGED * fmax(1.0, fabs(here));
+        out->converged = out->done || (safe && fabs(out->step) <= 1e-5 * out->se &&
+                                       fabs(out->correction) <= 1e-10 * out->se);
     }
 }
 
@@ -118,7 +144,7 @@ static void result_of(struct strat_result *out, const struct strat_model *model,
         out->estimate = search.estimate;
         out->se = search.se;
         out->exact = search.converged || search.separated;
-        out->approximation = out->exact ? NAN : fabs(search.step) / search.se;
+        out->approximation = out->exact ? NAN : fabs(search.correction) / search.se;
     }
 }
 
@@ -256,8 +282,8 @@ static json_t *warnings(const struct strat_model *model, const struct nof1_histo
                                              : "no exposure to one of the treatments");
     summary_warn(list, history->counts.trials == 1, "one trial in all: the ratio is this patient's");
     summary_warn(list, !result->exact,
-                 "the rounds ended before the conditional likelihood's maximum was reached: see "
-                 "fit.approximation_se; more rounds cost two numbers each");
+                 "the rounds ended near the conditional likelihood's maximum, within "
+                 "fit.approximation_se standard errors; a further round costs two numbers");
     return list;
 }
 
