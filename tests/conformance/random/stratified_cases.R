@@ -49,4 +49,8 @@ stratified_cases <- function(seed, only = NULL) {
   go("stratified no event", function(n) { d <- events(10); d$y <- 0
     r <- lab(d, plan_events("OR", "conditional"), map_events("binary")); expect(paste(n, "OR"), r$code == 0 && is.na(r$json$estimates$estimate), r$text)
     r <- lab(d, plan_events("RD", "mantel_haenszel"), map_events("binary")); expect(paste(n, "RD"), r$code == 0 && r$json$estimates$estimate == 0 && is.na(r$json$estimates$p.value), r$text) })
+  go("stratified sites", function(n) { d <- events(24); e <- list()
+    for (k in c(1, 3, 12)) { x <- d; x$site <- sprintf("s%02d", as.integer(factor(x$trial)) %% k); if (k == 12) x <- x[order(-as.integer(factor(x$trial)), x$period), ]
+      e <- c(e, list(lab(x, plan_events("OR", "conditional"), map_events("binary"))$json$estimates)) }
+    expect(paste(n, "same bits"), !is.null(e[[1]]) && identical(e[[1]], e[[2]]) && identical(e[[1]], e[[3]])) })
 }

@@ -51,4 +51,8 @@ summary_cases <- function(seed, only = NULL) {
   go("goal refusals", function(n) { g <- goals(6)
     for (x in list("goals: [g1, g9]", "goals: [g2, g3]", c("goals: [g1, g2]", "weights: [w1]"), c("goals: [g1]", "weights: [z]"), "form: mcid", c("form: mcid", "mcid: none"), c("goals: [g1, g1]"), "rho: 2")) {
       r <- lab(g$d, plan_summary(x, "g1", "goal_attainment"), m); expect(paste(n, x[1]), r$code %in% c(2, 66, 78), paste(r$code, r$text)) } })
+  go("summary sites", function(n) { d <- data(24); e <- list()
+    for (k in c(1, 3, 12)) { x <- d; x$site <- sprintf("s%02d", as.integer(factor(x$trial)) %% k); if (k == 12) x <- x[order(-as.integer(factor(x$trial)), x$period), ]
+      e <- c(e, list(lab(x, plan_summary("standardise: within"), map_summary())$json$estimates)) }
+    expect(paste(n, "same bits"), !is.null(e[[1]]) && identical(e[[1]], e[[2]]) && identical(e[[1]], e[[3]])) })
 }
