@@ -1,0 +1,429 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later
+ *
+ * From the totals of the class form to the fit. Series that have the released sums stand for the data:
+ * per class one series for the sums (those functionals determine X'H^-1 y) and as many as a class has
+ * functionals for the products; what depends on y'P y alone comes from the released squares. All
+ * derivatives are then those of ar1.h; where rho is a parameter the Hessian is differenced from exact
+ * gradients.
+ */
+#include <math.h>
+#include <stats/matrix.h>
+#include <stats/optimise.h>
+#include <string.h>
+
+#include "baseline_treatment.h"
+
+#define DIFFERENCE 1e-4 /* step of the differenced Hessian */
+#define STARTS 6
+
+/* ---- what cannot be fitted ------------------------------------------------------------------ */
+
+nof1_rc_value bt_refuse(const struct bt_model *m, const struct nof1_gaussian_sums *sums,
+                        double trials, struct nof1_error *error)
+{
+    size_t p = m->columns, width = p + 1;
+    double c[BT_COLUMNS * BT_COLUMNS], work[BT_COLUMNS * BT_COLUMNS];
+    if (trials < 1) {
+        return nof1_fail(error, NOF1_E_MODEL,
+                         "no trial has a baseline phase followed by a treatment phase with times "
+                         "that the model can use; check the times, or write by: period");
+    }
+    if (m->effects > 0 && trials < 2) {
+        return nof1_fail(error, NOF1_E_MODEL,
+                         "one trial: write random: {trial: []}; variation between trials cannot be "
+                         "estimated");
+    }
+    for (size_t i = 0; i < p * p; i++) {
+        c[i] = sums->cross[(i / p) * width + i % p];
+    }
+    size_t aliased = nof1_first_aliased(c, p, 1e-10, work);
+    if (aliased < p) {
+        return nof1_fail(error, NOF1_E_MODEL,
+                         "%s cannot be told from the columns before it: a phase has too few "
+                         "different times; write %s",
+                         bt_column_name[m->column[aliased]],
+                         m->column[aliased] == BT_SLOPE   ? "change: [level]"
+                         : m->column[aliased] == BT_LEVEL ? "change: [slope]"
+                                                          : "fixed: []");
+    }
+    double spare = sums->rows - (double)p;
+    if (spare <= (double)m->terms) {
+        return nof1_fail(error, NOF1_E_MODEL,
+                         "%.0f observations are too few for %zu fixed effects and %zu variance "
+                         "parameters; write fewer changes or random effects",
+                         sums->rows, p, m->terms + 1);
+    }
+    return NOF1_OK;
+}
+
+/* ---- series that have the released sums ------------------------------------------------------ */
+
+struct stand_in {
+    const struct bt_model *model;
+    const struct nof1_history *history;
+    double *sum;     /* [all_rows] */
+    double **series; /* [cell] inner * rows */
+    double *square;  /* [1 + 2 gaps] y'A y for every matrix */
+    double *column;  /* a copy of a cell's columns, with y */
+    double *work, *memory;
+    struct nof1_arena *arena;
+};
+
+/* coordinates t[count] -> the shortest vector whose inner products with raw are t: raw = factor
+ * unit by Cholesky of the Gram matrix. */
+static nof1_rc shortest(double *out, const double *raw, const double *t, size_t count, size_t size,
+                        struct nof1_arena *arena)
+{
+    double *gram = nof1_arena_alloc(arena, count * count + 2 * count + 1, sizeof *gram);
+    ENSURE(gram != NULL, NOF1_E_NO_MEMORY);
+    double *x = gram + count * count, *scale = x + count;
+    for (size_t i = 0; i < count; i++) {
+        double self = 0;
+        for (size_t k = 0; k < size; k++) {
+            self += raw[i * size + k] * raw[i * size + k];
+        }
+        scale[i] = 1 / sqrt(self);
+    }
+    for (size_t i = 0; i < count * count; i++) {
+        gram[i] = 0;
+        for (size_t k = 0; k < size; k++) {
+            gram[i] += raw[(i / count) * size + k] * raw[(i % count) * size + k];
+        }
+        gram[i] *= scale[i / count] * scale[i % count];
+    }
+    ENSURE(nof1_cholesky(gram, count), NOF1_E_MODEL);
+    for (size_t i = 0; i < count; i++) {
+        x[i] = t[i] * scale[i];
+    }
+    nof1_cholesky_solve(x, gram, count);
+    for (size_t k = 0; k < size; k++) {
+        out[k] = 0;
+        for (size_t i = 0; i < count; i++) {
+            out[k] += raw[i * size + k] * x[i] * scale[i];
+        }
+    }
+    return NOF1_OK;
+}
+
+/* Series with the class' products: an eigenvector of the product matrix each. */
+static nof1_rc series_of(double *out, const struct bt_cell *cell, const double *product,
+                         struct nof1_arena *arena)
+{
+    size_t q = cell->inner;
+    double *matrix = nof1_arena_alloc(arena, 2 * q * q + 2 * q + 1, sizeof *matrix);
+    ENSURE(matrix != NULL, NOF1_E_NO_MEMORY);
+    double *vector = matrix + q * q, *value = vector + q * q, *t = value + q;
+    for (size_t i = 0; i < q; i++) {
+        for (size_t j = 0; j <= i; j++) {
+            matrix[i * q + j] = matrix[j * q + i] = *product++;
+        }
+    }
+    nof1_symmetric_eigen(matrix, value, vector, q);
+    for (size_t k = 0; k < q; k++) {
+        for (size_t i = 0; i < q; i++) {
+            t[i] = vector[i * q + k] * sqrt(fmax(0, value[k]));
+        }
+        TRY(shortest(out + k * cell->rows, cell->functional, t, q, cell->rows, arena));
+    }
+    return NOF1_OK;
+}
+
+static nof1_rc stand_in_new(struct stand_in *s, const struct bt_model *m,
+                            const struct nof1_history *history, struct nof1_arena *arena)
+{
+    const double *total = history->round[0].total;
+    size_t size = m->all_rows, count = m->outer, at = 0, most = 0, width = m->columns + 1 + m->effects;
+    *s = (struct stand_in){.model = m, .history = history, .arena = arena};
+    for (size_t c = 0; c < m->cells; c++) {
+        count += m->cell[c].inner;
+        most = m->cell[c].rows > most ? m->cell[c].rows : most;
+    }
+    double *raw = nof1_arena_alloc(arena, count * size + count + size, sizeof *raw);
+    s->series = nof1_arena_alloc(arena, m->cells, sizeof *s->series);
+    s->square = nof1_arena_alloc(arena, 1 + 2 * m->gaps, sizeof *s->square);
+    s->column = nof1_arena_alloc(arena, width * most, sizeof *s->column);
+    s->work = nof1_arena_alloc(
+        arena, nof1_ar1_work(&m->shape) + most * nof1_ar1_work_row(&m->shape), sizeof *s->work);
+    s->memory = nof1_arena_alloc(arena, 2 * nof1_gaussian_sums_size(&m->shape), sizeof *s->memory);
+    ENSURE(raw != NULL && s->series != NULL && s->square != NULL && s->column != NULL &&
+               s->work != NULL && s->memory != NULL,
+           NOF1_E_NO_MEMORY);
+    double *t = raw + count * size;
+    s->sum = t + count;
+    for (size_t c = 0; c < m->cells; c++) {
+        const struct bt_cell *cell = &m->cell[c];
+        s->series[c] = nof1_arena_alloc(arena, cell->inner * cell->rows + 1, sizeof *s->sum);
+        ENSURE(s->series[c] != NULL, NOF1_E_NO_MEMORY);
+        for (size_t k = 0; k < cell->inner; k++, at++) {
+            memcpy(raw + at * size + cell->offset, cell->functional + k * cell->rows,
+                   cell->rows * sizeof *raw);
+            t[at] = *total++;
+        }
+        TRY(series_of(s->series[c], cell, total, arena));
+        total += cell->inner * (cell->inner + 1) / 2;
+    }
+    for (size_t k = 0; k < m->outer; k++, at++) {
+        memcpy(raw + at * size, m->functional + k * size, size * sizeof *raw);
+        t[at] = *total++;
+    }
+    TRY(shortest(s->sum, raw, t, count, size, arena));
+    size_t matrices = m->residual == BT_IID ? 1 : 1 + 2 * m->gaps;
+    for (size_t a = 0; a < matrices; a++) {
+        for (size_t k = 0; k < m->squares; k++) {
+            s->square[a] += m->square_of[a * m->squares + k] * total[k];
+        }
+    }
+    return NOF1_OK;
+}
+
+/* ---- the sums at gamma ---------------------------------------------------------------------- */
+
+/* Sums of one series with the columns of a cell. */
+static bool one_series(struct nof1_gaussian_sums *out, const struct stand_in *s,
+                       const struct nof1_gaussian_shape *shape, const struct bt_cell *cell,
+                       const double *y, const double *gamma)
+{
+    size_t n = cell->rows, p = s->model->columns, width = p + 1 + s->model->effects;
+    double *memory = s->memory + nof1_gaussian_sums_size(&s->model->shape);
+    memcpy(s->column, cell->column, n * width * sizeof *y);
+    if (y != NULL) {
+        memcpy(s->column + p * n, y, n * sizeof *y);
+    }
+    nof1_gaussian_sums_place(out, shape, memory);
+    struct nof1_ar1_trial trial = {n, cell->time, s->column};
+    return nof1_ar1_add(out, shape, gamma, &trial, 1, s->work);
+}
+
+/* Add factor times part of a matrix: the columns' block, their products with y, or y with y. */
+enum part { DESIGN, LINEAR, SQUARE };
+static void add_part(double *to, const double *from, size_t p, enum part part, double factor)
+{
+    for (size_t i = 0; i <= p; i++) {
+        for (size_t j = 0; j <= p; j++) {
+            enum part own = i == p && j == p ? SQUARE : i == p || j == p ? LINEAR : DESIGN;
+            if (own == part) {
+                to[i * (p + 1) + j] += factor * from[i * (p + 1) + j];
+            }
+        }
+    }
+}
+
+static void add_sums(struct nof1_gaussian_sums *to, const struct nof1_gaussian_sums *from,
+                     const struct bt_model *m, enum part part, double factor)
+{
+    size_t p = m->columns;
+    add_part(to->cross, from->cross, p, part, factor);
+    to->rows += part == DESIGN ? factor * from->rows : 0;
+    to->log_det += part == DESIGN ? factor * from->log_det : 0;
+    for (size_t j = 0; j < m->terms; j++) {
+        add_part(to->first[j], from->first[j], p, part, factor);
+        to->trace[j] += part == DESIGN ? factor * from->trace[j] : 0;
+        for (size_t k = 0; k < m->terms; k++) {
+            size_t jk = j * NOF1_TERMS_MAX + k;
+            to->trace2[jk] += part == DESIGN ? factor * from->trace2[jk] : 0;
+            if (k <= j) {
+                add_part(to->second[jk], from->second[jk], p, part, factor);
+            }
+        }
+    }
+}
+
+/* y'P y and y'(dP/drho) y from the released squares. */
+static bool plain_squares(double *value, double *slope, const struct stand_in *s, double rho)
+{
+    const struct bt_model *m = s->model;
+    *value = s->square[0];
+    *slope = 0;
+    for (size_t g = 0; g < m->gaps && m->shape.correlated; g++) {
+        struct nof1_ar1_gap gap;
+        if (!nof1_ar1_gap(&gap, rho, m->gap[g])) {
+            return false;
+        }
+        *value += gap.even * s->square[1 + 2 * g] - gap.odd * s->square[2 + 2 * g];
+        *slope += gap.d_even * s->square[1 + 2 * g] - gap.d_odd * s->square[2 + 2 * g];
+    }
+    return true;
+}
+
+static bool sums_at(struct nof1_gaussian_sums *out, const struct stand_in *s, const double *gamma)
+{
+    const struct bt_model *m = s->model;
+    size_t p = m->columns, last = (p + 1) * (p + 1) - 1, rho = m->terms - 1;
+    struct nof1_gaussian_shape plain = {.columns = p + 1, .correlated = m->shape.correlated};
+    struct nof1_gaussian_sums one;
+    nof1_gaussian_sums_place(out, &m->shape, s->memory);
+    double value, slope;
+    if (!plain_squares(&value, &slope, s, m->shape.correlated ? gamma[rho] : 0)) {
+        return false;
+    }
+    out->cross[last] = value;
+    if (m->shape.correlated) {
+        out->first[rho][last] = -slope;
+    }
+    for (size_t c = 0; c < m->cells; c++) {
+        const struct bt_cell *cell = &m->cell[c];
+        if (!one_series(&one, s, &m->shape, cell, s->sum + cell->offset, gamma)) {
+            return false;
+        }
+        add_sums(out, &one, m, DESIGN, (double)s->history->counts.group_trials[c]);
+        add_sums(out, &one, m, LINEAR, 1);
+        for (size_t k = 0; k < cell->inner; k++) {
+            const double *y = s->series[c] + k * cell->rows;
+            if (!one_series(&one, s, &m->shape, cell, y, gamma)) {
+                return false;
+            }
+            add_sums(out, &one, m, SQUARE, 1);
+            /* less the part that the squares already hold */
+            if (!one_series(&one, s, &plain, cell, y, m->shape.correlated ? &gamma[rho] : NULL)) {
+                return false;
+            }
+            out->cross[last] -= one.cross[last];
+            if (m->shape.correlated) {
+                out->first[rho][last] -= one.first[0][last];
+            }
+        }
+    }
+    return true;
+}
+
+/* ---- the fit -------------------------------------------------------------------------------- */
+
+struct objective {
+    struct stand_in *s;
+    struct nof1_arena *arena;
+};
+
+static bool point_at(struct nof1_gaussian_point *point, struct nof1_gaussian_sums *sums,
+                     const struct objective *o, const double *x, struct nof1_arena *arena)
+{
+    const struct bt_model *m = o->s->model;
+    double gamma[NOF1_TERMS_MAX] = {0};
+    bt_gamma(gamma, m, x);
+    return sums_at(sums, o->s, gamma) &&
+           nof1_gaussian_point(point, arena, sums, &m->shape, gamma, m->reml, true) == NOF1_OK;
+}
+
+static bool gradient_at(double *f, double *gradient, double *hessian, const struct objective *o,
+                        const double *x)
+{
+    struct nof1_arena *arena = nof1_arena_new();
+    struct nof1_gaussian_point point;
+    struct nof1_gaussian_sums sums;
+    bool fine = arena != NULL && point_at(&point, &sums, o, x, arena) && isfinite(point.f);
+    if (fine) {
+        bt_chain(gradient, hessian, o->s->model, x, point.slope, point.observed);
+        *f = point.f;
+    }
+    nof1_arena_free(arena);
+    return fine;
+}
+
+static bool evaluate(void *context, const double *x, double *f, double *gradient, double *hessian)
+{
+    const struct objective *o = context;
+    const struct bt_model *m = o->s->model;
+    size_t n = m->terms;
+    double limit = m->residual == BT_CAR1 ? 25 : 12;
+    for (size_t i = 0; i < n; i++) {
+        bool rho = m->shape.correlated && i + 1 == n;
+        if (!(fabs(x[i]) <= (rho ? limit : m->root_limit))) {
+            return false;
+        }
+    }
+    if (!gradient_at(f, gradient, hessian, o, x)) {
+        return false;
+    }
+    double side[2][NOF1_TERMS_MAX], unused[NOF1_TERMS_MAX * NOF1_TERMS_MAX], at[NOF1_TERMS_MAX];
+    for (size_t i = 0; i < n && m->shape.correlated; i++) {
+        for (size_t k = 0; k < 2; k++) {
+            double g;
+            memcpy(at, x, n * sizeof *at);
+            at[i] += k == 0 ? -DIFFERENCE : DIFFERENCE;
+            if (!gradient_at(&g, side[k], unused, o, at)) {
+                return false;
+            }
+        }
+        for (size_t j = 0; j < n; j++) {
+            hessian[i * n + j] = (side[1][j] - side[0][j]) / (2 * DIFFERENCE);
+        }
+    }
+    for (size_t i = 0; i < n * n; i++) {
+        size_t j = (i % n) * n + i / n;
+        hessian[i] = hessian[j] = 0.5 * (hessian[i] + hessian[j]);
+    }
+    return true;
+}
+
+/* From several starts: serial correlation and a random level explain the same data in part. */
+static nof1_rc minimise_all(struct bt_fit *fit, struct objective *o, struct nof1_arena *arena)
+{
+    static const double rho[STARTS] = {0.2, -0.3, 1.2, 0.2, 1.2, 2.5};
+    const struct bt_model *m = o->s->model;
+    struct nof1_objective objective = {m->terms, 1, o, evaluate};
+    size_t starts = m->shape.correlated ? STARTS : m->effects > 0 ? 2 : 1;
+    fit->f = INFINITY;
+    for (size_t k = 0; k < starts; k++) {
+        double x[NOF1_TERMS_MAX], f, decrement = 0;
+        memcpy(x, m->start, sizeof x);
+        for (size_t j = 0; j < m->terms; j++) {
+            x[j] *= (m->shape.correlated ? k >= 3 : k == 1) ? 0.2 : 1;
+        }
+        if (m->shape.correlated) {
+            x[m->terms - 1] = rho[k];
+        }
+        nof1_rc_value rc = nof1_minimise(&objective, arena, x, &f, &decrement, 1e-22);
+        if (rc == NOF1_E_NO_MEMORY) {
+            return rc;
+        }
+        if (rc == NOF1_OK && f < fit->f - 1e-9) {
+            fit->f = f;
+            fit->decrement = decrement;
+            memcpy(fit->x, x, sizeof x);
+        }
+    }
+    return isfinite(fit->f) ? NOF1_OK : NOF1_E_MODEL;
+}
+
+nof1_rc_value bt_class_fit(const struct bt_model *m, const struct nof1_history *history,
+                           struct nof1_arena *arena, struct bt_fit *fit, struct nof1_error *error)
+{
+    struct stand_in s;
+    struct objective o = {&s, arena};
+    double gamma[NOF1_TERMS_MAX] = {0};
+    TRY(stand_in_new(&s, m, history, arena));
+    bt_gamma(gamma, m, m->start);
+    ENSURE(sums_at(&fit->sums, &s, gamma), NOF1_E_MODEL);
+    TRY(bt_refuse(m, &fit->sums, (double)history->counts.trials, error));
+    nof1_rc_value rc = minimise_all(fit, &o, arena);
+    if (rc == NOF1_E_MODEL) {
+        return nof1_fail(error, NOF1_E_MODEL,
+                         "no residual variation is left: all outcomes are equal, or an exact "
+                         "function of the fixed terms (or the charter's centre is so far from "
+                         "them that no digit of the variation is left)");
+    }
+    TRY(rc);
+    fit->converged = fit->decrement < 1e-13;
+    bt_settle(fit, m);
+    ENSURE(point_at(&fit->point, &fit->sums, &o, fit->x, arena), NOF1_E_MODEL);
+    memcpy(fit->beta, fit->point.beta, m->columns * sizeof *fit->beta);
+    memcpy(fit->gamma, fit->point.gamma, sizeof fit->gamma);
+    fit->sigma2 = fit->point.sigma2;
+    fit->f = fit->point.f;
+    return NOF1_OK;
+}
+
+void bt_settle(struct bt_fit *fit, const struct bt_model *m)
+{
+    static const double none[NOF1_TERMS_MAX] = {0};
+    struct nof1_gaussian_shape free_ = m->shape;
+    double unused;
+    free_.correlated = false;
+    if (m->effects > 0) {
+        fit->boundary = nof1_gaussian_snap(fit->x, &free_, 1e-4, none, &unused);
+    }
+    bt_gamma(fit->gamma, m, fit->x);
+    if (m->shape.correlated) {
+        double rho = fit->gamma[m->terms - 1];
+        fit->edge = fabs(rho) > 1 - 1e-6 || (m->residual == BT_CAR1 && rho < 1e-6);
+    }
+}
