@@ -69,7 +69,7 @@ struct target {
 static double excess(double c, void *context)
 {
     const struct target *target = context;
-    return log(exit_above(c, target->path)) - target->log_spend;
+    return log(fmax(exit_above(c, target->path), 1e-300)) - target->log_spend;
 }
 
 /* The path's density on (-c, c) after the next step; `after` is the sd of the step that follows. */
