@@ -13,8 +13,10 @@
 
 #include <stats/distributions.h>
 
-#define INTERVALS 1000
-#define FAR 9.0 /* standard deviations of S, which are at most 1/sqrt(2 df), kept on either side */
+#define FAR 9.0  /* standard deviations of S, which are at most 1/sqrt(2 df), kept on either side */
+#define TURN 9.0 /* Phi is 0 or 1 this far from where it turns, s = ncp / c */
+#define PANELS 16
+#define NODES 20
 
 struct integrand {
     double c, df, ncp, constant;
@@ -28,13 +30,6 @@ static double at(double s, void *context)
            nof1_normal_lower(f->ncp - f->c * s);
 }
 
-static void workspace_free(gsl_integration_workspace **workspace)
-{
-    if (*workspace != NULL) {
-        gsl_integration_workspace_free(*workspace);
-    }
-}
-
 nof1_rc nof1_noncentral_t_upper(double *out, double c, double df, double ncp)
 {
     ENSURE(df >= 1.0 && df < 1e9 && c >= 0.0 && isfinite(c) && isfinite(ncp), NOF1_E_MODEL);
@@ -43,20 +38,19 @@ nof1_rc nof1_noncentral_t_upper(double *out, double c, double df, double ncp)
                                       log(gsl_sf_gammastar(df / 2.0))};
     gsl_function f = {.function = at, .params = &integrand};
     double wide = FAR / sqrt(2.0 * df), low = fmax(0.0, 1.0 - wide), high = 1.0 + 1.5 * wide;
-    double bend = c > 0.0 ? fmin(fmax(ncp / c, low), high) : low; /* where Phi turns */
-    gsl_integration_workspace *workspace NOF1_CLEANUP(workspace_free) =
-        gsl_integration_workspace_alloc(INTERVALS);
-    ENSURE(workspace != NULL, NOF1_E_NO_MEMORY);
-    double part[2] = {0.0, 0.0}, error;
-    const double end[3] = {low, bend, high};
-    for (size_t i = 0; i < 2; i++) {
-        int rc = end[i] < end[i + 1]
-                     ? gsl_integration_qag(&f, end[i], end[i + 1], 1e-14, 1e-12, INTERVALS,
-                                           GSL_INTEG_GAUSS41, workspace, &part[i], &error)
-                     : 0;
-        ENSURE((rc == 0 || error < 1e-12) && isfinite(part[i]), NOF1_E_MODEL);
+    double turn = c > 0.0 ? ncp / c : low, width = c > 0.0 ? TURN / c : 0.0;
+    const double end[4] = {low, fmin(fmax(turn - width, low), high),
+                           fmin(fmax(turn + width, low), high), high};
+    gsl_integration_glfixed_table *table = gsl_integration_glfixed_table_alloc(NODES);
+    ENSURE(table != NULL, NOF1_E_NO_MEMORY);
+    double sum = 0.0;
+    for (size_t i = 0; i < 3 * PANELS; i++) {
+        double left = end[i / PANELS], step = (end[i / PANELS + 1] - left) / PANELS;
+        double from = left + step * (double)(i % PANELS);
+        sum += step > 0.0 ? gsl_integration_glfixed(&f, from, from + step, table) : 0.0;
     }
-    *out = fmin(1.0, part[0] + part[1]);
+    gsl_integration_glfixed_table_free(table);
+    *out = fmin(1.0, sum);
     return NOF1_OK;
 }
 

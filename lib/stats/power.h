@@ -11,7 +11,7 @@
 #include <nof1/error.h>
 
 /* P(T > c) for T = (Z + ncp) / sqrt(chi^2_df / df), absolute error below 1e-12. df >= 1, c >= 0.
- * Errors: NOF1_E_NO_MEMORY; NOF1_E_MODEL for other arguments or when integration fails. */
+ * Errors: NOF1_E_NO_MEMORY; NOF1_E_MODEL for other arguments. */
 nof1_rc nof1_noncentral_t_upper(double *out, double c, double df, double ncp);
 
 /* Power of the test of mean 0 by a mean with standard error `se` on df degrees of freedom when the
