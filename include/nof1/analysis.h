@@ -83,6 +83,9 @@ struct nof1_model {
     size_t scratch;             /* bytes of scratch that contribute needs for a trial of r rows: */
     size_t scratch_row;         /*   scratch + r * scratch_row */
     uint32_t fixed_parameters;  /* intercept + treatment + columns varying between patients */
+    size_t site_means;          /* numbers of site_value, which contribute takes about the mean of the
+                                 * trial's own site: such sums are not invariant to the split of
+                                 * trials over sites. One group. 0: none */
     bool random;                /* contribute draws from trial->seed, and from nothing else */
 };
 
@@ -119,6 +122,10 @@ struct nof1_analysis {
      * trials with group_of >= 0. Must not allocate. Errors: NOF1_E2403 when a term is not finite. */
     nof1_rc_value (*contribute)(const struct nof1_model *model, uint32_t round,
                                 const double *theta, const struct nof1_trial *trial,
+                                void *scratch, double *out);
+    /* The numbers of a trial whose mean over its site contribute needs: out[model->site_means]. NULL:
+     * site_means is 0. Must not allocate. */
+    nof1_rc_value (*site_value)(const struct nof1_model *model, const struct nof1_trial *trial,
                                 void *scratch, double *out);
     /* The next theta, or done. Pure function of model and history.
      * Errors: NOF1_E_MODEL, NOF1_E2601, NOF1_E2308 with a message. */

@@ -48,6 +48,46 @@ static nof1_rc count_own(struct nof1_site *site, struct site_attempt *attempt)
     return NOF1_OK;
 }
 
+/* The trial as an analysis sees it: with its site, and its site's means. */
+static struct nof1_trial trial_of(const struct nof1_site *site, const struct site_attempt *attempt,
+                                  size_t t)
+{
+    struct nof1_trial trial = site->config.epoch->trial[t];
+    trial.site = site->self;
+    trial.site_mean = attempt->site_mean;
+    trial.site_trials = attempt->own.trials;
+    trial.seed = NULL;
+    return trial;
+}
+
+/* Means over this site's own trials, in the order of the epoch; the first value is taken off before
+ * they are added, so that a large common offset costs no digit. */
+static nof1_rc average_own(struct nof1_site *site, struct site_attempt *attempt)
+{
+    const struct nof1_model *model = attempt->query->model;
+    size_t n = model->site_means, trials = 0;
+    double *sum = nof1_arena_alloc(attempt->arena, 3 * n + 1, sizeof *sum);
+    ENSURE(sum != NULL, NOF1_E_NO_MEMORY);
+    double *first = sum + n, *value = first + n;
+    for (size_t t = 0; n > 0 && t < site->config.epoch->trials; t++) {
+        if (attempt->group[t] == NOF1_LEFT_OUT) {
+            continue;
+        }
+        struct nof1_trial trial = trial_of(site, attempt, t);
+        TRY(model->analysis->site_value(model, &trial, attempt->scratch, value));
+        for (size_t k = 0; k < n; k++) {
+            first[k] = trials == 0 ? value[k] : first[k];
+            sum[k] += value[k] - first[k];
+        }
+        trials++;
+    }
+    for (size_t k = 0; k < n && trials > 0; k++) {
+        sum[k] = first[k] + sum[k] / (double)trials;
+    }
+    attempt->site_mean = n > 0 ? sum : NULL;
+    return NOF1_OK;
+}
+
 nof1_rc nof1_site_assign(struct nof1_site *site, struct site_attempt *attempt)
 {
     const struct nof1_epoch *epoch = site->config.epoch;
@@ -57,7 +97,7 @@ nof1_rc nof1_site_assign(struct nof1_site *site, struct site_attempt *attempt)
         nof1_arena_alloc(attempt->arena, scratch_bytes(query->model, epoch), 1);
     ENSURE(attempt->group != NULL && attempt->scratch != NULL, NOF1_E_NO_MEMORY);
     for (size_t t = 0; t < epoch->trials; t++) {
-        const struct nof1_trial *trial = &epoch->trial[t];
+        struct nof1_trial own = trial_of(site, attempt, t), *trial = &own;
         bool in_set = query->census ||
                       nof1_in_analysis_set(query->study.charter, query->study.plan->outcome, trial);
         attempt->group[t] =
@@ -67,7 +107,8 @@ nof1_rc nof1_site_assign(struct nof1_site *site, struct site_attempt *attempt)
         attempt->group[t] = attempt->group[t] < 0 ? NOF1_LEFT_OUT : attempt->group[t];
     }
     TRY(nof1_site_parts(site, attempt));
-    return count_own(site, attempt);
+    TRY(count_own(site, attempt));
+    return average_own(site, attempt);
 }
 
 /* ---- round 0 ------------------------------------------------------------ */
@@ -144,8 +185,9 @@ static nof1_rc count_sparse(const struct nof1_site *site, const struct site_atte
         if (attempt->group[t] == NOF1_LEFT_OUT) {
             continue;
         }
-        nof1_rc_value rc = model->analysis->contribute(model, 1, theta, &epoch->trial[t],
-                                                       attempt->scratch, term);
+        struct nof1_trial trial = trial_of(site, attempt, t);
+        nof1_rc_value rc =
+            model->analysis->contribute(model, 1, theta, &trial, attempt->scratch, term);
         size_t at = attempt->opening.sparse_sites;
         for (size_t e = 0; e < layout.elements; e++) {
             if (layout.element[e].sparse && layout.element[e].role == NOF1_OUTCOME) {
@@ -218,8 +260,7 @@ static nof1_rc contribute_trial(struct nof1_site *site, const struct site_attemp
 {
     const struct nof1_model *model = attempt->query->model;
     uint8_t seed[NOF1_HASH_BYTES];
-    struct nof1_trial trial = site->config.epoch->trial[t];
-    trial.seed = NULL;
+    struct nof1_trial trial = trial_of(site, attempt, t);
     if (model->random) {
         TRY(seed_of(seed, site, attempt, t, nth));
         trial.seed = seed;
@@ -285,8 +326,8 @@ nof1_rc nof1_site_weights(struct nof1_site *site, struct site_attempt *attempt,
     ENSURE(weight != NULL, NOF1_E_NO_MEMORY);
     for (size_t t = 0; t < epoch->trials; t++) {
         if (attempt->group[t] != NOF1_LEFT_OUT) {
-            weight[trials++] =
-                model->analysis->weight(model, theta, &epoch->trial[t], attempt->scratch);
+            struct nof1_trial trial = trial_of(site, attempt, t);
+            weight[trials++] = model->analysis->weight(model, theta, &trial, attempt->scratch);
         }
     }
     return nof1_check_weights(&site->config.policy, trials, weight, attempt->counts.trials,

@@ -139,6 +139,7 @@ struct site_attempt {
     uint64_t changed[SITE_CHANGED];
     void *scratch;
     struct nof1_own own;
+    const double *site_mean;               /* of site_value over own trials; NULL: not asked for */
     uint64_t family_version;               /* when round 0 was counted */
     nof1_rc_value objection;               /* NOF1_OK, or the rule that keeps this site silent */
 };

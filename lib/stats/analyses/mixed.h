@@ -30,6 +30,8 @@ enum mixed_kind {
     MIXED_PREVIOUS,
     MIXED_NUMERIC,
     MIXED_FACTOR_LEVEL,
+    MIXED_SITE,  /* indicator of a site, or */
+    MIXED_BLOCK, /* a block, of the charter's index `level` */
     MIXED_ABSENT /* 1 where the covariate is missing and its centre was taken */
 };
 
@@ -88,6 +90,7 @@ struct mixed_model {
     const char *formula;
     const char *rule;             /* why this form */
     bool treatment_wanted;        /* a treatment column exists */
+    bool centred;                 /* sites are fixed effects, absorbed by their means at the site */
     /* class, cycles */
     size_t cells;
     const struct mixed_cell *cell;
@@ -150,6 +153,25 @@ size_t mixed_cell_squares(const struct mixed_model *model);
 size_t mixed_cell_rows(const struct mixed_model *model, const struct mixed_cell *cell);
 /* Sets of residual sums: by arm when variances differ by arm; of cycles and within them; else one. */
 size_t mixed_strata(const struct mixed_model *model);
+/* ---- mixed_site.c: sites as fixed effects, absorbed by their means ---- */
+struct mixed_fit;
+#define MIXED_SITE_COLUMNS 20 /* most sites with columns of their own, in an open lab */
+/* NOF1_E_PLAN unless the model is one that the absorbed form fits. */
+nof1_rc mixed_site_check(const struct mixed_model *model, struct nof1_error *error);
+nof1_rc_value mixed_site_value(const struct nof1_model *model, const struct nof1_trial *trial,
+                               void *scratch, double *out);
+size_t mixed_site_elements(const struct mixed_model *model);
+void mixed_site_write(double *out, const struct mixed_model *model, const double *b,
+                      const struct nof1_trial *trial);
+/* Two groups: differences between trials of one site, and means of sites. */
+nof1_rc mixed_site_groups(struct nof1_gaussian_group group[3], struct mixed_fit *fit,
+                          const struct mixed_model *model, const double *total,
+                          const struct nof1_history *history, struct nof1_arena *arena,
+                          struct nof1_error *error);
+/* V_j in the coordinates of a class, and their scale. */
+nof1_rc_value mixed_cell_structure(struct nof1_gaussian_group *out, double *scale,
+                                   const struct mixed_model *model, const struct mixed_cell *cell,
+                                   struct nof1_arena *arena);
 nof1_rc_value mixed_class_layout(const struct mixed_model *model, uint32_t round,
                                  struct nof1_arena *arena, struct nof1_layout *out);
 struct mixed_slots {

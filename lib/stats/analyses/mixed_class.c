@@ -227,6 +227,9 @@ static bool all_scheduled(const struct mixed_model *m)
 size_t mixed_cell_elements(const struct mixed_model *m)
 {
     size_t f = m->features - 1, q = m->coordinates;
+    if (m->centred) {
+        return mixed_site_elements(m);
+    }
     return f + f * (f + 1) / 2 + q + mixed_cell_squares(m) + f * q;
 }
 
@@ -267,6 +270,7 @@ static nof1_rc name_groups(struct mixed_model *m, struct nof1_arena *arena)
     m->base.group_is_class = true;
     m->base.max_rounds = 1;
     m->base.max_elements = m->cells * mixed_cell_elements(m) + global_elements(m);
+    m->base.site_means = m->centred ? m->coordinates : 0;
     return NOF1_OK;
 }
 
@@ -471,38 +475,68 @@ static double *write_residual(double *out, const struct mixed_model *m,
     return out;
 }
 
+/* One trial's coordinates: b of the response, a of all columns with their scale, and the columns,
+ * which become residuals. */
+struct class_trial {
+    struct nof1_series series;
+    double *a, *column, b[NOF1_ARMS_MAX], scale[NOF1_ARMS_MAX];
+    int cell;
+};
+
+static nof1_rc reduce(struct class_trial *t, const struct mixed_model *m,
+                      const struct nof1_trial *trial, double *memory)
+{
+    static const unsigned char arms[NOF1_ARMS_MAX] = {0, 1, 2, 3, 4, 5, 6, 7};
+    size_t q = m->coordinates, n[NOF1_ARMS_MAX] = {0};
+    double *rows = memory + (m->columns + 1) * q, *end = rows + trial->rows;
+    double work[NOF1_ARMS_MAX];
+    unsigned short *arm = (unsigned short *)(void *)rows;
+    t->a = memory;
+    t->cell = class_group_of(m, trial, end);
+    ENSURE(t->cell >= 0, NOF1_E_BUG);
+    mixed_rows(&t->series, &t->column, m, trial, end);
+    for (size_t i = 0; i < t->series.rows; i++) {
+        arm[i] = q > 1 ? t->series.arm[i] : 0;
+        n[arm[i]]++;
+    }
+    struct nof1_gaussian_cells cells = {q, n, arms, NULL};
+    nof1_gaussian_scale(t->scale, &cells);
+    nof1_gaussian_rotate(t->a, t->column, m->columns + 1, t->series.rows, arm, &cells, work);
+    for (size_t k = 0; k < q; k++) {
+        t->b[k] = t->a[m->columns * q + k] / t->scale[k];
+    }
+    return NOF1_OK;
+}
+
+nof1_rc_value mixed_site_value(const struct nof1_model *model, const struct nof1_trial *trial,
+                               void *scratch, double *out)
+{
+    const struct mixed_model *m = mixed_of(model);
+    struct class_trial t;
+    TRY(reduce(&t, m, trial, scratch));
+    memcpy(out, t.b, m->coordinates * sizeof *out);
+    return NOF1_OK;
+}
+
 static nof1_rc_value class_contribute(const struct mixed_model *m, uint32_t round,
                                       const double *theta, const struct nof1_trial *trial,
                                       void *scratch, double *out)
 {
     (void)round;
     (void)theta;
-    size_t q = m->coordinates;
-    double *a = scratch, *feature = a + (m->columns + 1) * q, *rows = feature + m->features;
-    double *column, scale[NOF1_ARMS_MAX], work[NOF1_ARMS_MAX], *end = rows + trial->rows;
-    unsigned short *arm = (unsigned short *)(void *)rows;
-    static const unsigned char arms[NOF1_ARMS_MAX] = {0, 1, 2, 3, 4, 5, 6, 7};
-    struct nof1_series series;
-    int cell = class_group_of(m, trial, end);
-    ENSURE(cell >= 0, NOF1_E_BUG);
-    mixed_rows(&series, &column, m, trial, end);
-    for (size_t i = 0; i < series.rows; i++) {
-        arm[i] = q > 1 ? series.arm[i] : 0;
-    }
-    size_t n[NOF1_ARMS_MAX] = {series.rows};
-    memcpy(n, q > 1 ? series.n : n, sizeof n);
-    struct nof1_gaussian_cells cells = {q, n, arms, NULL};
-    nof1_gaussian_scale(scale, &cells);
-    nof1_gaussian_rotate(a, column, m->columns + 1, series.rows, arm, &cells, work);
-    TRY(features_of(feature, m, &series, a, scale, trial));
-    for (size_t k = 0; k < q; k++) {
-        work[k] = a[m->columns * q + k] / scale[k];
-    }
+    double *feature = scratch;
+    struct class_trial t;
+    TRY(reduce(&t, m, trial, feature + m->features));
+    TRY(features_of(feature, m, &t.series, t.a, t.scale, trial));
     memset(out, 0, m->base.max_elements * sizeof *out);
-    write_cell(out + (size_t)cell * mixed_cell_elements(m), m, feature, work);
+    if (m->centred) {
+        mixed_site_write(out, m, t.b, trial);
+    } else {
+        write_cell(out + (size_t)t.cell * mixed_cell_elements(m), m, feature, t.b);
+    }
     double *residual = out + m->cells * mixed_cell_elements(m);
-    for (size_t t = 0; t < mixed_strata(m); t++) {
-        residual = write_residual(residual, m, &series, column, t);
+    for (size_t k = 0; k < mixed_strata(m); k++) {
+        residual = write_residual(residual, m, &t.series, t.column, k);
     }
     for (size_t e = 0; e < m->base.max_elements; e++) {
         ENSURE(isfinite(out[e]), NOF1_E2403);

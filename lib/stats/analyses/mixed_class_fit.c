@@ -89,9 +89,9 @@ static double overall_mean(const struct mixed_model *m, const struct nof1_histor
 }
 
 /* V_j, and the rows that this group counts: those of arm 0 with ratios, without the cycles' own. */
-static nof1_rc cell_structure(struct nof1_gaussian_group *out, double *scale,
-                              const struct mixed_model *m, const struct mixed_cell *cell,
-                              struct nof1_arena *arena)
+nof1_rc_value mixed_cell_structure(struct nof1_gaussian_group *out, double *scale,
+                                   const struct mixed_model *m, const struct mixed_cell *cell,
+                                   struct nof1_arena *arena)
 {
     static const unsigned char arm[NOF1_ARMS_MAX] = {0, 1, 2, 3, 4, 5, 6, 7};
     size_t q = m->coordinates, rows = mixed_cell_rows(m, cell), n[NOF1_ARMS_MAX] = {rows};
@@ -128,7 +128,7 @@ static nof1_rc read_cell(struct nof1_gaussian_group *out, const struct mixed_mod
     read_moments(phi, m, total, trials);
     shift_moments(phi, m, shift);
     double scale[NOF1_ARMS_MAX];
-    TRY(cell_structure(out, scale, m, cell, arena));
+    TRY(mixed_cell_structure(out, scale, m, cell, arena));
     out->trials = trials;
     for (size_t i = 0; i < width; i++) {
         for (size_t j = 0; j < width; j++) {
@@ -210,19 +210,23 @@ nof1_rc_value mixed_class_fit(const struct mixed_model *m, const struct nof1_his
                               struct nof1_error *error)
 {
     const double *total = history->round[0].total;
-    size_t groups = m->cells + mixed_strata(m) - 1;
+    size_t groups = (m->centred ? 3 : m->cells) + mixed_strata(m) - 1;
     struct nof1_gaussian_group *group = nof1_arena_alloc(arena, groups, sizeof *group);
     const double *residual = NULL;
     ENSURE(group != NULL, NOF1_E_NO_MEMORY);
     if (history->counts.trials == 0) {
         return nof1_fail(error, NOF1_E_MODEL, "no trial belongs to a class");
     }
-    fit->shift = overall_mean(m, history);
-    for (size_t c = 0; c < m->cells; c++) {
+    if (m->centred) {
+        TRY(mixed_site_groups(group, fit, m, total, history, arena, error));
+    } else {
+        fit->shift = overall_mean(m, history);
+    }
+    for (size_t c = 0; c < m->cells && !m->centred; c++) {
         TRY(read_cell(&group[c], m, &m->cell[c], total + c * mixed_cell_elements(m),
                       (double)history->counts.group_trials[c], fit->shift, arena));
     }
-    TRY(read_strata(group + m->cells, &residual, m, total + m->cells * mixed_cell_elements(m),
+    TRY(read_strata(group + (m->centred ? 3 : m->cells), &residual, m, total + m->cells * mixed_cell_elements(m),
                     history, arena));
     struct mixed_totals totals = {m->shape, groups, group, residual, NULL};
     return mixed_totals_fit(m, &totals, (double)history->counts.trials, arena, fit, error);

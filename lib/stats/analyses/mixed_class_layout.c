@@ -56,6 +56,33 @@ static double feature_bound(const struct mixed_model *m, size_t f)
     return 2 * mixed_column_bound(m, &m->column[m->feature[f].column]);
 }
 
+/* Of the differences their sums and products; of all coordinates the products about the means of the
+ * trial's site, which sites of one trial do not feed; and the logarithm of each site's trials. */
+static void add_site_cell(struct element_list *list, double y, char b[NOF1_ARMS_MAX][16])
+{
+    const struct mixed_model *m = list->model;
+    const char *cell = m->base.group[0];
+    uint16_t q = (uint16_t)m->coordinates;
+    for (size_t k = 1; k < m->coordinates; k++) {
+        add(list, NOF1_OUTCOME, 0, q, 2 * y, false,
+            nof1_arena_printf(list->arena, "%s/sum %s", cell, b[k]));
+    }
+    for (size_t k = 1; k < m->coordinates; k++) {
+        for (size_t l = 1; l <= k; l++) {
+            add(list, NOF1_OUTCOME, 0, q, 4 * y * y, false,
+                nof1_arena_printf(list->arena, "%s/sum %s*%s", cell, b[k], b[l]));
+        }
+    }
+    for (size_t k = 0; k < m->coordinates; k++) {
+        for (size_t l = 0; l <= k; l++) {
+            add(list, NOF1_OUTCOME, 0, q, 16 * y * y, true,
+                nof1_arena_printf(list->arena, "%s/within sites %s*%s", cell, b[k], b[l]));
+        }
+    }
+    add(list, NOF1_DESIGN, 0, q, 64, false,
+        nof1_arena_printf(list->arena, "%s/sum log trials of a site", cell));
+}
+
 static void add_cell(struct element_list *list, size_t c, double y)
 {
     char b[NOF1_ARMS_MAX][16];
@@ -65,6 +92,10 @@ static void add_cell(struct element_list *list, size_t c, double y)
     list->group = (int)c;
     for (size_t k = 0; k < q; k++) {
         difference_name(b[k], m, k, "m", "d");
+    }
+    if (m->centred) {
+        add_site_cell(list, y, b);
+        return;
     }
     for (size_t f = 1; f < m->features; f++) {
         add(list, NOF1_DESIGN, 0, q, feature_bound(m, f), m->feature[f].sparse,

@@ -153,6 +153,47 @@ static nof1_rc add_simple(struct column_list *list, const struct simple_term *si
     return NOF1_OK;
 }
 
+static nof1_rc add_place(struct column_list *list, enum mixed_kind kind, size_t index,
+                         const char *what, const char *id, size_t by_treatment)
+{
+    struct mixed_column column = {.kind = kind, .level = (int32_t)index,
+                                  .by_treatment = by_treatment > 0, .arm = by_treatment};
+    char *name = nof1_arena_printf(list->arena, "%s%s", what, id);
+    ENSURE(name != NULL, NOF1_E_NO_MEMORY);
+    return add_column(list, column, name);
+}
+
+/* Sums by site exist in an open lab only; elsewhere sites are absorbed at the site. */
+static nof1_rc add_sites(struct column_list *list, size_t by_treatment)
+{
+    struct mixed_model *m = list->model;
+    const struct nof1_charter *charter = m->base.study->charter;
+    bool open = charter->limits.open && charter->sites <= MIXED_SITE_COLUMNS;
+    if (!open && by_treatment > 0) {
+        return nof1_fail_at(list->error, NOF1_E_PLAN, list->place->file, list->place->line,
+                            list->place->column,
+                            "fixed: treatment:site needs sums by site, which exist in an open lab "
+                            "of at most %d sites only; leave it out",
+                            MIXED_SITE_COLUMNS);
+    }
+    m->centred = m->centred || !open;
+    for (size_t s = 1; s < charter->sites && open; s++) {
+        TRY(add_place(list, MIXED_SITE, s, "site", charter->site[s].id, by_treatment));
+    }
+    return NOF1_OK;
+}
+
+static nof1_rc add_blocks(struct column_list *list, size_t by_treatment)
+{
+    const struct nof1_study *study = list->model->base.study;
+    const struct nof1_plan *plan = study->plan;
+    for (size_t b = 1; b < plan->blocks; b++) {
+        TRY(add_place(list, MIXED_BLOCK, plan->block[b], "block",
+                      study->charter->block[plan->block[b]].id, by_treatment));
+    }
+    return NOF1_OK;
+}
+
 /* by_treatment: 0, or the arm whose indicator multiplies the term. */
 static nof1_rc add_term(struct column_list *list, const char *term, size_t by_treatment)
 {
@@ -175,6 +216,12 @@ static nof1_rc add_term(struct column_list *list, const char *term, size_t by_tr
         return add_levels(list, MIXED_CYCLE_LEVEL, (int32_t)charter->max_cycles, "cycle",
                           by_treatment);
     }
+    if (strcmp(term, "site") == 0) {
+        return add_sites(list, by_treatment);
+    }
+    if (strcmp(term, "block") == 0) {
+        return add_blocks(list, by_treatment);
+    }
     size_t index;
     const char *covariate = term;
     if (strcmp(term, "stratum") == 0 && charter->stratum_covariate != NULL) {
@@ -186,8 +233,8 @@ static nof1_rc add_term(struct column_list *list, const char *term, size_t by_tr
     return nof1_fail_at(list->error, NOF1_E_PLAN, list->place->file, list->place->line,
                         list->place->column,
                         "fixed: '%s' is not treatment, period, factor(period), time, cycle, "
-                        "factor(cycle), previous_treatment, stratum, a charter covariate or "
-                        "treatment:COVARIATE",
+                        "factor(cycle), previous_treatment, stratum, site, block, a charter "
+                        "covariate or treatment:COVARIATE",
                         term);
 }
 
@@ -233,6 +280,9 @@ nof1_rc_value mixed_columns(struct mixed_model *model, struct nof1_arena *arena,
         }
     }
     centre_columns(&list);
+    if (model->centred) { /* the sites' own levels take the intercept's place */
+        memmove(list.column, list.column + 1, --list.count * sizeof *list.column);
+    }
     model->column = list.column;
     model->columns = list.count;
     return NOF1_OK;
@@ -240,6 +290,9 @@ nof1_rc_value mixed_columns(struct mixed_model *model, struct nof1_arena *arena,
 
 bool mixed_trial_level(const struct mixed_model *model, const struct mixed_column *column)
 {
+    if (column->kind == MIXED_SITE || column->kind == MIXED_BLOCK) {
+        return true;
+    }
     return (column->kind == MIXED_NUMERIC || column->kind == MIXED_FACTOR_LEVEL ||
             column->kind == MIXED_ABSENT) &&
            !model->base.study->charter->covariate[column->covariate].varies_within;
@@ -249,7 +302,8 @@ bool mixed_sparse(const struct mixed_column *column)
 {
     return column->kind == MIXED_PERIOD_LEVEL || column->kind == MIXED_CYCLE_LEVEL ||
            column->kind == MIXED_FACTOR_LEVEL || column->kind == MIXED_PREVIOUS ||
-           column->kind == MIXED_ABSENT;
+           column->kind == MIXED_ABSENT || column->kind == MIXED_SITE ||
+           column->kind == MIXED_BLOCK;
 }
 
 double mixed_column_bound(const struct mixed_model *model, const struct mixed_column *column)
@@ -291,9 +345,25 @@ static double previous_arm(const struct nof1_trial *trial, const struct nof1_pla
     return value;
 }
 
+static bool in_block(const struct nof1_block *block, size_t site)
+{
+    for (size_t s = 0; s < block->sites; s++) {
+        if (block->site[s] == site) {
+            return true;
+        }
+    }
+    return false;
+}
+
 double mixed_covariate(const struct nof1_charter *charter, const struct nof1_trial *trial,
                        const struct mixed_column *column, size_t row)
 {
+    if (column->kind == MIXED_SITE) {
+        return trial->site == (size_t)column->level;
+    }
+    if (column->kind == MIXED_BLOCK) {
+        return in_block(&charter->block[column->level], trial->site);
+    }
     const struct nof1_covariate *c = &charter->covariate[column->covariate];
     double value = trial->covariate[column->covariate][row];
     if (column->kind == MIXED_ABSENT) {

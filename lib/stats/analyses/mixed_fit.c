@@ -67,7 +67,8 @@ static nof1_rc refuse_columns(const struct mixed_fit *fit, const struct mixed_mo
 static bool is_level(const struct mixed_column *column)
 {
     return column->kind == MIXED_PERIOD_LEVEL || column->kind == MIXED_CYCLE_LEVEL ||
-           column->kind == MIXED_FACTOR_LEVEL;
+           column->kind == MIXED_FACTOR_LEVEL || column->kind == MIXED_SITE ||
+           column->kind == MIXED_BLOCK;
 }
 
 static bool same_factor(const struct mixed_column *a, const struct mixed_column *b)

@@ -144,9 +144,10 @@ static nof1_rc_value model_report(const struct nof1_model *model,
 static const struct nof1_option options[] = {
     {"fixed", NOF1_OPT_NAMES,
      "treatment, period, factor(period), time, cycle, factor(cycle), previous_treatment, stratum, "
-     "charter covariates, treatment:COVARIATE",
+     "site, block, charter covariates, treatment:COVARIATE",
      "[treatment]", 0, 0, "Fixed effects besides the intercept, which is implied."},
-    {"random", NOF1_OPT_MAP, "{trial: [intercept]} or {trial: [intercept, treatment]}",
+    {"random", NOF1_OPT_MAP, "{trial: [intercept]} or {trial: [intercept, treatment]}, and beside it \"trial:cycle\": "
+     "[intercept], \"trial:treatment\": [intercept]",
      "{trial: [intercept, treatment]}", 0, 0,
      "Random effects of a trial, with unrestricted covariance."},
     {"residual", NOF1_OPT_CHOICE, "iid|by_treatment", "iid", 0, 0,
@@ -174,6 +175,7 @@ const struct nof1_analysis nof1_mixed_model = {
     .group_of = model_group_of,
     .layout = model_layout,
     .contribute = model_contribute,
+    .site_value = mixed_site_value,
     .advance = model_advance,
     .in_domain = model_in_domain,
     .weight = model_weight,

@@ -260,6 +260,12 @@ static nof1_rc choose_form(struct mixed_model *m, struct nof1_arena *arena, cons
     if (wish <= WISH_EXCLUDE) {
         TRY(mixed_class_prepare(m, arena, &possible));
     }
+    if (m->centred) {
+        if (!possible || wish > WISH_EXCLUDE) {
+            m->cells = 0;
+        }
+        TRY(mixed_site_check(m, error));
+    }
     if (possible) {
         m->form = MIXED_CLASS;
         m->base.form = "class";

@@ -250,8 +250,11 @@ static void write_fit(struct writer *w, json_t *out)
     }
     if (fit->absorbed > 0) {
         warn(w, "absorbed",
-             "trials (and cycles) are fixed effects here: the maximum-likelihood deviance is not "
-             "given");
+             w->model->centred
+                 ? "sites are fixed effects, taken off at each site: their estimates and the "
+                   "maximum-likelihood deviance are not given"
+                 : "trials (and cycles) are fixed effects here: the maximum-likelihood deviance is "
+                   "not given");
     }
 }
 
