@@ -70,7 +70,8 @@ Test(goal_attainment, equals_the_formulas)
         double se = test_number(one, "expected/std.error");
         json_object_foreach(json_object_get(one, "expected"), key, want)
         {
-            double got = test_estimate(result, json_string_value(json_object_get(one, "term")), key);
+            const char *term = json_string_value(json_object_get(one, "term"));
+            double got = test_estimate(result, term, key);
             bool p = strcmp(key, "p.value") == 0;
             cr_expect(test_close(got, json_number_value(want), p || isnan(se) ? 1e-10 : 1e-12,
                                  isnan(se) || p ? 0 : se),
@@ -96,7 +97,8 @@ Test(goal_attainment, patients_without_goals_or_mcid_are_left_out)
                  cases[i].options);
         struct test_study *study = test_trials_from_text(
             arena,
-            "trial,period,treatment,g2,w,m\na,1,0,-1,1,1\na,2,1,2,1,1\nb,1,0,0,2,0.5\nb,2,1,1,2,0.5\n"
+            "trial,period,treatment,g2,w,m\na,1,0,-1,1,1\na,2,1,2,1,1\n"
+            "b,1,0,0,2,0.5\nb,2,1,1,2,0.5\n"
             "c,1,0,-1,0,\nc,2,1,2,0,\nd,1,0,1,1,1\nd,2,0,2,1,1\n",
             yaml, &nof1_goal_attainment);
         json_t *result = NULL;

@@ -246,7 +246,7 @@ Test(stratified, order_of_trials_changes_no_bit)
 }
 
 /* Equal exposure ratios: the conditional likelihood is that of two sums (their total and the active
- * one), and R and S, the sums released, are these up to public factors. Unequal ratios need more. */
+ * one), and R and S, the sums released, are these up to public factors. Unequal ones need more. */
 Test(stratified, two_sums_suffice_for_equal_exposure_ratios)
 {
     enum { SETS = 60, POINTS = 12, ALL = POINTS + 2, TRIALS = 5 };

@@ -114,8 +114,8 @@ Test(summary_test, refusals_name_the_field)
         struct nof1_arena *arena = nof1_arena_new();
         struct nof1_error error = {0};
         json_t *result = NULL;
-        struct test_study *study = text(arena, "trial,cycle,period,treatment,y\na,1,1,0,1\na,1,2,1,3\n",
-                                        cases[i].options);
+        struct test_study *study = text(
+            arena, "trial,cycle,period,treatment,y\na,1,1,0,1\na,1,2,1,3\n", cases[i].options);
         cr_expect(test_study_run(&result, arena, study, &error) == NOF1_E_PLAN, "%zu", i);
         cr_expect(strstr(error.message, cases[i].field) == error.message, "%s", error.message);
         nof1_arena_free(arena);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
- * Endpoints that are each patient's own (docs/statistics.md, `goal_attainment`): the goal attainment
- * T score of Kiresuk & Sherman 1968 (Community Ment Health J 4:443), computed for every row from
+ * Endpoints that are each patient's own (docs/statistics.md, `goal_attainment`): the goal
+ * attainment T score of Kiresuk & Sherman 1968 (Community Ment Health J 4:443), computed for every row from
  * the scores and weights of the patient's goals; or the effect in units of the patient's own
  * minimal important difference. Then one difference a trial and Student's t, as in `summary_test`.
  * Only the sums of the differences leave: never a goal's score, never a patient's MCID.
@@ -45,7 +45,8 @@ static const struct nof1_option options[] = {
      "[]: the plan's outcome alone"},
     {"weights", NOF1_OPT_NAMES, "charter covariates, or numbers of 0 or more", "[]", 0, 0,
      "gas: the goals' weights in their order; []: all 1"},
-    {"rho", NOF1_OPT_NUMBER, "0 to 1", "0.3", 0, 1, "gas: expected correlation of the goals' scores"},
+    {"rho", NOF1_OPT_NUMBER, "0 to 1", "0.3", 0, 1,
+     "gas: expected correlation of the goals' scores"},
     {"mcid", NOF1_OPT_NAMES, "a numeric charter covariate, constant within a trial", "[]", 0, 0,
      "mcid, responder: each patient's minimal important difference, above 0"},
     {"benefit", NOF1_OPT_CHOICE, "charter|higher|lower", "charter", 0, 0,
@@ -358,8 +359,8 @@ static json_t *estimand(const struct goal_attainment *model, struct nof1_arena *
     static const char *const what[] = {
         "mean over these patients of the patient's own difference (active minus reference) of goal "
         "attainment T scores",
-        "mean over these patients of the patient's own difference (active minus reference) in units "
-        "of the patient's own MCID",
+        "mean over these patients of the patient's own difference (active minus reference) in "
+        "units of the patient's own MCID",
         "share of these patients whose own difference (active minus reference) exceeds their own "
         "MCID towards benefit"};
     bool responder = model->base.form == SUMMARY_RESPONDER;

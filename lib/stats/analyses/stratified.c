@@ -91,8 +91,9 @@ static nof1_rc read_method(struct strat_model *model, const struct nof1_study *s
     model->homogeneity = strcmp(summary_choice(study, "homogeneity"), "true") == 0;
     if (model->homogeneity &&
         (model->measure != STRAT_OR || model->method == STRAT_CONDITIONAL)) {
-        return nof1_fail(error, NOF1_E_PLAN, "homogeneity: there is a test for OR by "
-                                             "mantel_haenszel or peto only; use homogeneity: false");
+        return nof1_fail(error, NOF1_E_PLAN,
+                         "homogeneity: there is a test for OR by mantel_haenszel or peto only; use "
+                         "homogeneity: false");
     }
     return NOF1_OK;
 }

@@ -280,7 +280,8 @@ static json_t *warnings(const struct strat_model *model, const struct nof1_histo
     summary_warn_left_out(list, history, model->exposure < 0
                                              ? "only one of the treatments observed"
                                              : "no exposure to one of the treatments");
-    summary_warn(list, history->counts.trials == 1, "one trial in all: the ratio is this patient's");
+    summary_warn(list, history->counts.trials == 1,
+                 "one trial in all: the estimate is this patient's");
     summary_warn(list, !result->exact,
                  "the rounds ended near the conditional likelihood's maximum, within "
                  "fit.approximation_se standard errors; a further round costs two numbers");

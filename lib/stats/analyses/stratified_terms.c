@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
- * One trial's table of events and its terms of each round. Formulas: Mantel & Haenszel 1959 with the
- * variances of Robins, Breslow & Greenland 1986 (OR), Greenland & Robins 1985 (RR, IRR), Sato,
+ * One trial's table of events and its terms of each round. Formulas: Mantel & Haenszel 1959 with
+ * the variances of Robins, Breslow & Greenland 1986 (OR), Greenland & Robins 1985 (RR, IRR), Sato,
  * Greenland & Robins 1989 (RD); Yusuf et al. 1985 (Peto); Breslow & Day 1980 and Tarone 1985;
- * score and information of the conditional likelihoods (noncentral hypergeometric, binomial). Ratios
- * are rounded to 2^-44, so that no digit names a trial's own denominator.
+ * score and information of the conditional likelihoods (noncentral hypergeometric, binomial).
+ * Ratios are rounded to 2^-44, so that no digit names a trial's own denominator.
  */
 #include <math.h>
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
  * One number a patient, then Student's t (docs/statistics.md, `summary_test`): the difference of
- * the two treatments, one-sample t over trials; paired t over complete cycles; both also in units of
- * the sd within trials; and the share of patients whose difference exceeds an MCID. Choice of the
+ * the two treatments, one-sample t over trials; paired t over complete cycles; both also in units
+ * of the sd within trials; and the share of patients whose difference exceeds an MCID. Choice of the
  * estimand after Araujo, Julious & Senn 2016 (PLOS ONE 11:e0167167). The sums of the differences
  * and of their squares are minimal: nothing else of an outcome may be released here.
  */
