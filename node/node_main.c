@@ -7,8 +7,10 @@
 
 #include <base/json.h>
 #include <node/admin.h>
+#include <node/report.h>
 #include <node/vault.h>
 #include <sys/daemon.h>
+#include <sys/files.h>
 #include <sys/memory.h>
 
 #define PROGRAM "nof1-node"
@@ -27,7 +29,10 @@ static const char usage[] =
     "  pause --dir DIR, resume --dir DIR\n"
     "                                answer no new plan; answer again\n"
     "  approve QUERY --dir DIR, refuse QUERY --dir DIR\n"
-    "                                decide about a plan, where every plan waits for it\n\n"
+    "                                decide about a plan, where every plan waits for it\n"
+    "  report PATIENT --dir DIR --result FILE [--out FILE]\n"
+    "                                the patient's own result as a page for the clinician; never "
+    "sent\n\n"
     "COMMAND --help explains the options of a command.\n";
 
 static int report(nof1_rc_value rc, struct nof1_error *error)
@@ -171,6 +176,41 @@ static int ask(int argc, char **argv, int at, const char *command, bool with_que
     return report(rc, &error);
 }
 
+static int patient_report(int argc, char **argv, int at)
+{
+    struct nof1_report_options wish = {.patient = word_at(argc, argv, at)};
+    const char *file = NULL;
+    const struct nof1_daemon_option options[] = {
+        {"dir", "DIR", "the vault's folder", &wish.folder, NULL, true},
+        {"result", "FILE", "the published result as JSON (bayes, random_effects, mixed_model)",
+         &wish.result, NULL, true},
+        {"out", "FILE", "write there, readable by this user only; default: print", &file, NULL,
+         false},
+        {"outcome", "NAME", "when the result does not name it", &wish.outcome, NULL, false},
+        {"reference", "NAME", "treatment compared with; when the result does not name it",
+         &wish.reference, NULL, false},
+        {"active", "NAME", "treatment tried; when the result does not name it", &wish.active, NULL,
+         false},
+        {"mcid", "NUMBER", "smallest difference that matters to this patient; default the result's",
+         &wish.mcid, NULL, false},
+        {"json", NULL, "numbers instead of a page", NULL, &wish.json, false}};
+    int code = nof1_options_read(argc, argv, wish.patient == NULL ? at : at + 1, PROGRAM,
+                                 "nof1-node report PATIENT --dir DIR --result FILE [--out FILE]",
+                                 COUNT(options), options);
+    if (code >= 0 || wish.patient == NULL) {
+        return code >= 0 ? code : missing("PATIENT");
+    }
+    NOF1_CLEANUP(nof1_buffer_free) struct nof1_buffer page = {0};
+    struct nof1_error error = {.rc = NOF1_OK};
+    nof1_rc_value rc = nof1_node_report(&page, &wish, &error);
+    if (rc == NOF1_OK && file != NULL) {
+        rc = nof1_file_write(file, nof1_buffer_slice(&page), 0600, &error);
+    } else if (rc == NOF1_OK && fwrite(page.data, 1, page.length, stdout) != page.length) {
+        rc = nof1_fail(&error, NOF1_E_IO, "the page could not be written");
+    }
+    return report(rc, &error);
+}
+
 int main(int argc, char **argv)
 {
     const char *first = argc > 1 ? argv[1] : "";
@@ -194,6 +234,9 @@ int main(int argc, char **argv)
     }
     if (strcmp(first, "approve") == 0 || strcmp(first, "refuse") == 0) {
         return ask(argc, argv, 2, first, true);
+    }
+    if (strcmp(first, "report") == 0) {
+        return patient_report(argc, argv, 2);
     }
     if (strcmp(first, "--version") == 0) {
         printf("%s %s\n", PROGRAM, NOF1_VERSION);

@@ -451,6 +451,13 @@ static nof1_rc fill(struct writer *w, json_t *object)
     json_object_set_new(object, "mcid", json_real(w->model->mcid));
     json_object_set_new(object, "benefit", json_integer(w->benefit));
     json_object_set_new(object, "hyper_posterior", hyper_posterior(w));
+    const struct nof1_study *study = w->model->base.study;
+    const struct nof1_plan *plan = study->plan;
+    json_object_set_new(object, "outcome", json_string(plan->outcome_name));
+    json_object_set_new(object, "treatment",
+                        json_pack("{s:s,s:s}", "reference",
+                                  study->charter->treatment[plan->reference], "active",
+                                  study->charter->treatment[plan->active]));
     json_object_set_new(object, "estimand", estimand(w));
     return NOF1_OK;
 }
