@@ -19,7 +19,7 @@ nof1_rc nof1_channel_open(grpc_channel **out, const char *target, const char *se
                           const struct nof1_tls_files *files, struct nof1_error *error)
 {
     grpc_channel_credentials *credentials = NULL;
-    grpc_arg argument[13] = {
+    grpc_arg argument[15] = {
         nof1_arg_integer(GRPC_ARG_MAX_RECEIVE_MESSAGE_LENGTH, NOF1_MESSAGE_MAX),
         nof1_arg_integer(GRPC_ARG_MAX_SEND_MESSAGE_LENGTH, NOF1_MESSAGE_MAX),
         /* Above the server's least interval of 10 s: it would end us with "too_many_pings". */
@@ -33,8 +33,10 @@ nof1_rc nof1_channel_open(grpc_channel **out, const char *target, const char *se
         nof1_arg_integer(GRPC_ARG_MIN_RECONNECT_BACKOFF_MS, 15000),
         nof1_arg_integer(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, 200),
         nof1_arg_integer(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, 2000),
+        nof1_arg_integer(GRPC_ARG_HTTP2_BDP_PROBE, 0),
+        nof1_arg_integer(GRPC_ARG_HTTP2_STREAM_LOOKAHEAD_BYTES, NOF1_STREAM_WINDOW),
     };
-    size_t count = 12;
+    size_t count = 14;
     if (server_name != NULL) {
         argument[count++] = nof1_arg_text(GRPC_SSL_TARGET_NAME_OVERRIDE_ARG, server_name);
     }

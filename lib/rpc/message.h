@@ -11,6 +11,9 @@
 #include <nof1/slice.h>
 
 #define NOF1_MESSAGE_MAX ((64 << 20) + 4096) /* a frame of 64 MiB and what surrounds it */
+/* Bytes on their way before the other side has taken any: a message of this size needs one round
+ * trip. Fixed, because measuring the line (BDP probes) costs messages a ping and its answer. */
+#define NOF1_STREAM_WINDOW (4 << 20)
 
 /* A new byte buffer with a copy of the bytes. */
 grpc_byte_buffer *nof1_message_pack(struct nof1_slice bytes);

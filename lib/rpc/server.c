@@ -70,6 +70,8 @@ static grpc_server *create_server(void)
         nof1_arg_integer(GRPC_ARG_KEEPALIVE_PERMIT_WITHOUT_CALLS, 1),
         nof1_arg_integer(GRPC_ARG_HTTP2_MAX_PINGS_WITHOUT_DATA, 0),
         nof1_arg_integer(GRPC_ARG_SERVER_HANDSHAKE_TIMEOUT_MS, 15000),
+        nof1_arg_integer(GRPC_ARG_HTTP2_BDP_PROBE, 0),
+        nof1_arg_integer(GRPC_ARG_HTTP2_STREAM_LOOKAHEAD_BYTES, NOF1_STREAM_WINDOW),
     };
     grpc_channel_args arguments = {.num_args = sizeof argument / sizeof argument[0],
                                    .args = argument};
