@@ -14,11 +14,15 @@
 #include <node/sources/number.h>
 #include <nof1/trial.h>
 
+/* Not merged into its caller, which would then save registers for it on every cell. */
+#define SEPARATE __attribute__((noinline))
+
 static int shown(size_t length)
 {
     return length > 40 ? 40 : (int)length;
 }
 
+SEPARATE
 static nof1_rc bad(struct nof1_error *error, const struct nof1_use *use, const char *text,
                    size_t length, const char *expected)
 {
@@ -147,6 +151,7 @@ static nof1_rc read_number(struct nof1_cells *cells, const struct nof1_use *use,
     return NOF1_OK;
 }
 
+SEPARATE
 static nof1_rc put_outcome(struct nof1_cells *cells, const struct nof1_use *use, const char *text,
                            size_t length, struct nof1_error *error)
 {
@@ -174,6 +179,7 @@ static nof1_rc put_outcome(struct nof1_cells *cells, const struct nof1_use *use,
     return NOF1_OK;
 }
 
+SEPARATE
 static nof1_rc put_time(struct nof1_cells *cells, const struct nof1_use *use, const char *text,
                         size_t length, struct nof1_error *error)
 {
@@ -200,6 +206,7 @@ static nof1_rc put_time(struct nof1_cells *cells, const struct nof1_use *use, co
     return NOF1_OK;
 }
 
+SEPARATE
 static nof1_rc put_phase(struct nof1_cells *cells, const struct nof1_use *use, const char *text,
                          size_t length, struct nof1_error *error)
 {
@@ -216,6 +223,7 @@ static nof1_rc put_phase(struct nof1_cells *cells, const struct nof1_use *use, c
     return bad(error, use, text, length, "run-in, washout, baseline or treatment");
 }
 
+SEPARATE
 static nof1_rc put_treatment(struct nof1_cells *cells, const struct nof1_use *use, const char *text,
                              size_t length, struct nof1_error *error)
 {
@@ -228,6 +236,7 @@ static nof1_rc put_treatment(struct nof1_cells *cells, const struct nof1_use *us
     return NOF1_OK;
 }
 
+SEPARATE
 static nof1_rc put_ordinal(const struct nof1_use *use, int32_t *out, const char *text,
                            size_t length, struct nof1_error *error)
 {
@@ -237,16 +246,26 @@ static nof1_rc put_ordinal(const struct nof1_use *use, int32_t *out, const char 
     return NOF1_OK;
 }
 
+/* The first cell of a row for which there is no room yet. */
+SEPARATE
+static nof1_rc put_after_growing(struct nof1_cells *cells, const struct nof1_use *use,
+                                 const char *text, size_t length, struct nof1_error *error)
+{
+    TRY(more_rows(cells));
+    return nof1_cells_put(cells, use, text, length, error);
+}
+
+/* Runs for every cell, so that it does nothing itself but choose: each choice is a tail call. */
 nof1_rc_value nof1_cells_put(struct nof1_cells *cells, const struct nof1_use *use, const char *text,
                              size_t length, struct nof1_error *error)
 {
-    if (cells->rows == cells->capacity) {
-        TRY(more_rows(cells));
+    size_t r = cells->rows;
+    if (r == cells->capacity) {
+        return put_after_growing(cells, use, text, length, error);
     }
     if (is_missing(text, length)) {
         return NOF1_OK;
     }
-    size_t r = cells->rows;
     switch (use->meaning) {
     case NOF1_MEANS_TRIAL:
         return nof1_words_number(&cells->trials, &cells->trial[r], text, length);

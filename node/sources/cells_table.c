@@ -44,12 +44,13 @@ static struct row_key key_of(const struct nof1_cells *cells, size_t row)
 
 static bool is_ordered(const struct nof1_cells *cells)
 {
-    for (size_t r = 1; r < cells->rows; ++r) {
-        const struct row_key before = key_of(cells, r - 1);
-        const struct row_key after = key_of(cells, r);
-        if (compare_keys(&before, &after) > 0) {
+    struct row_key before = {0};
+    for (size_t r = 0; r < cells->rows; ++r) {
+        const struct row_key here = key_of(cells, r);
+        if (r > 0 && compare_keys(&before, &here) > 0) {
             return false;
         }
+        before = here;
     }
     return true;
 }

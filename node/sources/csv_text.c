@@ -7,6 +7,8 @@
 
 #include <string.h>
 
+#define PLAIN_MOST ((size_t)4096)
+
 /* Length of the well-formed sequence at p, or 0. */
 static size_t sequence(const uint8_t *p, size_t left)
 {
@@ -118,6 +120,24 @@ static bool ends_line(struct nof1_slice text, size_t i)
     return c == '\n' || (c == '\r' && !(i + 1 < text.length && text.data[i + 1] == '\n'));
 }
 
+/* The end of a record without quotes, which most are; false when it has one or is long. The search
+ * is bounded: a file whose line ends are CR alone must not be read to its end for every record. */
+static bool plain_end(struct nof1_slice text, size_t start, size_t *end)
+{
+    const uint8_t *data = text.data + start;
+    size_t left = text.length - start;
+    size_t window = left < PLAIN_MOST ? left : PLAIN_MOST;
+    const uint8_t *newline = window == 0 ? NULL : memchr(data, '\n', window);
+    size_t length = newline != NULL ? (size_t)(newline - data) : window;
+    if ((newline == NULL && window < left) ||
+        (length > 0 && memchr(data, '"', length) != NULL)) {
+        return false;
+    }
+    const uint8_t *cr = length == 0 ? NULL : memchr(data, '\r', length);
+    *end = start + (cr != NULL ? (size_t)(cr - data) : length);
+    return true;
+}
+
 bool nof1_csv_next(struct nof1_csv_cursor *cursor)
 {
     const uint8_t *data = cursor->text.data;
@@ -131,6 +151,10 @@ bool nof1_csv_next(struct nof1_csv_cursor *cursor)
     }
     cursor->start = i;
     cursor->line = lines + 1;
+    if (plain_end(cursor->text, i, &cursor->next)) {
+        cursor->lines = lines;
+        return cursor->start < length;
+    }
     bool quoted = false;
     for (; i < length; ++i) {
         uint8_t c = data[i];

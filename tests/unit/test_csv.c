@@ -258,6 +258,34 @@ Test(csv, limits)
     nof1_buffer_free(&many);
 }
 
+/* Lines are counted alike whatever ends them, in quotes, in long records and after blank lines. */
+Test(csv, every_row_knows_its_line)
+{
+    static const char *const ends[] = {"\n", "\r\n", "\r"};
+    static const uint32_t expected[] = {2, 3, 5, 7, 8};
+    char wide[5001];
+    memset(wide, 'x', sizeof wide - 1);
+    wide[sizeof wide - 1] = '\0';
+    for (size_t k = 0; k < 3; k++) {
+        const char *e = ends[k];
+        struct nof1_buffer text = {0};
+        cr_assert_eq(nof1_buffer_printf(&text,
+                                        "trial,cycle,period,treatment,y,note%sa,1,1,A,1,x%s"
+                                        "\"a\",1,2,B,2,\"two%slines\"%sa,2,3,A,3,%s%s%s"
+                                        "a,2,4,B,4,y%sa,3,5,A,5,",
+                                        e, e, e, e, wide, e, e, e),
+                     NOF1_OK);
+        cr_assert_eq(nof1_buffer_append(&text, "", 1), NOF1_OK);
+        struct nof1_table *table = must_read(bare, (const char *)text.data);
+        cr_assert_eq(table->rows, 5);
+        for (size_t r = 0; r < 5; r++) {
+            cr_expect_eq(table->line[r], expected[r], "end %zu row %zu: %u", k, r, table->line[r]);
+        }
+        nof1_table_free(table);
+        nof1_buffer_free(&text);
+    }
+}
+
 Test(csv, no_rows_is_a_table)
 {
     struct nof1_table *t = must_read(bare, HEAD);
