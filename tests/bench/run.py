@@ -80,19 +80,61 @@ def memory(found, stop):
         stop.wait(0.1)
 
 
+def processor(samples, stop):
+    """Processor time of every program of the consortium, all threads, every 2 ms (Linux's clock of a
+    process, clock_getcpuclockid(3)): (monotonic seconds, {pid: (name, seconds)})."""
+    names, listed = {}, 0.0
+    while not stop.is_set():
+        now = time.monotonic()
+        if now - listed > 0.05:
+            listed = now
+            for pid in map(int, filter(str.isdigit, os.listdir("/proc"))):
+                try:
+                    with open(f"/proc/{pid}/comm", encoding="ascii") as comm:
+                        name = comm.read().strip()
+                except OSError:
+                    continue
+                if name.startswith("nof1-"):
+                    names[pid] = name
+        used = {}
+        for pid, name in list(names.items()):
+            try:
+                used[pid] = (name, time.clock_gettime((~pid << 3) | 2))
+            except OSError:
+                del names[pid]
+        samples.append((time.monotonic(), used))
+        stop.wait(0.002)
+
+
+def processor_between(samples, start, end):
+    """Seconds of processor time by program between two moments: total and number of processes."""
+    inside = [used for at, used in samples if start <= at <= end]
+    found = {}
+    if len(inside) > 1:
+        for pid, (name, last) in inside[-1].items():
+            if pid in inside[0]:
+                total, count = found.get(name, (0.0, 0))
+                found[name] = (total + last - inside[0][pid][1], count + 1)
+    return found
+
+
 def lab(folder, plans):
     """Run plans on real processes; seconds of each query at the coordinator, microseconds of rounds."""
     out = tempfile.mkdtemp(prefix="nof1-bench-")
     found, stop = {}, threading.Event()
-    watcher = threading.Thread(target=memory, args=(found, stop))
-    watcher.start()
+    samples = []
+    watchers = [threading.Thread(target=memory, args=(found, stop)),
+                threading.Thread(target=processor, args=(samples, stop))]
+    for watcher in watchers:
+        watcher.start()
     start = time.monotonic()
     run = subprocess.run([BUILD + "/bin/nof1", "lab", "run", "--sites", folder + "/sites", "--map", folder + "/map.yaml",
                           "--plan", ",".join(f"{folder}/{p}.yaml" for p in plans), "--policy", "open", "--json",
                           "--quiet", "--out", out], stdout=subprocess.PIPE, stderr=subprocess.PIPE, check=False)
     wall = time.monotonic() - start
     stop.set()
-    watcher.join()
+    for watcher in watchers:
+        watcher.join()
     if run.returncode != 0:
         sys.exit(f"nof1 lab run failed ({run.returncode}): {run.stderr.decode()[-2000:]}")
     events = []
@@ -117,7 +159,31 @@ def lab(folder, plans):
         with open(place + "/result.json", encoding="utf-8") as file:
             results.append(json.load(file))
     shutil.rmtree(out)
-    return {"wall": wall, "queries": queries[-len(plans):], "rounds": rounds, "results": results, "memory": found}
+    at = [microseconds * 1e-6 for kind, microseconds in events if kind in ("round.opened", "round.closed")]
+    return {"wall": wall, "queries": queries[-len(plans):], "rounds": rounds, "results": results, "memory": found,
+            "processor": processor_between(samples, min(at), max(at))}
+
+
+def processor_rows(row, got, nodes):
+    """What a round costs where: on this machine, which runs every site, and where each has its own."""
+    rounds, one = len(got["rounds"]), 0.0
+    all_of_it = sum(total for total, _ in got["processor"].values()) / rounds
+    row(f"processor time of a round, {nodes} nodes: whole machine", all_of_it * 1e3, "ms",
+        f"{sum(count for _, count in got['processor'].values())} processes on {os.cpu_count()} cores")
+    for name, (total, count) in sorted(got["processor"].items()):
+        row(f"  one {name}", total / count / rounds * 1e3, "ms", f"of {count}")
+        one += total / count / rounds
+    row("  coordinator and one site: the longest chain", one * 1e3, "ms", "without network and waiting")
+
+
+def memory_row(row, folder, everything):
+    """One vault that holds all rows; the lab's policy open lets a consortium have one site."""
+    shutil.rmtree(folder + "/sites")
+    os.mkdir(folder + "/sites")
+    os.rename(everything, folder + "/sites/site0000.csv")
+    got = lab(folder, ["slope"])
+    rss, private = got["memory"]["nof1-lab-site"]
+    row("memory of a vault with 600,000 rows: resident", rss / 1024, "MB", f"{private / 1024:.1f} MB private")
 
 
 def main():
@@ -137,6 +203,7 @@ def main():
         micro = sorted(got["rounds"])
         row(f"secure round, {nodes} nodes, TLS: p50", statistics.median(micro) / 1e3, "ms", f"{len(micro)} rounds")
         row(f"secure round, {nodes} nodes, TLS: p99", micro[min(len(micro) - 1, int(0.99 * len(micro)))] / 1e3, "ms")
+        processor_rows(row, got, nodes)
         if nodes == 10:
             for name, (rss, private) in sorted(got["memory"].items()):
                 row(f"memory of {name}: resident", rss / 1024, "MB", f"{private / 1024:.1f} MB private")
@@ -167,7 +234,10 @@ def main():
                 with open(f"{folder}/sites/{name}", "rb") as part:
                     joined.write(part.read() if number == 0 else part.read().split(b"\n", 1)[1])
         run = subprocess.run([BUILD + "/tests/bench/bench_csv", one, folder + "/map.yaml", "3"], stdout=subprocess.PIPE, check=True)
-        row(f"CSV into a vault's table, {trials} trials", json.loads(run.stdout)["megabytes_per_second"], "MB/s")
+        row(f"CSV into a vault's table, {trials} trials", json.loads(run.stdout)["megabytes_per_second"], "MB/s",
+            "per second of one core")
+        if trials == 100000:
+            memory_row(row, folder, one)
         shutil.rmtree(folder)
     if many:
         folder = f"{work}/n500"
