@@ -102,12 +102,32 @@ static nof1_rc read_weight(struct goal *goal, const struct nof1_study *study,
     return NOF1_OK;
 }
 
-/* Goals share the family of the plan's outcome, so that budget and difference rule see them. */
+/* Goals share the direction of the plan's outcome, and its family, so that budget and difference rule
+ * see them. */
+static nof1_rc check_goal(const struct nof1_outcome *goal, const struct nof1_outcome *main,
+                          bool open, struct nof1_error *error)
+{
+    if (goal->kind == NOF1_EFFECT || !(goal->upper > goal->lower) ||
+        !isfinite(goal->upper - goal->lower)) {
+        return nof1_fail(error, NOF1_E_PLAN, "goals: the charter gives %s no bounds", goal->name);
+    }
+    if (goal->benefit * main->benefit < 0) {
+        return nof1_fail(error, NOF1_E_PLAN,
+                         "goals: higher must be better in all or in none of %s and %s", main->name,
+                         goal->name);
+    }
+    if (!open && (strcmp(goal->family, main->family) != 0 || goal->quantum != main->quantum)) {
+        return nof1_fail(error, NOF1_E_PLAN,
+                         "goals: %s must have the charter's family and quantum of %s, so that "
+                         "one budget covers all goals", goal->name, main->name);
+    }
+    return NOF1_OK;
+}
+
 static nof1_rc read_goal(struct goal *goal, const struct nof1_study *study, const char *name,
                          struct nof1_error *error)
 {
     const struct nof1_charter *charter = study->charter;
-    const struct nof1_outcome *main = &charter->outcome[study->plan->outcome];
     *goal = (struct goal){.outcome = charter->outcomes, .covariate = -1, .weight = 1.0};
     for (size_t k = 0; k < charter->outcomes; k++) {
         goal->outcome = strcmp(charter->outcome[k].name, name) == 0 ? k : goal->outcome;
@@ -115,18 +135,8 @@ static nof1_rc read_goal(struct goal *goal, const struct nof1_study *study, cons
     if (goal->outcome == charter->outcomes) {
         return nof1_fail(error, NOF1_E_PLAN, "goals: the charter has no outcome %s", name);
     }
-    const struct nof1_outcome *outcome = &charter->outcome[goal->outcome];
-    if (outcome->kind == NOF1_EFFECT || !(outcome->upper > outcome->lower) ||
-        !isfinite(outcome->upper - outcome->lower)) {
-        return nof1_fail(error, NOF1_E_PLAN, "goals: the charter gives %s no bounds", name);
-    }
-    if (!charter->limits.open &&
-        (strcmp(outcome->family, main->family) != 0 || outcome->quantum != main->quantum)) {
-        return nof1_fail(error, NOF1_E_PLAN,
-                         "goals: %s must have the charter's family and quantum of %s, so that "
-                         "one budget covers all goals", name, main->name);
-    }
-    return NOF1_OK;
+    return check_goal(&charter->outcome[goal->outcome], &charter->outcome[study->plan->outcome],
+                      charter->limits.open, error);
 }
 
 /* T lies within 50 +- 10 max|x| sqrt(m / (1 - rho + rho m)), because sum w^2 >= (sum w)^2 / m. */

@@ -245,8 +245,8 @@ static json_t *estimand(const struct strat_model *model, struct nof1_arena *aren
                                           "conditional likelihood"};
     const struct nof1_study *study = model->base.study;
     const char *sentence = nof1_arena_printf(
-        arena, "%s (active versus reference) within patients%s, the same in every patient%s",
-        scale_name[model->measure], model->any ? ", of any event in a treatment's rows" : "",
+        arena, "%s (active versus reference) within patients%s, taken as the same in all of them%s",
+        scale_name[model->measure], model->any ? " of any event on a treatment" : "",
         summary_direction(arena, study, summary_benefit(study), "0"));
     return json_pack("{s:s,s:s,s:s,s:s}", "sentence", sentence == NULL ? "" : sentence,
                      "population", "patients with both treatments observed", "weights",
