@@ -14,6 +14,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include <nof1/analysis.h>
 #include <sys/files.h>
 
 #define MOST_PERIODS 40
@@ -331,12 +332,15 @@ static nof1_rc write_dictionary(struct nof1_buffer *out, const struct design *de
              "  severity: {kind: factor, levels: [mild, severe]}\n"
              "strata: severity\n"));
     TRY(write_class(out, design));
-    return nof1_buffer_printf(
+    TRY(nof1_buffer_printf(
         out,
         "max_periods: %u\nmax_cycles: %u\nlambdas: [0.1, 1]\nbeta_box: 1\n"
-        "variance_ratio_box: 1000000\nanalysis_set: both_arms\nmissing: exclude\n"
-        "analyses: [descriptive, random_effects, mixed_model]\n",
-        (unsigned)design->cycles, (unsigned)design->cycles);
+        "variance_ratio_box: 1000000\nanalysis_set: both_arms\nmissing: exclude\nanalyses:\n",
+        (unsigned)design->cycles, (unsigned)design->cycles));
+    for (const struct nof1_analysis *const *a = nof1_analysis_all(); *a != NULL; ++a) {
+        TRY(nof1_buffer_printf(out, "  - %s\n", (*a)->id));
+    }
+    return NOF1_OK;
 }
 
 /* Blocks of four in order; the remainder joins the last. */

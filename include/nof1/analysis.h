@@ -87,6 +87,10 @@ struct nof1_model {
                                  * trial's own site: such sums are not invariant to the split of
                                  * trials over sites. One group. 0: none */
     bool random;                /* contribute draws from trial->seed, and from nothing else */
+    const char *sums;           /* Which trials add, and what: models with equal text about the same
+                                 * series add the same numbers to elements of equal name, whatever
+                                 * analysis they belong to, so one's release answers the other
+                                 * (core/derive.h). NULL: it answers no other. */
 };
 
 /* One documented option of a plan. */

@@ -169,11 +169,19 @@ nof1_rc nof1_run_release(struct nof1_coordinator *coordinator, struct run *run, 
     TRY(nof1_record_put(coordinator, "evidence", run->hex, proof, true));
     TRY(nof1_json_write(&text, held, false));
     TRY(nof1_sha256(digest, nof1_buffer_slice(&text)));
-    TRY(nof1_record_entry(
-        coordinator, run, "result.released",
-        json_pack("{s:o, s:o, s:o}", "result", nof1_hex_json(digest, sizeof digest), "roster",
-                  nof1_hex_json(run->attempt->h_roster, NOF1_HASH_BYTES), "transcript",
-                  nof1_hex_json(run->attempt->transcript, NOF1_HASH_BYTES))));
+    const struct attempt *attempt = run->attempt; /* NULL: derived, no site took part */
+    json_t *entry = json_pack("{s:o}", "result", nof1_hex_json(digest, sizeof digest));
+    if (attempt != NULL && entry != NULL &&
+        json_object_update_new(entry, json_pack("{s:o, s:o}", "roster",
+                                                nof1_hex_json(attempt->h_roster, NOF1_HASH_BYTES),
+                                                "transcript",
+                                                nof1_hex_json(attempt->transcript,
+                                                              NOF1_HASH_BYTES))) != 0) {
+        json_decref(entry);
+        return NOF1_E_NO_MEMORY;
+    }
+    TRY(nof1_record_entry(coordinator, run, attempt == NULL ? "result.derived" : "result.released",
+                          entry));
     return finish(coordinator, run, RUN_RELEASED, NOF1_OK, json_incref(held));
 }
 

@@ -7,6 +7,7 @@
 #ifndef NOF1_CORE_COORDINATOR_PARTS_H
 #define NOF1_CORE_COORDINATOR_PARTS_H
 
+#include <base/hex.h>
 #include <core/coordinator.h>
 #include <core/frame.h>
 #include <core/opening.h>
@@ -131,9 +132,6 @@ static inline bool run_final(const struct run *run)
     return run->state >= RUN_RELEASED;
 }
 const char *nof1_run_state_text(enum run_state state);
-void nof1_hex_text(char *out, const uint8_t *bytes, size_t length); /* 2 * length + 1 characters */
-bool nof1_hex_read(uint8_t *out, size_t length, const char *text);
-json_t *nof1_hex_json(const uint8_t *bytes, size_t length);
 /* Takes over `row`; a row that could not be made loses the list (NULL), so that none is ever shorter. */
 json_t *nof1_json_row(json_t *list, json_t *row);
 
@@ -208,6 +206,10 @@ nof1_rc nof1_run_expire(struct nof1_coordinator *coordinator, struct run *run);
 nof1_rc nof1_run_object(struct nof1_coordinator *coordinator, struct run *run);
 nof1_rc nof1_run_release(struct nof1_coordinator *coordinator, struct run *run, json_t *result,
                          json_t *evidence);
+
+/* release.c: is the new run answered by the totals of an earlier release (core/derive.h)? Then it is
+ * released here and now; else it is left as it was. */
+nof1_rc nof1_run_derive(struct nof1_coordinator *coordinator, struct run *run);
 
 /* coordinator_record.c: what is stored and what is logged */
 nof1_rc nof1_record_run(struct nof1_coordinator *coordinator, const struct run *run);

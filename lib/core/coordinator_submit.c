@@ -207,7 +207,8 @@ static nof1_rc submit_new(struct nof1_coordinator *coordinator, const struct nof
         return rc;
     }
     link_run(coordinator, run);
-    return begin(coordinator, run, "query.submitted");
+    TRY(begin(coordinator, run, "query.submitted"));
+    return nof1_run_derive(coordinator, run);
 }
 
 nof1_rc nof1_run_submit(struct nof1_coordinator *coordinator, const struct nof1_event *event,

@@ -11,6 +11,7 @@
 
 #include <base/json.h>
 #include <core/census_analysis.h>
+#include <core/derive.h>
 #include <core/entropy.h>
 #include <core/ratio.h>
 #include <crypto/transcript.h>
@@ -287,4 +288,113 @@ nof1_rc nof1_release(struct nof1_coordinator *coordinator, struct run *run)
     TRY(nof1_run_atoms(coordinator, run, true));
     TRY(nof1_run_release(coordinator, run, json_incref(result), evidence_of(coordinator, run)));
     return run->census ? tell_census(coordinator, run) : NOF1_OK;
+}
+
+/* ---- answered by an earlier release --------------------------------------------------------------- */
+
+struct evidence_copy {
+    struct nof1_arena *arena;
+    struct nof1_slice bytes;
+};
+
+static nof1_rc_value copy_evidence(void *context, const char *key, struct nof1_slice value)
+{
+    struct evidence_copy *copy = context;
+    (void)key;
+    copy->bytes = nof1_arena_copy(copy->arena, value);
+    return copy->bytes.data == NULL ? NOF1_E_NO_MEMORY : NOF1_OK;
+}
+
+/* The totals of `earlier` as totals of `run`. Errors: NOF1_E_NOT_FOUND when they do not follow. */
+static nof1_rc derive_from(struct nof1_history *out, const struct nof1_coordinator *coordinator,
+                           const struct run *run, const struct run *earlier,
+                           struct nof1_arena *arena)
+{
+    const struct nof1_store_reader *store = &coordinator->config.store;
+    const struct nof1_plan *plan = run->query->study.plan;
+    struct nof1_query *query = NULL;
+    struct evidence_copy copy = {.arena = arena};
+    const char *key = nof1_arena_printf(arena, "evidence/%s", earlier->hex);
+    ENSURE(key != NULL, NOF1_E_NO_MEMORY);
+    nof1_rc_value rc = nof1_query_new(&query, coordinator->config.charter,
+                                      nof1_coordinator_census_of(coordinator, plan->epoch),
+                                      earlier->plan, NULL);
+    if (rc != NOF1_OK) { /* of an earlier charter or epoch */
+        return rc == NOF1_E_NO_MEMORY ? rc : NOF1_E_NOT_FOUND;
+    }
+    struct nof1_history history;
+    rc = nof1_derive_same_series(plan, query->study.plan) ? NOF1_OK : NOF1_E_NOT_FOUND;
+    rc = rc == NOF1_OK ? store->each(store->self, key, copy_evidence, &copy) : rc;
+    rc = rc == NOF1_OK && copy.bytes.length == 0 ? NOF1_E_NOT_FOUND : rc;
+    rc = rc == NOF1_OK ? nof1_derive_read(&history, query, copy.bytes, arena) : rc;
+    rc = rc == NOF1_OK ? nof1_derive(out, run->query->model, query->model, &history, arena) : rc;
+    nof1_query_free(query);
+    return rc;
+}
+
+/* What it cost the patients: nothing beyond the release that it rests on. */
+static nof1_rc complete_derived(json_t *result, const struct nof1_coordinator *coordinator,
+                                const struct run *run, const struct run *earlier)
+{
+    NOF1_CLEANUP(nof1_json_freep) json_t *privacy =
+        json_copy(json_object_get(earlier->result, "privacy"));
+    NOF1_CLEANUP(nof1_json_freep) json_t *spent =
+        json_pack("{s:i, s:i, s:i, s:s, s:[], s:s}", "scalars", 0, "design_scalars", 0, "rounds", 0,
+                  "form", run->query->model->form == NULL ? "" : run->query->model->form,
+                  "sites_each", "derived_from", earlier->hex);
+    json_t *provenance = provenance_of(coordinator, run);
+    bool kept = spent != NULL && json_object_update(privacy, spent) == 0;
+    kept = json_object_set_new(provenance, "derived_from", json_string(earlier->hex)) == 0 && kept;
+    kept = json_object_set_new(result, "provenance", provenance) == 0 && kept;
+    kept = json_object_set(result, "privacy", privacy) == 0 && kept;
+    kept = json_object_set_new(result, "schema_version", json_integer(1)) == 0 && kept;
+    return kept ? NOF1_OK : NOF1_E_NO_MEMORY;
+}
+
+static nof1_rc release_derived(struct nof1_coordinator *coordinator, struct run *run,
+                               const struct run *earlier, const struct nof1_history *history,
+                               struct nof1_arena *arena)
+{
+    NOF1_CLEANUP(nof1_json_freep) json_t *result = NULL;
+    const struct nof1_model *model = run->query->model;
+    struct nof1_error error = {0};
+    nof1_rc_value rc = model->analysis->report(model, history, arena, &result, &error);
+    if (rc == NOF1_E_NO_MEMORY) {
+        return rc;
+    }
+    if (rc != NOF1_OK) {
+        return nof1_run_refuse(coordinator, run, rc, error.message);
+    }
+    TRY(complete_derived(result, coordinator, run, earlier));
+    json_t *evidence = json_pack(
+        "{s:s, s:s%, s:o, s:s, s:o, s:s}", "query", run->hex, "plan", (const char *)run->plan.data,
+        run->plan.length, "signature", nof1_hex_json(run->signature.data, run->signature.length),
+        "statistician", run->statistician, "charter",
+        nof1_hex_json(coordinator->config.charter->hash, NOF1_HASH_BYTES), "derived_from",
+        earlier->hex);
+    return nof1_run_release(coordinator, run, json_incref(result), evidence);
+}
+
+nof1_rc nof1_run_derive(struct nof1_coordinator *coordinator, struct run *run)
+{
+    if (run->query->model->sums == NULL || coordinator->config.store.each == NULL) {
+        return NOF1_OK;
+    }
+    for (const struct run *earlier = coordinator->runs; earlier != NULL; earlier = earlier->next) {
+        bool evidence = earlier->state == RUN_RELEASED && !earlier->census &&
+                        json_object_get(json_object_get(earlier->result, "provenance"),
+                                        "derived_from") == NULL;
+        if (earlier == run || !evidence) {
+            continue;
+        }
+        NOF1_CLEANUP(nof1_arena_freep) struct nof1_arena *arena = nof1_arena_new();
+        ENSURE(arena != NULL, NOF1_E_NO_MEMORY);
+        struct nof1_history history;
+        nof1_rc_value rc = derive_from(&history, coordinator, run, earlier, arena);
+        if (rc == NOF1_OK) {
+            return release_derived(coordinator, run, earlier, &history, arena);
+        }
+        ENSURE(rc != NOF1_E_NO_MEMORY, rc);
+    }
+    return NOF1_OK;
 }

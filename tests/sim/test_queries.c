@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <base/hex.h>
 #include <crypto/key.h>
 #include <crypto/ring.h>
 #include <crypto/transcript.h>
@@ -86,19 +87,22 @@ Test(queries, plan_made_before_a_release_is_refused_and_its_completion_runs)
 {
     struct sim *sim = sim_new(&(struct sim_options){
         .sites = 5, .patients = 8, .seed = 22, .preset = "ultra-rare",
-        .limits = "{max_release_ratio: 0.66}"});
+        .limits = "{max_release_ratio: 0.66}", .analyses = "[random_effects, summary_test]"});
+    static const char other[] = "plan: 1\ntitle: another\noutcome: y\n"
+                                "treatment: {reference: \"A\", active: [\"B\"]}\n"
+                                "analysis: summary_test\ngather_by: 2h\ndeadline: 10m\n";
     uint8_t first[32];
     uint8_t stale[32];
     uint8_t fresh[32];
     sim_start(sim);
     struct nof1_slice one = titled(sim, "first", 0, NULL);
-    struct nof1_slice two = titled(sim, "second", 0, NULL);
+    struct nof1_slice two = sim_plan(sim, other);
     cr_assert_eq(sim_submit(sim, one, first), NOF1_OK);
     expect_state(sim, first, "released");
     cr_assert_eq(sim_submit(sim, two, stale), NOF1_OK);
     expect_state(sim, stale, "refused");
     expect_code(sim, stale, "E2210");
-    cr_assert_eq(sim_submit(sim, titled(sim, "third", 0, NULL), fresh), NOF1_OK);
+    cr_assert_eq(sim_submit(sim, sim_plan(sim, other), fresh), NOF1_OK);
     cr_expect(sim_until_final(sim, fresh));
     /* either released or out of ratio; never a difference of patients */
     json_t *result = sim_result(sim, fresh);
@@ -107,6 +111,92 @@ Test(queries, plan_made_before_a_release_is_refused_and_its_completion_runs)
     cr_expect(code == NULL || strcmp(code, "E2301") == 0 || strcmp(code, "E2505") == 0, "%s", code);
     json_decref(result);
     sim_free(sim);
+}
+
+/* Another estimator, another analysis of the same sums: the totals of the first release, no frame, no
+ * budget; after a restart of the coordinator too. */
+Test(queries, what_totals_already_tell_is_answered_without_a_round)
+{
+    static const char *const same[] = {"analysis: random_effects\nmethod: DL\ntest: z",
+                                       "analysis: random_effects\nlevel: 0.9",
+                                       "analysis: bayes\nmcid: 0.5"};
+    static const char *const others[] = {"analysis: random_effects\nincomplete: cycles",
+                                         "analysis: mixed_model"};
+    for (int restart = 0; restart < 2; restart++) {
+        struct sim *sim = sim_new(&(struct sim_options){
+            .sites = 5, .patients = 8, .seed = 31, .missing = true,
+            .analyses = "[random_effects, bayes, mixed_model]"});
+        const char *head = "plan: 1\ntitle: another\noutcome: y\ntreatment: {reference: \"A\", "
+                           "active: [\"B\"]}\ngather_by: 2h\ndeadline: 10m";
+        uint8_t first[32];
+        char text[512];
+        sim_start(sim);
+        cr_assert_eq(sim_submit(sim, sim_plan(sim, NULL), first), NOF1_OK);
+        expect_state(sim, first, "released");
+        if (restart == 1) {
+            sim_crash(sim, 5, 300);
+            sim_run(sim, sim_now(sim) + 5000);
+        }
+        char hex[65];
+        nof1_hex_text(hex, first, 32);
+        for (size_t i = 0; i < 3; i++) {
+            uint8_t derived[32];
+            snprintf(text, sizeof text, "%s\n%s\n", head, same[i]);
+            size_t frames = sim_frames(sim);
+            cr_assert_eq(sim_submit(sim, sim_plan(sim, text), derived), NOF1_OK);
+            cr_expect_str_eq(sim_state(sim, derived), "released", "%s", same[i]);
+            cr_expect_eq(sim_frames(sim), frames, "%s sent something", same[i]);
+            json_t *result = sim_result(sim, derived);
+            const json_t *privacy = json_object_get(result, "privacy");
+            cr_expect_eq(json_integer_value(json_object_get(privacy, "scalars")), 0);
+            cr_expect_str_eq(json_string_value(json_object_get(privacy, "derived_from")), hex);
+            cr_expect_eq(json_integer_value(json_object_get(privacy, "sites")), 5);
+            cr_expect(json_array_size(json_object_get(result, "estimates")) > 0);
+            json_decref(result);
+        }
+        cr_expect_eq(count_kind(sim, 5, "result.derived"), 3u);
+        for (size_t i = 0; i < 2; i++) {
+            uint8_t own[32];
+            snprintf(text, sizeof text, "%s\n%s\n", head, others[i]);
+            cr_assert_eq(sim_submit(sim, sim_plan(sim, text), own), NOF1_OK);
+            cr_expect_str_eq(sim_state(sim, own), "opening", "%s", others[i]);
+            expect_state(sim, own, "released");
+        }
+        cr_expect_str_eq(sim_violation(sim), "");
+        sim_free(sim);
+    }
+}
+
+/* The derived result has the bits that rounds of its own would have given. */
+Test(queries, derived_results_have_the_bits_of_rounds)
+{
+    const char *plan = "plan: 1\ntitle: one\noutcome: y\ntreatment: {reference: \"A\", active: "
+                       "[\"B\"]}\ngather_by: 2h\ndeadline: 10m\nanalysis: bayes\nmcid: 0.5\n";
+    char *kept[2] = {NULL, NULL};
+    for (int derived = 0; derived < 2; derived++) {
+        struct sim *sim = sim_new(&(struct sim_options){.sites = 4, .patients = 8, .seed = 32,
+                                                        .missing = true,
+                                                        .analyses = "[random_effects, bayes]"});
+        uint8_t h_q[32];
+        sim_start(sim);
+        if (derived == 1) {
+            cr_assert_eq(sim_submit(sim, sim_plan(sim, NULL), h_q), NOF1_OK);
+            expect_state(sim, h_q, "released");
+        }
+        cr_assert_eq(sim_submit(sim, sim_plan(sim, plan), h_q), NOF1_OK);
+        cr_expect(sim_until_final(sim, h_q));
+        json_t *result = sim_result(sim, h_q);
+        cr_expect_eq(json_object_get(json_object_get(result, "provenance"), "derived_from") != NULL,
+                     derived == 1);
+        (void)json_object_del(result, "provenance");
+        (void)json_object_del(result, "privacy");
+        kept[derived] = json_dumps(result, JSON_SORT_KEYS | JSON_REAL_PRECISION(17));
+        json_decref(result);
+        sim_free(sim);
+    }
+    cr_expect_str_eq(kept[0], kept[1]);
+    free(kept[0]);
+    free(kept[1]);
 }
 
 Test(queries, unions_of_blocks_and_rests)

@@ -309,6 +309,26 @@ static nof1_rc check_kind(struct re_model *model, const struct nof1_study *study
     return NOF1_OK;
 }
 
+/* Which trials and which terms: everything but the estimator, the test, the level and the moderators,
+ * whose elements have names of their own. Without a rule for missing traits they choose trials. */
+static nof1_rc name_sums(struct re_model *model, struct nof1_arena *arena)
+{
+    bool choosing = model->base.study->charter->missing == NOF1_MISSING_ROWS && model->columns > 1;
+    const char *released = model->release == RE_CLASS   ? "class"
+                           : model->release == RE_BASIS ? "basis"
+                                                        : "own";
+    model->base.sums = choosing ? NULL
+                                : nof1_arena_printf(arena, "two-stage %s of %s, %zu weights%s",
+                                                    released,
+                                                    model->imported ? "effects"
+                                                    : model->cycles ? "cycles"
+                                                                    : "periods",
+                                                    model->weights,
+                                                    model->complete_only ? ", complete" : "");
+    ENSURE(choosing || model->base.sums != NULL, NOF1_E_NO_MEMORY);
+    return NOF1_OK;
+}
+
 static nof1_rc_value prepare(struct nof1_model **out, struct nof1_arena *arena,
                              const struct nof1_study *study, struct nof1_error *error)
 {
@@ -325,6 +345,7 @@ static nof1_rc_value prepare(struct nof1_model **out, struct nof1_arena *arena,
     TRY(read_form(model, study, error));
     model->base.fixed_parameters = (uint32_t)model->columns;
     TRY(re_prepare_release(model, arena, error));
+    TRY(name_sums(model, arena));
     *out = &model->base;
     return NOF1_OK;
 }
