@@ -207,7 +207,7 @@ static nof1_rc open_store(struct nof1_store **out, const char *path, bool read_o
     ENSURE(store != NULL, NOF1_E_NO_MEMORY);
     int flags = (read_only ? SQLITE_OPEN_READONLY : SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE) |
                 SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_NOFOLLOW;
-    if (!read_only) {
+    if (!read_only && strcmp(path, ":memory:") != 0) {
         make_private(path);
     }
     if (sqlite3_open_v2(path, &store->database, flags, NULL) != SQLITE_OK) {

@@ -118,6 +118,7 @@ Test(sys, store_in_memory_and_on_disk_keep_the_same)
     struct nof1_store *store = NULL;
     struct nof1_error error = {0};
     cr_assert_eq(nof1_store_open(&store, ":memory:", &error), NOF1_OK, "%s", error.message);
+    cr_expect_neq(access(":memory:", F_OK), 0, "a store in memory leaves a file");
     fill_store(store);
     check_store(store);
     nof1_store_close(store);
