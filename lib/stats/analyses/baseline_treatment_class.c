@@ -268,6 +268,21 @@ static nof1_rc find_squares(struct bt_model *m, struct nof1_arena *arena)
     return NOF1_OK;
 }
 
+/* Products of equal functionals enter the likelihood alike, whatever the start of treatment. */
+static void find_owners(struct bt_cell *cell, size_t cells)
+{
+    for (size_t c = 0; c < cells; c++) {
+        size_t bytes = cell[c].inner * cell[c].rows * sizeof(double), first = 0;
+        while (first < c && (cell[first].rows != cell[c].rows ||
+                             cell[first].inner != cell[c].inner ||
+                             memcmp(cell[first].functional, cell[c].functional, bytes) != 0)) {
+            first++;
+        }
+        cell[c].owner = first;
+        cell[first].shared = cell[first].shared || first != c;
+    }
+}
+
 nof1_rc_value bt_class_prepare(struct bt_model *m, struct nof1_arena *arena, bool *possible)
 {
     TRY(find_cells(m, arena, possible));
@@ -279,6 +294,7 @@ nof1_rc_value bt_class_prepare(struct bt_model *m, struct nof1_arena *arena, boo
     ENSURE(group != NULL, NOF1_E_NO_MEMORY);
     TRY(find_gaps(m, arena));
     TRY(find_functionals(m, cell, arena));
+    find_owners(cell, m->cells);
     TRY(find_squares(m, arena));
     for (size_t c = 0; c < m->cells; c++) {
         group[c] = nof1_arena_printf(arena, "class:%s", m->cell[c].name);
@@ -292,18 +308,25 @@ nof1_rc_value bt_class_prepare(struct bt_model *m, struct nof1_arena *arena, boo
 
 /* ---- one trial ----------------------------------------------------------------------------- */
 
-static size_t cell_elements(const struct bt_cell *cell)
+/* Elements of cell c: its sums, then the products when it owns them. */
+static size_t cell_elements(const struct bt_model *m, size_t c)
 {
-    return cell->inner + cell->inner * (cell->inner + 1) / 2;
+    size_t q = m->cell[c].inner;
+    return q + (m->cell[c].owner == c ? q * (q + 1) / 2 : 0);
+}
+
+static size_t place_of(const struct bt_model *m, size_t c)
+{
+    size_t at = 0;
+    for (size_t before = 0; before < c; before++) {
+        at += cell_elements(m, before);
+    }
+    return at;
 }
 
 size_t bt_class_elements(const struct bt_model *m)
 {
-    size_t count = m->outer + m->squares;
-    for (size_t c = 0; c < m->cells; c++) {
-        count += cell_elements(&m->cell[c]);
-    }
-    return count;
+    return place_of(m, m->cells) + m->outer + m->squares;
 }
 
 int bt_class_group_of(const struct bt_model *m, const struct nof1_trial *trial, void *scratch)
@@ -341,15 +364,12 @@ nof1_rc_value bt_class_contribute(const struct bt_model *m, const struct nof1_tr
     size_t n = rows.rows, elements = bt_class_elements(m);
     const double *y = rows.column + m->columns * n;
     memset(out, 0, elements * sizeof *out);
-    double *at = out;
-    for (int c = 0; c < group; c++) {
-        at += cell_elements(&m->cell[c]);
-    }
     const struct bt_cell *cell = &m->cell[group];
+    double *at = out + place_of(m, (size_t)group);
     for (size_t k = 0; k < cell->inner; k++) {
         at[k] = dot(cell->functional + k * n, y, n);
     }
-    double *product = at + cell->inner;
+    double *product = out + place_of(m, cell->owner) + cell->inner;
     for (size_t k = 0; k < cell->inner; k++) {
         for (size_t l = 0; l <= k; l++) {
             *product++ = at[k] * at[l];
@@ -397,7 +417,8 @@ nof1_rc_value bt_class_layout(const struct bt_model *m, struct nof1_arena *arena
             element[e].bound = y * length_of(cell->functional + k * cell->rows, cell->rows);
         }
         size_t first = e - cell->inner;
-        for (size_t k = 0; k < cell->inner; k++) {
+        like.group = cell->shared ? -1 : (int)c;
+        for (size_t k = 0; k < cell->inner && cell->owner == c; k++) {
             for (size_t l = 0; l <= k; l++, e++) {
                 element[e] = like;
                 element[e].name =

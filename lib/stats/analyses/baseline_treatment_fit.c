@@ -159,8 +159,10 @@ static nof1_rc stand_in_new(struct stand_in *s, const struct bt_model *m,
                    cell->rows * sizeof *raw);
             t[at] = *total++;
         }
-        TRY(series_of(s->series[c], cell, total, arena));
-        total += cell->inner * (cell->inner + 1) / 2;
+        if (cell->owner == c) {
+            TRY(series_of(s->series[c], cell, total, arena));
+            total += cell->inner * (cell->inner + 1) / 2;
+        }
     }
     for (size_t k = 0; k < m->outer; k++, at++) {
         memcpy(raw + at * size, m->functional + k * size, size * sizeof *raw);
@@ -267,7 +269,7 @@ static bool sums_at(struct nof1_gaussian_sums *out, const struct stand_in *s, co
         }
         add_sums(out, &one, m, DESIGN, (double)s->history->counts.group_trials[c]);
         add_sums(out, &one, m, LINEAR, 1);
-        for (size_t k = 0; k < cell->inner; k++) {
+        for (size_t k = 0; k < cell->inner && cell->owner == c; k++) {
             const double *y = s->series[c] + k * cell->rows;
             if (!one_series(&one, s, &m->shape, cell, y, gamma)) {
                 return false;
