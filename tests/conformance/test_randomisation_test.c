@@ -12,6 +12,8 @@
 #include <stats/registry.h>
 #include <stats/stream.h>
 
+#include <sim.h>
+
 #include "pooled.h"
 #include "support.h"
 
@@ -254,6 +256,38 @@ Test(randomisation_test, order_of_trials_changes_no_bit)
         nof1_arena_free(arena);
     }
     json_decref(file);
+}
+
+/* Real sites draw from their own secrets: another plan on the same frozen data gets the same bits, so
+ * that asking again averages nothing away. */
+Test(randomisation_test, another_plan_draws_the_same_signs)
+{
+    struct sim *sim = sim_new(&(struct sim_options){.sites = 4, .patients = 4, .seed = 5,
+                                                    .analyses = "[randomisation_test]"});
+    static const char *const level[] = {"0.95", "0.9"};
+    const char *rest = strstr(sim_plan_text(), "outcome:");
+    const char *analysis = strstr(rest, "analysis:");
+    json_t *result[2];
+    sim_start(sim);
+    for (size_t i = 0; i < 2; i++) {
+        char text[1024];
+        uint8_t h_q[32];
+        snprintf(text, sizeof text,
+                 "plan: 1\ntitle: level %s\n%.*sanalysis: randomisation_test\nmethod: "
+                 "monte_carlo\ndraws: 500\nlevel: %s\n",
+                 level[i], (int)(analysis - rest), rest, level[i]);
+        cr_assert(sim_submit(sim, sim_plan(sim, text), h_q) == NOF1_OK);
+        cr_assert(sim_until_final(sim, h_q));
+        cr_assert_str_eq(sim_state(sim, h_q), "released", "%s", sim_trace(sim));
+        result[i] = sim_result(sim, h_q);
+    }
+    cr_expect(json_equal(json_object_get(result[0], "randomisation"),
+                         json_object_get(result[1], "randomisation")));
+    cr_expect(test_estimate(result[0], "treatment", "conf.low") <
+              test_estimate(result[1], "treatment", "conf.low"));
+    json_decref(result[0]);
+    json_decref(result[1]);
+    sim_free(sim);
 }
 
 /* RFC 8439, appendix A.1, test vectors 1 and 2: zero key, counters 0 and 1. */
