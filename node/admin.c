@@ -15,6 +15,7 @@
 #include <crypto/transcript.h>
 #include <node/sources/csv.h>
 #include <node/store.h>
+#include <node/succession.h>
 #include <node/vault.h>
 #include <sys/clock.h>
 #include <sys/files.h>
@@ -128,19 +129,26 @@ void nof1_node_show_charter(FILE *out, const struct nof1_charter *charter)
     }
 }
 
-/* The version approved before, 0 for none. */
-static nof1_rc approved_version(uint32_t *version, const char *path, const char *study,
-                                struct nof1_arena *arena, struct nof1_error *error)
+/* What was approved and released before stays true under the new charter. */
+static nof1_rc check_succession(const struct nof1_charter *charter, const char *folder,
+                                const char *place, struct nof1_arena *arena,
+                                struct nof1_error *error)
 {
-    const struct nof1_charter *charter = NULL;
+    NOF1_CLEANUP(nof1_store_closep) struct nof1_store *store = NULL;
+    const struct nof1_charter *before = NULL;
     struct nof1_slice bytes;
-    *version = 0;
-    if (access(path, F_OK) != 0) {
+    if (access(place, F_OK) == 0) {
+        TRY(nof1_node_charter(&before, &bytes, arena, place, error));
+        TRY(nof1_charter_follows(before, charter, error));
+    }
+    const char *database = nof1_arena_printf(arena, "%s/%s", folder, NOF1_SITE_STORE);
+    ENSURE(database != NULL, NOF1_E_NO_MEMORY);
+    if (access(database, F_OK) != 0) {
         return NOF1_OK;
     }
-    TRY(nof1_node_charter(&charter, &bytes, arena, path, error));
-    *version = strcmp(charter->study, study) == 0 ? charter->version : 0;
-    return NOF1_OK;
+    TRY(nof1_store_open_read(&store, database, error));
+    const struct nof1_store_reader reader = nof1_store_reader(store);
+    return nof1_charter_keeps_released(charter, &reader, error);
 }
 
 nof1_rc_value nof1_node_approve_charter(const char *folder, const char *path, const char *hash,
@@ -150,7 +158,6 @@ nof1_rc_value nof1_node_approve_charter(const char *folder, const char *path, co
     const struct nof1_charter *charter = NULL;
     struct nof1_slice bytes;
     char hex[65];
-    uint32_t before = 0;
     ENSURE(arena != NULL, NOF1_E_NO_MEMORY);
     TRY(nof1_node_charter(&charter, &bytes, arena, path, error));
     TRY(nof1_charter_read(&charter, arena, bytes, error)); /* keys and all */
@@ -166,12 +173,7 @@ nof1_rc_value nof1_node_approve_charter(const char *folder, const char *path, co
     }
     const char *place = nof1_arena_printf(arena, "%s/%s", folder, NOF1_NODE_CHARTER);
     ENSURE(place != NULL, NOF1_E_NO_MEMORY);
-    TRY(approved_version(&before, place, charter->study, arena, error));
-    if (charter->version <= before) {
-        return nof1_fail_at(error, NOF1_E_CONFIG, path, 0, 0,
-                            "version %u is approved already; this is version %u", before,
-                            charter->version);
-    }
+    TRY(check_succession(charter, folder, place, arena, error));
     TRY(nof1_file_folder(folder, error));
     return nof1_file_write(place, bytes, 0644, error);
 }

@@ -290,11 +290,13 @@ nof1_rc nof1_site_check_listed(const struct nof1_site *site, const struct nof1_q
     if (query->census || site->config.policy.open || (record != NULL && record->opened)) {
         return NOF1_OK;
     }
-    size_t atoms = plan->atoms == 0 ? 1 : plan->atoms;
     const struct site_family *family = nof1_site_family(site, plan);
     for (const struct site_holding *h = family->holdings; h != NULL; h = h->next) {
-        if (h->patients > 0 && in_roster(query->study.charter, plan, h->block) &&
-            nof1_site_atom_index(plan, h->key) == atoms) {
+        bool named = false;
+        for (size_t a = 0; a < plan->atoms && !named; a++) {
+            named = strncmp(plan->atom[a], h->key, strlen(h->key)) == 0; /* changed since or not */
+        }
+        if (h->patients > 0 && !named && in_roster(query->study.charter, plan, h->block)) {
             return nof1_fail(error, NOF1_E2210, "the plan was made against another list of "
                                                 "earlier releases");
         }
@@ -386,8 +388,8 @@ nof1_rc nof1_site_charged(const struct nof1_site *site, const struct site_attemp
     return NOF1_OK;
 }
 
-/* How many of each block a listed atom now holds, and how many its used part. */
-static nof1_rc hold(struct nof1_site *site, struct site_attempt *attempt,
+/* How many patients of each block the used part of a listed atom holds. */
+static nof1_rc hold_used(struct nof1_site *site, struct site_attempt *attempt,
                     const struct nof1_opened *opened, size_t atom, const char *used)
 {
     const struct nof1_charter *charter = site->config.charter;
@@ -400,11 +402,29 @@ static nof1_rc hold(struct nof1_site *site, struct site_attempt *attempt,
         const char *block = charter->block[plan->block[b]].id;
         TRY(nof1_site_hold(site, family, used, block, (uint64_t)count[NOF1_ATOM_USED],
                            (uint64_t)count[NOF1_ATOM_USED_SITES]));
-        if (nof1_atom_released(listed(plan, atom))) {
-            TRY(nof1_site_hold(site, family, listed(plan, atom), block,
-                               (uint64_t)count[NOF1_ATOM_LEFT],
-                               (uint64_t)count[NOF1_ATOM_LEFT_SITES]));
+    }
+    return NOF1_OK;
+}
+
+/* How many are left of a released atom, changed since or not: of those the plan could not use, the
+ * last release counts. */
+static nof1_rc hold_left(struct nof1_site *site, struct site_attempt *attempt,
+                         const struct nof1_opened *opened, const char *key)
+{
+    const struct nof1_plan *plan = attempt->query->study.plan;
+    for (size_t b = 0; b < plan->blocks; b++) {
+        uint64_t patients = 0, sites = 0;
+        for (size_t a = 0; a < attempt->opening.atoms; a++) {
+            if (strncmp(listed(plan, a), key, strlen(key)) == 0) {
+                const double *count =
+                    opened->total +
+                    nof1_opening_atom_at(opened->opening, a, b, NOF1_ATOM_USED);
+                patients += (uint64_t)count[NOF1_ATOM_LEFT];
+                sites += (uint64_t)count[NOF1_ATOM_LEFT_SITES];
+            }
         }
+        TRY(nof1_site_hold(site, nof1_site_family(site, plan), key,
+                           site->config.charter->block[plan->block[b]].id, patients, sites));
     }
     return NOF1_OK;
 }
@@ -425,7 +445,7 @@ static nof1_rc split_atom(struct nof1_site *site, struct site_attempt *attempt,
     TRY(nof1_site_add_charge(site, family, key, ratio < NOF1_RATIO_NONE ? ratio : NOF1_RATIO_NONE,
                              net < NOF1_RATIO_NONE ? net : NOF1_RATIO_NONE));
     *used = family->charge[family->charges - 1].key;
-    return hold(site, attempt, opened, atom, *used);
+    return hold_used(site, attempt, opened, atom, *used);
 }
 
 static nof1_rc use_trial(struct nof1_site *site, struct site_family *family, size_t t,
@@ -477,6 +497,13 @@ nof1_rc nof1_site_split(struct nof1_site *site, struct site_attempt *attempt,
         if (nof1_opening_atom(opened->opening, opened->total, a, NOF1_ATOM_USED) > 0 ||
             attempt->own.atom_patients[a] > 0) {
             TRY(split_atom(site, attempt, opened, a, &used[a]));
+        }
+    }
+    for (size_t a = 0; a < attempt->opening.atoms; a++) {
+        char base[NOF1_ATOM_TEXT];
+        nof1_atom_base(base, listed(plan, a));
+        if (nof1_atom_released(base)) {
+            TRY(hold_left(site, attempt, opened, base));
         }
     }
     for (size_t t = 0; t < site->config.epoch->trials; t++) {

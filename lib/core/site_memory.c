@@ -40,6 +40,9 @@ nof1_rc nof1_site_hold(struct nof1_site *site, struct site_family *family, const
            (strcmp(holding->key, key) != 0 || strcmp(holding->block, block) != 0)) {
         holding = holding->next;
     }
+    if (holding == NULL && patients == 0) {
+        return NOF1_OK;
+    }
     if (holding == NULL) {
         holding = nof1_arena_alloc(site->arena, 1, sizeof *holding);
         ENSURE(holding != NULL, NOF1_E_NO_MEMORY);

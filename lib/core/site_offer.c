@@ -197,6 +197,32 @@ static ProtobufCBinaryData bytes_of(const uint8_t *data, size_t length)
     return (ProtobufCBinaryData){length, (uint8_t *)(uintptr_t)data};
 }
 
+/* A coordinator may offer a plan as often as it likes: that must not fill the ledger. */
+static nof1_rc append_once(struct nof1_site *site, const struct site_attempt *attempt,
+                           const char *kind)
+{
+    const struct nof1_plan *plan = attempt->query->study.plan;
+    for (size_t i = 0; i < site->accepted; i++) {
+        if (memcmp(site->accepted_plan[i], attempt->h_q, NOF1_HASH_BYTES) == 0) {
+            return NOF1_OK;
+        }
+    }
+    if ((site->accepted & (site->accepted + 1)) == 0) { /* full at 1, 3, 7, ... */
+        uint8_t (*more)[NOF1_HASH_BYTES] =
+            nof1_arena_alloc(site->arena, 2 * site->accepted + 1, sizeof *more);
+        ENSURE(more != NULL, NOF1_E_NO_MEMORY);
+        if (site->accepted > 0) {
+            memcpy(more, site->accepted_plan, site->accepted * sizeof *more);
+        }
+        site->accepted_plan = more;
+    }
+    memcpy(site->accepted_plan[site->accepted], attempt->h_q, NOF1_HASH_BYTES);
+    site->accepted += 1;
+    return nof1_site_append(site, kind, attempt->h_q,
+                            json_pack("{s:s, s:s}", "analysis", plan->analysis, "title",
+                                      plan->title));
+}
+
 nof1_rc nof1_site_advertise(struct nof1_site *site, struct site_attempt *attempt)
 {
     struct nof1_keyad made;
@@ -216,9 +242,7 @@ nof1_rc nof1_site_advertise(struct nof1_site *site, struct site_attempt *attempt
     frame.body_case = NOF1__V1__FRAME__BODY_KEY_AD;
     frame.key_ad = &ad;
     attempt->phase = SITE_ADVERTISED;
-    TRY(nof1_site_append(site, "query.accepted", attempt->h_q,
-                         json_pack("{s:s, s:s}", "analysis", attempt->query->study.plan->analysis,
-                                   "title", attempt->query->study.plan->title)));
+    TRY(append_once(site, attempt, "query.accepted"));
     return nof1_site_send(site, &frame, attempt->arena, &attempt->key_ad);
 }
 

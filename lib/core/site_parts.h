@@ -167,6 +167,8 @@ struct nof1_site {
     struct site_attempt *attempts;
     struct site_past *past;                /* latest first */
     size_t past_count;
+    size_t accepted;                       /* plans whose acceptance is in the ledger */
+    uint8_t (*accepted_plan)[NOF1_HASH_BYTES];
     size_t approvals;                      /* plans the steward approved before they were offered */
     uint8_t (*approval)[NOF1_HASH_BYTES];
     /* of the step in progress */

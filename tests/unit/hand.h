@@ -63,6 +63,7 @@ struct hand {
     struct nof1_round_total rounds[64];
     struct nof1_slice total;           /* of the last round */
     double *value;                     /* decoded */
+    const double *opening_value;       /* of round 0, where a test keeps it */
     size_t elements;
     const double *parameter;
     size_t parameters;

@@ -1,0 +1,387 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later
+ *
+ * The difference rule (docs/protocol.md, E2210) against combinations of releases: patients who leave,
+ * come back, change or are corrected between epochs, strata, several trials a patient. Real vault
+ * sessions answer; what they let out is added up with small coefficients by a brute-force oracle,
+ * which knows every patient and looks for sums that hold fewer of them than the rule allows. The
+ * control switches the rule off and must be caught.
+ */
+#include <core/atoms.h>
+
+#include "../unit/hand_violation.h"
+
+#define EACH 12
+#define LEAST 8     /* min_atom_patients of preset standard */
+#define RELEASES 8
+#define COEFFICIENT 2
+#define EVERYBODY (SITES * EACH)
+
+/* What a release used of a patient: the number of the content of the outcome, and of the covariate;
+ * 0: not used. */
+struct release {
+    int y[EVERYBODY], sex[EVERYBODY];
+};
+
+struct study {
+    struct hand *h;
+    struct release release[RELEASES];
+    size_t releases, refused, plans;
+    const char *atom[256];
+    size_t atoms;
+    bool present[EVERYBODY];
+    int y[EVERYBODY], sex[EVERYBODY]; /* the content now; contents return when a change is undone */
+    struct nof1_trial trial[EVERYBODY];
+};
+
+static double *column(const double *values)
+{
+    return (double *)(uintptr_t)values;
+}
+
+static void show_y(struct study *s, size_t p, int content)
+{
+    column(s->trial[p].outcome[0])[2] += content - s->y[p];
+    s->y[p] = content;
+}
+
+static void show_sex(struct study *s, size_t p)
+{
+    for (size_t r = 0; r < ROWS; r++) {
+        column(s->trial[p].covariate[0])[r] = s->sex[p] % 2;
+    }
+}
+
+static void start_study(struct study *s, bool rule)
+{
+    static struct hand_options options = {.patients = {EACH, EACH, EACH, EACH, EACH},
+                                          .patient_cap = EACH};
+    memset(s, 0, sizeof *s);
+    s->h = hand_new(&options);
+    for (size_t site = 0; site < SITES; site++) {
+        struct nof1_limits *limits = &s->h->policy[site];
+        limits->min_atom_patients = rule ? LEAST : 0;
+        limits->min_element_sites = rule ? 3 : 1;
+        limits->max_release_ratio = limits->max_net_ratio = 999; /* this rule alone */
+        limits->max_queries_epoch = limits->max_queries_day = 999;
+        limits->min_class_patients = limits->min_others = limits->min_residual_df = 0;
+        limits->min_patients_block = limits->min_patients_honest = limits->assumed_colluders = 0;
+        limits->max_params_ratio = 999;
+        for (size_t k = 0; k < EACH; k++) {
+            size_t p = site * EACH + k;
+            s->trial[p] = s->h->epoch[site].trial[k];
+            s->present[p] = true;
+            s->y[p] = 1;
+            s->sex[p] = (p / SITES + k) % 2 == 0 ? 2 : 3;
+            show_sex(s, p);
+        }
+        hand_start(s->h, site);
+    }
+    s->atom[0] = "0";
+    s->atoms = 1;
+}
+
+static void list(struct study *s, const char *key)
+{
+    for (size_t a = 0; a < s->atoms; a++) {
+        if (strcmp(s->atom[a], key) == 0) {
+            return;
+        }
+    }
+    cr_assert_lt(s->atoms, 256u);
+    s->atom[s->atoms++] = nof1_arena_text(s->h->arena, key);
+}
+
+/* Freeze what the study looks like now, at every site, and take the census. */
+static void freeze(struct study *s)
+{
+    struct hand *h = s->h;
+    h->now += INT64_C(86400) * 1000;
+    for (size_t site = 0; site < SITES; site++) {
+        struct nof1_epoch *epoch = &h->epoch[site];
+        struct nof1_trial *trial = nof1_arena_alloc(h->arena, EACH, sizeof *trial);
+        const char **key = nof1_arena_alloc(h->arena, EACH, sizeof *key);
+        size_t count = 0;
+        for (size_t k = 0; k < EACH; k++) {
+            if (s->present[site * EACH + k]) {
+                trial[count] = s->trial[site * EACH + k];
+                key[count++] = nof1_arena_printf(h->arena, "p%zu", k);
+            }
+        }
+        *epoch = (struct nof1_epoch){.id = epoch->id + 1, .trials = count, .patients = count,
+                                     .trial = trial, .patient = epoch->patient,
+                                     .patient_key = key, .trial_key = key};
+        hand_start(h, site);
+    }
+    size_t before = s->atoms;
+    list(s, "0");
+    for (size_t a = 0; a < before; a++) {
+        for (size_t c = 0; c < 2 && nof1_atom_released(s->atom[a]); c++) {
+            char key[NOF1_ATOM_TEXT];
+            nof1_atom_changed(key, s->atom[a], c == 0 ? NOF1_ATOM_ANEW : NOF1_ATOM_IN_PART);
+            list(s, key);
+        }
+    }
+    hand_census(h);
+}
+
+static void keep_list(struct study *s)
+{
+    const struct hand *h = s->h;
+    const char *const *after = NULL;
+    size_t atoms = 0, count = h->opening.atoms;
+    uint64_t used[256], left[256];
+    for (size_t a = 0; a < count; a++) {
+        used[a] = (uint64_t)h->opening_value[nof1_opening_atom_at(&h->opening, a, 0,
+                                                                 NOF1_ATOM_USED)];
+        left[a] = (uint64_t)h->opening_value[nof1_opening_atom_at(&h->opening, a, 0,
+                                                                 NOF1_ATOM_LEFT)];
+    }
+    MUST(nof1_atoms_after(&after, &atoms, h->arena, h->query->study.plan, used, left, true));
+    cr_assert_leq(3 * atoms + 1, 256u);
+    for (size_t a = 0; a < atoms; a++) {
+        s->atom[a] = nof1_arena_text(h->arena, after[a]); /* the query owns its keys */
+    }
+    s->atoms = atoms;
+}
+
+/* Ask for everybody (stratum 2) or one stratum. True: released. */
+static bool ask(struct study *s, int stratum)
+{
+    struct hand *h = s->h;
+    static const char *const strata[] = {"strata: [F]\n", "strata: [M]\n", ""};
+    const char *text = nof1_arena_printf(h->arena, "plan: 1\ntitle: plan %zu\noutcome: y\n"
+                                                   "treatment: {reference: \"A\", active: [\"B\"]}\n"
+                                                   "analysis: random_effects\ngather_by: 2h\n"
+                                                   "deadline: 10m\n%s",
+                                         ++s->plans, strata[stratum]);
+    h->now += INT64_C(86400) * 1000;
+    hand_query(h, hand_complete(h, text, s->atoms, s->atom));
+    hand_gather(h);
+    hand_round(h, 0);
+    (void)hand_advance(h, 0);
+    h->opening_value = h->value;
+    const Nof1__V1__Frame *first = hand_open(h, 0, 1);
+    if (first->body_case == NOF1__V1__FRAME__BODY_REFUSAL) {
+        cr_assert_str_eq(first->refusal->code, "E2210", "%s: %s", first->refusal->code,
+                         first->refusal->text);
+        hand_end(h, false);
+        s->refused += 1;
+        return false;
+    }
+    hand_round(h, 1);
+    hand_end(h, false);
+    struct release *release = &s->release[s->releases++];
+    for (size_t p = 0; p < EVERYBODY; p++) {
+        bool used = s->present[p] && (stratum == 2 || s->sex[p] % 2 == stratum);
+        release->y[p] = used ? s->y[p] : 0;
+        release->sex[p] = used ? s->sex[p] : 0;
+    }
+    keep_list(s);
+    return true;
+}
+
+/* ---- the oracle ------------------------------------------------------------ */
+
+/* In how many patients does the sum of the releases, each times its coefficient, not vanish? A patient
+ * vanishes when the coefficients of each content of the patient add up to nothing. */
+static size_t isolated(const struct study *s, const int *coefficient, bool with_covariate)
+{
+    size_t patients = 0;
+    for (size_t p = 0; p < EVERYBODY; p++) {
+        bool seen = false;
+        for (size_t r = 0; r < s->releases && !seen; r++) {
+            int sum = 0;
+            for (size_t q = 0; s->release[r].y[p] > 0 && q < s->releases; q++) {
+                bool same = s->release[q].y[p] == s->release[r].y[p] &&
+                            (!with_covariate || s->release[q].sex[p] == s->release[r].sex[p]);
+                sum += same ? coefficient[q] : 0;
+            }
+            seen = sum != 0;
+        }
+        patients += seen ? 1 : 0;
+    }
+    return patients;
+}
+
+/* The fewest patients that any combination isolates; EVERYBODY + 1: none isolates anybody. */
+static size_t fewest(const struct study *s)
+{
+    size_t combinations = 1, least = EVERYBODY + 1;
+    for (size_t r = 0; r < s->releases; r++) {
+        combinations *= 2 * COEFFICIENT + 1;
+    }
+    for (size_t c = 0; c < combinations; c++) {
+        int coefficient[RELEASES];
+        size_t rest = c;
+        for (size_t r = 0; r < s->releases; r++) {
+            coefficient[r] = (int)(rest % (2 * COEFFICIENT + 1)) - COEFFICIENT;
+            rest /= 2 * COEFFICIENT + 1;
+        }
+        for (int with = 0; with < 2; with++) {
+            size_t patients = isolated(s, coefficient, with == 1);
+            least = patients > 0 && patients < least ? patients : least;
+        }
+    }
+    return least;
+}
+
+/* ---- attacks ------------------------------------------------------------ */
+
+static void leave(struct study *s, size_t first, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        s->present[(first + i * 5) % EVERYBODY] = false;
+    }
+    freeze(s);
+}
+
+static void by_leaving(struct study *s)
+{
+    ask(s, 2);
+    leave(s, 3, 1);
+    ask(s, 2);
+}
+
+/* One outcome value of one patient is corrected. */
+static void by_correction(struct study *s)
+{
+    ask(s, 2);
+    show_y(s, 7, 2);
+    freeze(s);
+    ask(s, 2);
+}
+
+/* Everybody's outcomes were imported wrongly and are put right again, but for one new value. */
+static void by_undoing(struct study *s)
+{
+    ask(s, 2);
+    for (size_t p = 0; p < EVERYBODY; p++) {
+        show_y(s, p, 2);
+    }
+    freeze(s);
+    ask(s, 2);
+    for (size_t p = 0; p < EVERYBODY; p++) {
+        show_y(s, p, p == 11 ? 3 : 1);
+    }
+    freeze(s);
+    ask(s, 2);
+}
+
+/* A covariate of eight changes, and the outcome of one of the others: a plan without the covariate
+ * sees one change. */
+static void by_hiding_among_covariates(struct study *s)
+{
+    ask(s, 2);
+    for (size_t i = 0; i < 10; i++) {
+        s->sex[6 * i] += 2; /* another content, the same stratum: only the oracle knows */
+        column(s->trial[6 * i].time)[0] -= 0; /* the outcome's part stays */
+    }
+    show_y(s, 1, 2);
+    freeze(s);
+    ask(s, 2);
+}
+
+/* Three releases: a stratum, everybody, and the other stratum once a patient has changed sides. */
+static void by_changing_sides(struct study *s)
+{
+    ask(s, 0);
+    ask(s, 2);
+    s->sex[8] += 1;
+    show_sex(s, 8);
+    freeze(s);
+    ask(s, 1);
+    ask(s, 2);
+}
+
+static void by_returning(struct study *s)
+{
+    ask(s, 2);
+    leave(s, 0, 9);
+    ask(s, 2);
+    s->present[5] = true;
+    freeze(s);
+    ask(s, 2);
+}
+
+Test(difference, attacks_succeed_without_the_rule_and_fail_with_it, .timeout = 300)
+{
+    static const struct { const char *name; void (*run)(struct study *); } attacks[] = {
+        {"leaving", by_leaving},
+        {"a corrected outcome", by_correction},
+        {"undoing an import", by_undoing},
+        {"a change among changes of covariates", by_hiding_among_covariates},
+        {"changing sides", by_changing_sides},
+        {"returning", by_returning},
+    };
+    struct study *s = malloc(sizeof *s);
+    for (size_t i = 0; i < sizeof attacks / sizeof attacks[0]; i++) {
+        for (int rule = 0; rule < 2; rule++) {
+            start_study(s, rule == 1);
+            attacks[i].run(s);
+            size_t patients = fewest(s);
+            cr_expect_eq(patients < LEAST, rule == 0, "%s, rule %d: %zu patients of %zu releases",
+                         attacks[i].name, rule, patients, s->releases);
+            hand_free(s->h);
+        }
+    }
+    free(s);
+}
+
+/* ---- random histories ------------------------------------------------------------ */
+
+static size_t below(struct test_random *random, size_t limit)
+{
+    return (size_t)(test_random_next(random) % limit);
+}
+
+/* Between epochs few or many leave, return, or change; a change may be one that was there before. */
+static void happen(struct study *s, struct test_random *random)
+{
+    size_t many = below(random, 3) == 0 ? 1 + below(random, 3) : 10 + below(random, 30);
+    size_t kind = below(random, 4);
+    for (size_t i = 0; i < many; i++) {
+        size_t p = below(random, EVERYBODY);
+        if (kind == 0) {
+            s->present[p] = below(random, 3) > 0;
+        } else if (kind == 1) {
+            show_y(s, p, 1 + (int)below(random, 4));
+        } else if (kind == 2) {
+            s->sex[p] = 2 + (int)below(random, 2);
+            show_sex(s, p);
+        } else {
+            s->present[p] = true;
+        }
+    }
+    freeze(s);
+}
+
+Test(difference, no_combination_of_random_releases_isolates_few, .timeout = 600)
+{
+    struct study *s = malloc(sizeof *s);
+    size_t releases = 0, refused = 0, caught = 0;
+    for (uint64_t seed = 1; seed <= 24; seed++) {
+        struct test_random random = {seed};
+        bool rule = seed % 4 != 0;
+        start_study(s, rule);
+        for (size_t step = 0; step < 9 && s->releases < 5; step++) {
+            if (step > 0 && (!rule || below(&random, 2) == 0)) {
+                happen(s, &random);
+            }
+            ask(s, rule ? (int)below(&random, 3) : 2);
+        }
+        size_t patients = fewest(s);
+        if (rule) {
+            cr_expect_geq(patients, LEAST, "seed %llu: %zu patients of %zu releases",
+                          (unsigned long long)seed, patients, s->releases);
+            releases += s->releases;
+            refused += s->refused;
+        } else {
+            caught += patients < LEAST ? 1 : 0;
+        }
+        hand_free(s->h);
+    }
+    cr_expect_gt(releases, 36, "%zu released, %zu refused", releases, refused);
+    cr_expect_gt(refused, 18, "%zu released, %zu refused", releases, refused);
+    cr_expect_gt(caught, 2, "the control isolated few in %zu of 6", caught);
+    free(s);
+}
