@@ -68,7 +68,8 @@ void nof1_gaussian_chain(double *gradient, double *hessian, const double *root,
 size_t nof1_gaussian_snap(double *root, const struct nof1_gaussian_shape *shape, double tolerance,
                           const double *slope, double *derivative);
 
-/* The root of gamma, eigenvalues and variances (1 + ratios) raised to `least`. False when one was. */
+/* The root of gamma, eigenvalues and variances (1 + ratios) raised to `least`. False when one was.
+ * rho (correlated) is copied as it is. */
 bool nof1_gaussian_root(double *root, const double *gamma, const struct nof1_gaussian_shape *shape,
                         double least);
 

@@ -204,7 +204,11 @@ bool nof1_gaussian_root(double *root, const double *gamma, const struct nof1_gau
         value[k] = sqrt(fmax(value[k], least));
     }
     compose(root, value, vector, shape->effects);
-    for (size_t j = nof1_gaussian_block(shape); j < nof1_gaussian_terms(shape); j++) {
+    size_t variances = nof1_gaussian_terms(shape) - shape->correlated;
+    if (shape->correlated) {
+        root[variances] = gamma[variances];
+    }
+    for (size_t j = nof1_gaussian_block(shape); j < variances; j++) {
         double square = gamma[j] + (j >= first_ratio(shape) ? 1 : 0);
         inside = inside && square >= least;
         root[j] = sqrt(fmax(square, least));

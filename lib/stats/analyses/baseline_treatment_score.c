@@ -12,6 +12,8 @@
 
 #include "baseline_treatment.h"
 
+#define FAR 0.05 /* decrement above which the model of second order is not trusted */
+#define RHO_FAR 0.95 /* no step of least squares goes beyond */
 #define ROWS_MAX 4096.0 /* rows of one trial that the bounds allow for */
 
 /* ---- one walk for layout, terms and totals, so that they cannot differ ---------------------- */
@@ -278,6 +280,45 @@ static nof1_rc conclude(struct bt_fit *fit, const struct bt_model *m, const stru
     return NOF1_OK;
 }
 
+/* Far from the optimum: the least-squares beta at the visited covariance, which is exact, and the
+ * covariance whose expected squares equal those at that beta, known up to a
+ * term of expectation 0. After the first round x is left alone where this would lead to the boundary. */
+static nof1_rc far_step(double *x, const struct bt_model *m, const struct bt_visit *v, bool first,
+                        struct nof1_arena *arena)
+{
+    const struct nof1_gaussian_point *point = &v->point;
+    size_t p = m->columns;
+    double b[BT_COLUMNS + 1] = {0}, square[NOF1_TERMS_MAX], q = point->q;
+    double root[NOF1_TERMS_MAX] = {0};
+    bool usable = m->terms > 0, inside = false;
+    for (size_t i = 0; i < p; i++) {
+        b[i] = point->beta[i];
+        q -= b[i] * point->score[i];
+    }
+    for (size_t j = 0; j < m->terms; j++) {
+        double part = nof1_bilinear(b, v->sums.first[j], b, p + 1);
+        square[j] = point->square[j] - part;
+        usable = usable && part < 0.5 * point->square[j];
+    }
+    if (usable && q > 0) {
+        TRY(nof1_gaussian_igls(root, &usable, &inside, arena, &v->sums, point, square, q, 0.01));
+    }
+    if (m->shape.correlated) { /* R is not linear in rho: this is its tangent */
+        double rho = root[m->terms - 1], least = m->residual == BT_AR1 ? -RHO_FAR : 1 - RHO_FAR;
+        inside = inside && rho > least && rho < RHO_FAR;
+        rho = fmax(least, fmin(RHO_FAR, rho));
+        root[m->terms - 1] = m->residual == BT_AR1 ? atanh(rho) : log(rho / (1 - rho));
+    }
+    if (!first && !inside) {
+        return NOF1_OK;
+    }
+    for (size_t i = 0; i < p; i++) {
+        x[i] = v->x[i] + b[i];
+    }
+    memcpy(x + p, usable && q > 0 ? root : v->x + p, m->terms * sizeof *x);
+    return NOF1_OK;
+}
+
 nof1_rc_value bt_score_advance(const struct bt_model *m, const struct nof1_history *history,
                                struct nof1_arena *arena, struct nof1_next *next,
                                struct bt_fit *fit, struct nof1_error *error)
@@ -296,11 +337,8 @@ nof1_rc_value bt_score_advance(const struct bt_model *m, const struct nof1_histo
         TRY(look(&visited[r], &evaluation[r], m, &history->round[r],
                  (double)history->counts.trials, arena, error));
     }
-    if (rounds == 1) { /* least squares at the first covariance is exact */
-        for (size_t i = 0; i < p; i++) {
-            x[i] = visited[0].x[i] + visited[0].point.beta[i];
-        }
-        memcpy(x + p, m->start, m->terms * sizeof *x);
+    if (rounds == 1) {
+        TRY(far_step(x, m, &visited[0], true, arena));
         return propose(next, m, x, arena);
     }
     struct nof1_ask ask;
@@ -318,6 +356,9 @@ nof1_rc_value bt_score_advance(const struct bt_model *m, const struct nof1_histo
     }
     for (size_t i = 0; i < n; i++) {
         x[i] = best->x[i] + ask.fraction * ask.step[i];
+    }
+    if (ask.decrement > FAR && ask.best == rounds - 1 && rounds <= 4) {
+        TRY(far_step(x, m, best, false, arena));
     }
     fold(x + p, m);
     return propose(next, m, x, arena);
