@@ -33,10 +33,10 @@ struct test_study {
  * or `factors` names it). Empty or NA is missing. Trials in order of appearance.
  * `text` is YAML: the analysis' options, plus
  *   analysis (required), outcome: y, variance: COLUMN (an imported table of effects),
- *   reference, active (default: the two smallest treatment names),
+ *   reference, active (default: the two smallest treatment names), others: [further active ones],
  *   charter: {centre, sd_within, sd_between, any_arm, missing: rows|centre|exclude, factors: [],
  *             lambda: [], classes: true, stratum: COVARIATE, open: true, min_class_patients,
- *             max_release_ratio, max_rounds_query, kind: continuous|binary|count}
+ *             max_release_ratio, max_rounds_query, kind: continuous|binary|count|ordinal}
  * Missing options get the analysis' defaults; unknown ones abort. One block, census as of the CSV.
  * `analysis` may be given to bypass the registry (NULL: find it). Aborts the test on bad fixtures. */
 struct test_study *test_trials_from_csv(struct nof1_arena *arena, const char *path,

@@ -191,7 +191,7 @@ static const struct nof1_node *yaml(struct nof1_arena *arena, const char *text)
     return node;
 }
 
-static const char *const own_keys[] = {"analysis", "outcome", "variance", "reference", "active",
+static const char *const own_keys[] = {"analysis", "outcome", "variance", "reference", "active", "others",
                                        "charter", "title", NULL};
 
 static bool is_own_key(const char *key)
@@ -298,7 +298,13 @@ static void make_outcome(struct loader *l)
     o->kind = l->variance != SIZE_MAX             ? NOF1_EFFECT
               : strcmp(kind, "binary") == 0       ? NOF1_BINARY
               : strcmp(kind, "count") == 0        ? NOF1_COUNT
+              : strcmp(kind, "ordinal") == 0      ? NOF1_ORDINAL
                                                   : NOF1_CONTINUOUS;
+    if (o->kind == NOF1_ORDINAL) { /* its bounds are its categories */
+        o->lower = lower;
+        o->upper = upper;
+        o->quantum = 1;
+    }
     l->out->charter.outcome = o;
     l->out->charter.outcomes = 1;
 }
@@ -525,6 +531,12 @@ static void make_plan(struct loader *l, const struct nof1_analysis *analysis)
     plan->outcome_name = l->out->charter.outcome[0].name;
     plan->reference = treatment_index(l, "reference", 0);
     plan->active = treatment_index(l, "active", 1);
+    const struct nof1_node *others = nof1_node_get(l->plan, "others");
+    for (size_t i = 0; others != NULL && i < others->items; i++) {
+        const struct nof1_charter *charter = &l->out->charter;
+        plan->other[plan->others++] =
+            (size_t)level_index(charter->treatment, charter->treatments, others->item[i].text);
+    }
     plan->options = complete_options(l->table.arena, analysis, l->plan);
     plan->block = block;
     plan->blocks = 1;

@@ -17,6 +17,7 @@
 #define SETS 60 /* at least POINTS */
 #define POINTS 60
 #define ROWS 6
+#define THETA 14 /* beta[4], L of G = LL' [6], sigma2, cycle, arm, residual of arm 1 */
 #define RELEASED_MAX 40
 
 struct layout_case {
@@ -24,16 +25,32 @@ struct layout_case {
     size_t columns;  /* of X: 2 intercept, treatment; 3 with period */
     bool slope, second_class;
     size_t released;
+    bool cycle, arm, ratio; /* variances of cycles, of arms; of residuals by arm */
+    bool three;             /* arms; columns then are intercept and two indicators */
 };
 
 static const struct layout_case cases[] = {
-    {"", 2, true, false, 6},
-    {"", 2, true, true, 11},
-    {"random: {trial: [intercept]}\n", 2, false, false, 4},
-    {"random: {trial: [intercept]}\n", 2, false, true, 6},
-    {"fixed: [treatment, period]\n", 3, true, false, 9},
-    {"fixed: [treatment, period]\n", 3, true, true, 16},
-    {"fixed: [treatment, age, \"treatment:age\"]\ncharter: {missing: exclude}\n", 4, true, false, 8},
+    {"", 2, true, false, 6, .cycle = false},
+    {"", 2, true, true, 11, .cycle = false},
+    {"random: {trial: [intercept]}\n", 2, false, false, 4, .cycle = false},
+    {"random: {trial: [intercept]}\n", 2, false, true, 6, .cycle = false},
+    {"fixed: [treatment, period]\n", 3, true, false, 9, .cycle = false},
+    {"fixed: [treatment, period]\n", 3, true, true, 16, .cycle = false},
+    {"fixed: [treatment, age, \"treatment:age\"]\ncharter: {missing: exclude}\n", 4, true, false, 8,
+     .cycle = false},
+    {"random: {trial: [intercept], \"trial:cycle\": [intercept], \"trial:treatment\": "
+     "[intercept]}\n", 2, false, false, 6, .cycle = true, .arm = true},
+    {"random: {trial: [intercept], \"trial:cycle\": [intercept], \"trial:treatment\": "
+     "[intercept]}\n", 2, false, true, 10, .cycle = true, .arm = true},
+    {"random: {trial: [intercept, treatment], \"trial:cycle\": [intercept]}\n", 2, true, false, 7,
+     .cycle = true},
+    {"random: {trial: [intercept, treatment], \"trial:cycle\": [intercept]}\n", 2, true, true, 12,
+     .cycle = true},
+    {"residual: by_treatment\n", 2, true, false, 7, .ratio = true},
+    {"residual: by_treatment\n", 2, true, true, 12, .ratio = true},
+    {"others: [2]\nrandom: {trial: [intercept], \"trial:treatment\": [intercept]}\n", 3, false, false,
+     6, .arm = true, .three = true},
+    {"others: [2]\n", 3, true, false, 10, .three = true},
 };
 
 /* Twelve trials of three cycles in random order; with a second class ten more of two cycles. */
@@ -46,9 +63,10 @@ static struct test_study *make_design(struct nof1_arena *arena, const struct lay
         double age = floor(20 + 50 * test_random_uniform(&random));
         int first = 0;
         for (int k = 0; k < (i < 12 ? 6 : 4); k++) {
-            first = k % 2 == 0 ? test_random_uniform(&random) < 0.5 : 1 - first;
-            cr_assert(nof1_buffer_printf(&text, "%d,%d,%d,%d,%d,%.0f\n", i + 1, k / 2 + 1, k + 1,
-                                         first, k, age) == NOF1_OK);
+            int arms = c->three ? 3 : 2;
+            first = k % arms == 0 ? (int)(test_random_uniform(&random) * arms) : (first + 1) % arms;
+            cr_assert(nof1_buffer_printf(&text, "%d,%d,%d,%d,%d,%.0f\n", i + 1, k / arms + 1,
+                                         k + 1, first, k, age) == NOF1_OK);
         }
     }
     char *csv = nof1_arena_printf(arena, "%.*s", (int)text.length, (const char *)text.data);
@@ -57,8 +75,12 @@ static struct test_study *make_design(struct nof1_arena *arena, const struct lay
     return test_trials_from_text(arena, csv, plan, NULL);
 }
 
-static double column_value(const struct nof1_trial *t, size_t column, size_t row, bool aged)
+static double column_value(const struct nof1_trial *t, size_t column, size_t row, bool aged,
+                           bool three)
 {
+    if (three) {
+        return column == 0 || t->treatment[row] == column;
+    }
     double arm = t->treatment[row], age = t->covariate[0][row] / 50;
     switch (column) {
     case 0:
@@ -72,7 +94,25 @@ static double column_value(const struct nof1_trial *t, size_t column, size_t row
     }
 }
 
-/* Log-likelihood of one trial, dense. theta: beta[4], g11, g21, g22, sigma2. */
+/* z_i'G z_j, z the intercept and (slope) the indicator of each arm but the first. */
+static double effects_of(const struct nof1_trial *t, const struct layout_case *c,
+                         const double *root, size_t i, size_t j)
+{
+    double sum = 0;
+    size_t effects = !c->slope ? 1 : c->three ? 3 : 2;
+    for (size_t k = 0; k < effects; k++) {
+        double a = 0, b = 0;
+        for (size_t e = k; e < effects; e++) {
+            double l = root[e * (e + 1) / 2 + k];
+            a += e == 0 || t->treatment[i] == e ? l : 0;
+            b += e == 0 || t->treatment[j] == e ? l : 0;
+        }
+        sum += a * b;
+    }
+    return sum;
+}
+
+/* Log-likelihood of one trial, dense. */
 static double trial_likelihood(const struct nof1_trial *t, const struct layout_case *c,
                                const double *theta)
 {
@@ -81,12 +121,13 @@ static double trial_likelihood(const struct nof1_trial *t, const struct layout_c
     for (size_t i = 0; i < n; i++) {
         r[i] = t->outcome[0][i];
         for (size_t k = 0; k < c->columns; k++) {
-            r[i] -= theta[k] * column_value(t, k, i, c->columns == 4);
+            r[i] -= theta[k] * column_value(t, k, i, c->columns == 4, c->three);
         }
         for (size_t j = 0; j < n; j++) {
-            double a = t->treatment[i], b = t->treatment[j];
-            v[i * n + j] = theta[4] + (i == j ? theta[7] : 0);
-            v[i * n + j] += c->slope ? theta[5] * (a + b) + theta[6] * a * b : 0;
+            double sigma2 = theta[c->ratio && t->treatment[i] == 1 ? 13 : 10];
+            v[i * n + j] = effects_of(t, c, theta + 4, i, j) + (i == j ? sigma2 : 0);
+            v[i * n + j] += c->cycle && t->cycle[i] == t->cycle[j] ? theta[11] : 0;
+            v[i * n + j] += c->arm && t->treatment[i] == t->treatment[j] ? theta[12] : 0;
         }
     }
     memcpy(x, r, sizeof x);
@@ -170,7 +211,7 @@ static void check_case(const struct layout_case *c)
     struct nof1_model *model;
     struct test_study *s = make_design(arena, c);
     struct test_random random = {77};
-    double theta[POINTS][8], released[RELEASED_MAX];
+    double theta[POINTS][THETA], released[RELEASED_MAX];
     size_t outcomes = 0;
     cr_assert(s->analysis->prepare(&model, arena, &s->study, &error) == NOF1_OK, "%s", error.message);
     cr_assert(strcmp(model->form, "class") == 0);
@@ -178,11 +219,13 @@ static void check_case(const struct layout_case *c)
         for (size_t j = 0; j < 4; j++) {
             theta[k][j] = test_random_normal(&random);
         }
-        double a = 0.3 + test_random_uniform(&random), b = test_random_normal(&random);
-        theta[k][4] = a * a;
-        theta[k][5] = a * b;
-        theta[k][6] = b * b + 0.2 + test_random_uniform(&random);
-        theta[k][7] = 0.5 + 2 * test_random_uniform(&random);
+        for (size_t j = 4; j < 10; j++) {
+            bool diagonal = j == 4 || j == 6 || j == 9;
+            theta[k][j] = diagonal ? 0.3 + test_random_uniform(&random) : test_random_normal(&random);
+        }
+        for (size_t j = 10; j < THETA; j++) {
+            theta[k][j] = 0.5 + 2 * test_random_uniform(&random);
+        }
     }
     gsl_matrix *likelihood = gsl_matrix_alloc(SETS, POINTS);
     gsl_matrix *both = gsl_matrix_calloc(SETS, POINTS + RELEASED_MAX);

@@ -17,7 +17,7 @@
 #include <stats/series.h>
 
 #define MIXED_COLUMNS_MAX 32
-#define MIXED_RATIO_LEAST 1e-4 /* of residual standard deviations between arms */
+#define MIXED_RATIO_LEAST 0.01 /* of residual standard deviations between arms */
 
 enum mixed_kind {
     MIXED_INTERCEPT,
@@ -113,6 +113,8 @@ nof1_rc mixed_columns(struct mixed_model *model, struct nof1_arena *arena,
                       const struct nof1_node *fixed, struct nof1_error *error);
 /* What R appends to `treatment` for an arm: nothing when the plan has one active treatment. */
 const char *mixed_arm_suffix(const struct mixed_model *model, size_t arm);
+/* The treatment of an arm of the plan. */
+const char *mixed_arm_name(const struct mixed_model *model, size_t arm);
 /* Doubles of scratch per row of the trial that mixed_rows needs besides the series. */
 size_t mixed_row_doubles(const struct mixed_model *model);
 /* The rows of a trial with every column observed. On return series holds those rows only and
@@ -212,6 +214,12 @@ nof1_rc mixed_reduce(struct mixed_fit *fit, const struct mixed_model *model,
                      const struct nof1_gaussian_shape *shape, double trials,
                      struct nof1_error *error);
 
+/* NOF1_E2601 when the design cannot tell the variances apart: their information, at a point inside, is
+ * singular. For models beyond intercept and slope, whose counts mixed_reduce looks at. */
+nof1_rc mixed_refuse_structure(const struct mixed_fit *fit, const struct mixed_model *model,
+                               const double *gamma, struct nof1_arena *arena,
+                               struct nof1_error *error);
+
 /* ---- mixed_project.c: one trial in the coordinates of its cells ---- */
 struct mixed_projection {
     size_t cells;
@@ -281,7 +289,10 @@ struct mixed_totals {
 nof1_rc mixed_totals_fit(const struct mixed_model *model, const struct mixed_totals *totals,
                          double trials, struct nof1_arena *arena, struct mixed_fit *fit,
                          struct nof1_error *error);
-/* NOF1_E_MODEL when an entry of S is beyond the limit: the residual variance tends to 0. */
+/* NOF1_E_MODEL when an entry of S is beyond the limit: the residual variance tends to 0; refuse_root
+ * also when that of an arm does. */
+nof1_rc mixed_refuse_large(const double *root, const struct mixed_model *model, double limit,
+                           struct nof1_error *error);
 nof1_rc mixed_refuse_root(const double *root, const struct mixed_model *model, double limit,
                           struct nof1_error *error);
 /* Round S to the boundary where it is one, and finish sigma2, gamma, deviance. */

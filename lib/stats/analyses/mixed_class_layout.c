@@ -157,12 +157,9 @@ static void add_residuals(struct element_list *list, double y, size_t stratum)
         rows = all > rows ? all : rows;
     }
     uint16_t block = (uint16_t)(size < 1 ? 1 : size), number = (uint16_t)(1 + stratum);
-    const struct nof1_study *study = m->base.study;
-    const struct nof1_plan *p = study->plan;
     const char *what = m->shape.by_cycle && stratum == 0 ? "cycles" : "within";
     if (m->shape.ratios > 0) {
-        size_t t = stratum == 0 ? p->reference : stratum == 1 ? p->active : p->other[stratum - 2];
-        what = nof1_arena_printf(list->arena, "within %s", study->charter->treatment[t]);
+        what = nof1_arena_printf(list->arena, "within %s", mixed_arm_name(m, stratum));
     }
     list->group = -1;
     for (size_t i = 0; i < m->residuals; i++) {

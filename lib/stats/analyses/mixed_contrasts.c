@@ -22,15 +22,6 @@ struct arms {
     double *l;                     /* [count * p] */
 };
 
-static const char *name_of(const struct mixed_model *m, size_t arm)
-{
-    const struct nof1_study *study = m->base.study;
-    const struct nof1_plan *plan = study->plan;
-    return study->charter->treatment[arm == 0   ? plan->reference
-                                     : arm == 1 ? plan->active
-                                                : plan->other[arm - 2]];
-}
-
 static json_t *row_of(const char *name, double estimate, double variance, double df, double level)
 {
     double error = sqrt(variance), reach = nof1_t_quantile((1 - level) / 2, df) * error;
@@ -60,8 +51,8 @@ static nof1_rc add_contrast(json_t *cells, const struct arms *s, size_t a, size_
         TRY(nof1_gaussian_contrast(&variance, &df, s->arena, &fit->sums, &fit->point,
                                    m->df == MIXED_KENWARD_ROGER, l));
     }
-    const char *name = nof1_arena_printf(s->arena, "%s - %s", name_of(m, s->arm[a]),
-                                         name_of(m, b == 0 ? 0 : s->arm[b - 1]));
+    const char *name = nof1_arena_printf(s->arena, "%s - %s", mixed_arm_name(m, s->arm[a]),
+                                         mixed_arm_name(m, b == 0 ? 0 : s->arm[b - 1]));
     ENSURE(name != NULL, NOF1_E_NO_MEMORY);
     json_t *row = row_of(name, estimate, variance * fit->sigma2 / fit->point.sigma2, df, m->level);
     ENSURE(json_array_append_new(cells, row) == 0, NOF1_E_NO_MEMORY);

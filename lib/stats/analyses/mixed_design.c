@@ -124,13 +124,18 @@ static bool find_covariate(const struct nof1_charter *charter, const char *name,
     return false;
 }
 
+const char *mixed_arm_name(const struct mixed_model *m, size_t arm)
+{
+    const struct nof1_study *study = m->base.study;
+    const struct nof1_plan *plan = study->plan;
+    return study->charter->treatment[arm == 0   ? plan->reference
+                                     : arm == 1 ? plan->active
+                                                : plan->other[arm - 2]];
+}
+
 const char *mixed_arm_suffix(const struct mixed_model *model, size_t arm)
 {
-    const struct nof1_study *study = model->base.study;
-    const struct nof1_plan *plan = study->plan;
-    return plan->others == 0 || arm == 0 ? ""
-                             : study->charter->treatment[arm == 1 ? plan->active
-                                                                  : plan->other[arm - 2]];
+    return model->base.study->plan->others == 0 || arm == 0 ? "" : mixed_arm_name(model, arm);
 }
 
 struct simple_term {

@@ -140,6 +140,34 @@ nof1_rc_value mixed_reduce(struct mixed_fit *fit, const struct mixed_model *m,
     return refuse_columns(fit, m, arena, error);
 }
 
+nof1_rc_value mixed_refuse_structure(const struct mixed_fit *fit, const struct mixed_model *m,
+                                     const double *gamma, struct nof1_arena *arena,
+                                     struct nof1_error *error)
+{
+    double information[NOF1_TERMS_MAX * NOF1_TERMS_MAX], out[NOF1_TERMS_MAX * NOF1_TERMS_MAX];
+    double work[3 * NOF1_TERMS_MAX * NOF1_TERMS_MAX + 2 * NOF1_TERMS_MAX];
+    struct nof1_gaussian_point point;
+    size_t n = m->terms;
+    if (m->arms == 2 && n == nof1_gaussian_block(&m->shape)) {
+        return NOF1_OK;
+    }
+    if (nof1_gaussian_point(&point, arena, &fit->sums, &fit->shape, gamma, m->reml, false) !=
+        NOF1_OK) {
+        return NOF1_OK; /* no residual variation: said elsewhere */
+    }
+    for (size_t i = 0; i < n * n; i++) {
+        information[i] = point.expected[i / n * NOF1_TERMS_MAX + i % n];
+    }
+    if (nof1_symmetric_pseudo_inverse(out, information, n, 1e-9, work) < n) {
+        return nof1_fail(error, NOF1_E2601,
+                         "random, residual: the data cannot tell the variances apart (as many "
+                         "random effects as rows, an arm or cycle with one row each, or a "
+                         "treatment that few patients took); leave out \"trial:cycle\" or "
+                         "\"trial:treatment\", or write random: {trial: [intercept]}, residual: iid");
+    }
+    return NOF1_OK;
+}
+
 /* ---- evaluation at will -------------------------------------------------------------------- */
 
 struct objective {
@@ -285,14 +313,30 @@ static nof1_rc evaluate_final(struct mixed_fit *fit, const struct mixed_model *m
     return NOF1_OK;
 }
 
-nof1_rc_value mixed_refuse_root(const double *root, const struct mixed_model *m, double limit,
-                                struct nof1_error *error)
+nof1_rc_value mixed_refuse_large(const double *root, const struct mixed_model *m, double limit,
+                                 struct nof1_error *error)
 {
     for (size_t j = 0; j < m->terms; j++) {
         if (fabs(root[j]) > limit) {
             return nof1_fail(error, NOF1_E_MODEL,
                              "no variation within trials is left (or it is beyond the charter's "
                              "variance_ratio_box): the residual variance cannot be estimated");
+        }
+    }
+    return NOF1_OK;
+}
+
+nof1_rc_value mixed_refuse_root(const double *root, const struct mixed_model *m, double limit,
+                                struct nof1_error *error)
+{
+    size_t first = m->terms - m->shape.ratios;
+    TRY(mixed_refuse_large(root, m, limit, error));
+    for (size_t j = first; j < m->terms; j++) {
+        if (fabs(root[j]) <= MIXED_RATIO_LEAST) {
+            return nof1_fail(error, NOF1_E_MODEL,
+                             "residual: by_treatment: outcomes on %s hardly vary within patients "
+                             "beside those on %s; write residual: iid",
+                             mixed_arm_name(m, j + 1 - first), mixed_arm_name(m, 0));
         }
     }
     return NOF1_OK;
@@ -323,6 +367,7 @@ nof1_rc_value mixed_totals_fit(const struct mixed_model *m, const struct mixed_t
     nof1_gaussian_square(gamma, m->start, &m->shape);
     sum_groups(&sums, memory, totals, gamma);
     TRY(mixed_reduce(fit, m, arena, &sums, &totals->shape, trials, error));
+    TRY(mixed_refuse_structure(fit, m, gamma, arena, error));
     struct objective o = {.model = m, .memory = memory};
     TRY(reduce_totals(&o.totals, totals, fit, arena));
     nof1_rc_value rc = minimise_all(fit, &o, arena);

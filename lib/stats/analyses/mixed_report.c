@@ -171,16 +171,13 @@ static void write_block(struct writer *w, json_t *rows)
 static void write_residuals(struct writer *w, json_t *rows)
 {
     const struct mixed_fit *fit = w->fit;
-    const struct nof1_study *study = w->model->base.study;
-    const struct nof1_plan *plan = study->plan;
     size_t first = nof1_gaussian_terms(&fit->shape) - fit->shape.ratios;
     if (fit->shape.ratios == 0) {
         add_component(w, rows, "Residual", NULL, NULL, fit->sigma2, 0);
         return;
     }
     for (size_t k = 0; k <= fit->shape.ratios; k++) {
-        size_t arm = k == 0 ? plan->reference : k == 1 ? plan->active : plan->other[k - 2];
-        add_component(w, rows, "Residual", study->charter->treatment[arm], NULL,
+        add_component(w, rows, "Residual", mixed_arm_name(w->model, k), NULL,
                       fit->sigma2 * (k == 0 ? 1 : 1 + fit->gamma[first + k - 1]), 0);
     }
 }

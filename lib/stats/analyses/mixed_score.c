@@ -62,6 +62,7 @@ static double power_below(double x)
 static void add(struct element_list *list, const char *name, enum nof1_role role, double bound,
                 double unit, bool sparse)
 {
+    bool ratio = list->model->shape.ratios > 0; /* H^-1 is at most 1, or the inverse ratio of variances */
     list->failed = list->failed || name == NULL;
     list->element[list->count++] = (struct nof1_element){
         .name = name,
@@ -70,7 +71,7 @@ static void add(struct element_list *list, const char *name, enum nof1_role role
         .block = 0,
         .block_size = list->model->form == MIXED_POOL ? 1 : 2,
         .sparse = sparse,
-        .bound = fmin(0x1p96, bound),
+        .bound = fmin(0x1p96, bound * (ratio ? pow(MIXED_RATIO_LEAST, -6) : 1)),
         .quantum = role == NOF1_OUTCOME ? ldexp(power_below(unit), -60) : 0};
 }
 
@@ -502,6 +503,8 @@ nof1_rc_value mixed_score_advance(const struct mixed_model *m, const struct nof1
     double *x = nof1_arena_alloc(arena, n, sizeof *x);
     ENSURE(x != NULL, NOF1_E_NO_MEMORY);
     if (rounds == 1) {
+        const struct mixed_fit *fitted = &visited[0].fit;
+        TRY(mixed_refuse_structure(fitted, m, fitted->point.gamma, arena, error));
         TRY(far_step(x, m, &visited[0], true, arena));
         return mixed_score_propose(next, m, visited[0].fit.use, p, x, arena);
     }
@@ -514,6 +517,7 @@ nof1_rc_value mixed_score_advance(const struct mixed_model *m, const struct nof1
         TRY(nof1_ask(&before, arena, evaluation, rounds - 1, n, 2, p, 1));
         stalled = ask.decrement > 0.25 * before.decrement;
     }
+    TRY(mixed_refuse_root(best->x + p, m, INFINITY, error));
     next->done = ask.decrement < 1e-18 || stalled || rounds >= m->base.max_rounds;
     if (next->done) {
         return mixed_score_conclude(fit, m, best, &ask, arena);
@@ -525,6 +529,6 @@ nof1_rc_value mixed_score_advance(const struct mixed_model *m, const struct nof1
         TRY(far_step(x, m, best, false, arena));
     }
     fold(x + p, &m->shape);
-    TRY(mixed_refuse_root(x + p, m, m->root_limit, error));
+    TRY(mixed_refuse_large(x + p, m, m->root_limit, error));
     return mixed_score_propose(next, m, best->fit.use, p, x, arena);
 }
