@@ -16,7 +16,7 @@
 
 #define MOST_TEXT ((size_t)1 << 20)
 
-/* The plan's options; what a plan has besides is allowed, so that `nof1 plan new planning` works. */
+/* The plan's options; what a plan has besides is allowed: `nof1 plan new planning` prints it. */
 static nof1_rc read_plan(const struct nof1_node **options, struct nof1_arena *arena,
                          const char *path, const struct nof1_analysis *analysis,
                          struct nof1_error *error)

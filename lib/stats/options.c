@@ -39,7 +39,8 @@ nof1_rc nof1_option_number(double *out, const struct nof1_analysis *analysis,
     const struct nof1_option *option = option_of(analysis, key);
     const struct nof1_node *node = nof1_node_get(options, key);
     ENSURE(option != NULL, NOF1_E_BUG);
-    if (node != NULL && node->hex_doubles && nof1_node_double(out, options, key, error) == NOF1_OK) {
+    if (node != NULL && node->hex_doubles &&
+        nof1_node_double(out, options, key, error) == NOF1_OK) {
         return NOF1_OK;
     }
     return number_of(out, option, node == NULL ? option->default_text : node->text, error);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
  * Random bits from a trial's private seed (include/nof1/trial.h): the ChaCha20 key stream of RFC
- * 8439 with a zero nonce. The same seed always gives the same bits, so repeating a question averages
+ * 8439 with a zero nonce. The same seed always gives the same bits, so asking again averages
  * nothing away; who does not know the seed cannot tell the bits from noise.
  */
 #ifndef NOF1_STATS_STREAM_H

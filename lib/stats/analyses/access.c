@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
  * Fairness of a series (docs/statistics.md, `access`): patients recruited and analysed in each
- * stratum of the charter, beside the shares expected of a fair recruitment, and how long they waited
- * for treatment as counts between public breaks. Recruited patients come from the census, which all
- * members have; outcomes are not looked at. Cells below min_cell must never be shown, nor those that
- * would tell them.
+ * stratum of the charter, beside the shares expected of a fair recruitment, and how long they
+ * waited for treatment as counts between public breaks. Recruited patients come from the census,
+ * which all members have; outcomes are not looked at. Cells below min_cell must never be shown, nor
+ * those that would tell them.
  */
 #include <math.h>
 #include <stdio.h>
@@ -336,7 +336,8 @@ static json_t *waiting_row(const struct access *model, const struct nof1_history
         count[b] = total[b] - total[b - 1];
     }
     count[n - 1] = total[model->breaks];
-    count[n - 2] = (double)history->counts.group_trials[g] - total[model->breaks - 1] - count[n - 1];
+    double trials = (double)history->counts.group_trials[g];
+    count[n - 2] = trials - total[model->breaks - 1] - count[n - 1];
     nof1_cells_suppress(code, limits, count, 1, n);
     json_t *row = json_pack("{s:s,s:I}", "level", level_of(&model->base, g), "trials",
                             (json_int_t)history->counts.group_trials[g]);
@@ -373,12 +374,14 @@ static json_t *warnings_json(const struct access *model, bool hidden)
 {
     json_t *warnings = json_array();
     if (hidden) {
-        json_array_append_new(warnings, json_string("cells below min_cell are not shown (E2401), nor "
-                                                    "those that would tell them (E2402)"));
+        json_array_append_new(warnings,
+                              json_string("cells below min_cell are not shown (E2401), nor those "
+                                          "that would tell them (E2402)"));
     }
     if (model->merged) {
-        json_array_append_new(warnings, json_string("strata too small to stand alone are joined with "
-                                                    "the next"));
+        json_array_append_new(warnings,
+                              json_string("strata too small to stand alone are joined with the "
+                                          "next"));
     }
     if (model->base.study->census == NULL) {
         json_array_append_new(warnings, json_string("no census: recruited patients are not known"));
@@ -411,8 +414,8 @@ static nof1_rc_value report(const struct nof1_model *base, const struct nof1_his
                      (json_int_t)history->counts.trials, "sites",
                      (json_int_t)history->counts.sites, "rounds", (json_int_t)history->rounds,
                      "converged", true, "estimand", "sentence",
-                     "who was recruited, analysed and how soon treated, by stratum; ratio: share of "
-                     "the recruited / expected share",
+                     "who was recruited, analysed and how soon treated, by stratum; ratio: share "
+                     "of the recruited / expected share",
                      "population",
                      "recruited: all patients frozen; patients and trials: those with both "
                      "treatments observed",

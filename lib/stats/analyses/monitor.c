@@ -352,8 +352,8 @@ static json_t *warnings_json(const struct monitor *model, const struct look *loo
     warn(warnings, !model->spending && !isfinite(exp(look->log_e)),
          "the e-value is beyond what a number can hold: see log.e.value");
     warn(warnings, model->spending && isinf(look->bound),
-         isinf(look->low) ? "this look's information fraction is not 0.01 beyond the last of looks: "
-                            "it cannot stop; correct looks or planned, or wait"
+         isinf(look->low) ? "this look's information fraction is not 0.01 beyond the last of "
+                            "looks: it cannot stop; correct looks or planned, or wait"
                           : "nothing measurable is spent at so early a look: it cannot stop");
     warn(warnings, model->spending,
          "the boundary holds for the looks listed; every look at this outcome must be among them");

@@ -169,7 +169,8 @@ static json_t *whole(double x)
 static json_t *point_json(const struct point *p, const struct planning *model)
 {
     double precision = p->k / (2.0 * model->sigma * model->sigma);
-    double individual = model->psi > 0.0 ? 1.0 / (1.0 / (model->psi * model->psi) + precision) : 0.0;
+    double between = model->psi * model->psi;
+    double individual = between > 0.0 ? 1.0 / (1.0 / between + precision) : 0.0;
     return json_pack("{s:o,s:o,s:o,s:o,s:o,s:o,s:o}", "patients", whole(p->n), "cycles",
                      whole(p->k), "std.error", nof1_json_number(p->se), "half.width",
                      nof1_json_number(p->half_width), "power", nof1_json_number(p->power),

@@ -60,8 +60,8 @@ static void monte_carlo_p(struct outcome_of_test *out, const struct rt_model *mo
     out->p_error = sqrt(out->p * (1.0 - out->p) / b);
 }
 
-/* Effects delta with |T - n delta| <= z sqrt(V - 2 T delta + n delta^2): the test inverted, with the
- * normal law. */
+/* Effects delta with |T - n delta| <= z sqrt(V - 2 T delta + n delta^2): the test inverted, with
+ * the normal law. */
 static void invert(struct outcome_of_test *out, const struct rt_model *model)
 {
     double t = out->total[1], n = out->n, z = nof1_normal_quantile(0.5 * (1.0 - model->level));
@@ -155,17 +155,18 @@ static json_t *warnings_json(const struct rt_model *model, const struct outcome_
          "few or very unequal differences: p from moments may be off by p.error");
     warn(warnings, model->draws > 0,
          "Monte Carlo: another site secret gives another p, within p.std.error");
-    warn(warnings, !cycles, "a test only: scores have no unit, so there is no estimate of the effect");
+    warn(warnings, !cycles,
+         "a test only: scores have no unit, so there is no estimate of the effect");
     warn(warnings, !cycles && test->n < 10.0,
          "fewer than 10 trials: the sum of scores is only roughly normal");
     return warnings;
 }
 
 static const char *const sentence[] = {
-    "no effect in any cycle, tested by the mean cycle difference (active minus reference) under all "
-    "orders within cycles; interval by the normal law",
-    "no effect in any phase, tested by each trial's difference of phase means under all assignments "
-    "with as many active phases",
+    "no effect in any cycle, tested by the mean cycle difference (active minus reference) under "
+    "all orders within cycles; interval by the normal law",
+    "no effect in any phase, tested by each trial's difference of phase means under all "
+    "assignments with as many active phases",
     "no effect in any trial, tested by mean after less mean before under all starts that leave the "
     "least rows on both sides"};
 

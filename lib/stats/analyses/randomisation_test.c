@@ -159,7 +159,7 @@ static nof1_rc_value advance(const struct nof1_model *base, const struct nof1_hi
 const struct nof1_analysis nof1_randomisation_test = {
     .id = "randomisation_test",
     .version = 1,
-    .summary = "test of no effect by the randomisation itself: within cycles, over phases, of starts",
+    .summary = "test of no effect by the randomisation: within cycles, over phases, of starts",
     .option = options,
     .prepare = prepare,
     .group_of = nof1_rt_group_of,
