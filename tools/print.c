@@ -163,6 +163,11 @@ static nof1_rc print_components(struct nof1_buffer *out, const json_t *result)
     }
     TRY(nof1_buffer_printf(out, "Variance components:\n"));
     TRY(print_table(out, rows, columns, sizeof columns / sizeof columns[0]));
+    const json_t *rho = json_object_get(result, "residual_correlation");
+    if (json_is_number(rho)) {
+        TRY(nof1_buffer_printf(out, "Serial correlation of residuals at distance 1: %.4f\n",
+                               json_number_value(rho)));
+    }
     return nof1_buffer_printf(out, "\n");
 }
 
