@@ -12,7 +12,6 @@
 
 #include <base/json.h>
 
-#define WIDTH 640.0
 #define LEFT 60.0
 #define RIGHT 620.0
 
@@ -148,6 +147,11 @@ static nof1_rc put_periods(struct nof1_buffer *out, const struct nof1_report *r)
     TRY(put(out, ", squares on a shaded ground: "));
     TRY(put_text(out, r->active));
     TRY(put(out, ". The table below has the same numbers.</desc>\n"));
+    TRY(nof1_buffer_printf(out, "<text x=\"%.0f\" y=\"13\">", LEFT));
+    TRY(put_text(out, r->outcome));
+    TRY(put(out, r->unit[0] == '\0' ? "" : ", "));
+    TRY(put_text(out, r->unit));
+    TRY(put(out, "</text>\n"));
     double half = 0.5 * (RIGHT - LEFT) / (double)r->periods;
     for (size_t i = 0; i < r->periods; i++) {
         double x = LEFT + half * (2.0 * (double)i + 1.0);

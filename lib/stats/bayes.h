@@ -51,6 +51,7 @@ struct nof1_bayes_problem {
     struct nof1_bayes_axis axis[NOF1_BAYES_AXES];
     nof1_bayes_density *density;
     void *self;
+    bool quick;       /* 1e-3 of four numbers is enough: for tables of many posteriors */
 };
 
 struct nof1_bayes_node {

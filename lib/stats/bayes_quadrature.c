@@ -15,10 +15,8 @@
 
 #define REACH 4.0            /* x from -REACH to REACH: e^-27 to e^27 of the scale */
 #define SCAN 33
-#define CUT 40.0
-#define DROP 32.0
+#define INTERVAL_REACH 3.3 /* of the last axis when bounded: e^-27 from its ends */
 #define IMPROPER 12.0 /* the slowest proper integrand falls by e^-27 to the ends */
-#define COARSE_ERROR 3e-6    /* of half the points; the rule itself has its square */
 #define MOST_NODES ((size_t)6 << 20)
 
 /* ---- substitutions ---- */
@@ -60,8 +58,15 @@ static double position_of(const struct nof1_bayes_axis *axis, double t)
 
 /* ---- where the integrand is ---- */
 
+/* How far down a rule goes, which nodes are kept, and the error of half the points at which it is
+ * fine enough (the rule itself has the square of it). Four numbers are dear: 1e-8 instead of 1e-11. */
+struct rules { double cut, drop, coarse; };
+static const struct rules few = {40.0, 32.0, 3e-6}, many = {30.0, 26.0, 1e-4},
+                          quick = {20.0, 18.0, 3e-2};
+
 struct walk {
     const struct nof1_bayes_problem *problem;
+    const struct rules *rules;
     struct nof1_arena *arena;
     double at[NOF1_BAYES_AXES];
     size_t points[NOF1_BAYES_AXES];
@@ -72,7 +77,7 @@ struct walk {
 
 struct range { double low, high, top, at_ends; };
 
-static void place(struct walk *walk, size_t level, struct range *out);
+static void place(struct walk *walk, size_t level, bool whole, struct range *out);
 
 /* log of the integrand of x at `level`, the deeper numbers at their best. Recursion: at most
  * NOF1_BAYES_AXES levels. */
@@ -81,18 +86,18 @@ static double profile(struct walk *walk, size_t level, double x)
     double derivative;
     walk->at[level] = value_at(&walk->problem->axis[level], x, &derivative);
     struct range deeper;
-    place(walk, level + 1, &deeper);
+    place(walk, level + 1, false, &deeper);
     return deeper.top + derivative;
 }
 
 /* Golden section about the best of the scan. */
 static double peak(struct walk *walk, size_t level, double low, double high, double best,
-                   double *where)
+                   double *where, int steps)
 {
     const double ratio = 0.6180339887498949;
     double x1 = high - ratio * (high - low), x2 = low + ratio * (high - low);
     double f1 = profile(walk, level, x1), f2 = profile(walk, level, x2);
-    for (int i = 0; i < 16; i++) {
+    for (int i = 0; i < steps; i++) {
         if (f1 > best) {
             best = f1;
             *where = x1;
@@ -132,7 +137,17 @@ static double edge(struct walk *walk, size_t level, double outside, double insid
     return outside;
 }
 
-static void place(struct walk *walk, size_t level, struct range *out)
+/* The best of an interval's integrand, which is wide: a look at a few points. */
+static void place_interval(struct walk *walk, size_t level, struct range *out)
+{
+    *out = (struct range){-INTERVAL_REACH, INTERVAL_REACH, -INFINITY, -INFINITY};
+    for (int i = -3; i <= 3; i++) {
+        out->top = fmax(out->top, profile(walk, level, 0.6 * (double)i));
+    }
+}
+
+/* Where the integrand is; only how large it gets when not `whole`. */
+static void place(struct walk *walk, size_t level, bool whole, struct range *out)
 {
     const struct nof1_bayes_problem *problem = walk->problem;
     if (level == problem->axes) {
@@ -141,35 +156,46 @@ static void place(struct walk *walk, size_t level, struct range *out)
     }
     if (problem->axis[level].fixed) {
         walk->at[level] = problem->axis[level].lower;
-        place(walk, level + 1, out);
+        place(walk, level + 1, whole, out);
+        return;
+    }
+    if (level == NOF1_BAYES_AXES - 1 && !unbounded(&problem->axis[level])) {
+        place_interval(walk, level, out);
         return;
     }
     double f[SCAN];
-    const double gap = 2.0 * REACH / (SCAN - 1);
+    size_t points = whole ? SCAN : SCAN / 2 + 1;
+    const double gap = 2.0 * REACH / (double)(points - 1);
     size_t best = 0;
-    for (size_t i = 0; i < SCAN; i++) {
+    for (size_t i = 0; i < points; i++) {
         f[i] = profile(walk, level, -REACH + gap * (double)i);
         best = f[i] > f[best] ? i : best;
     }
     double where = -REACH + gap * (double)best;
-    double low = best == 0 ? where : where - gap, high = best == SCAN - 1 ? where : where + gap;
-    double top = peak(walk, level, low, high, f[best], &where);
+    double low = best == 0 ? where : where - gap, high = best == points - 1 ? where : where + gap;
+    double top = peak(walk, level, low, high, f[best], &where, whole ? 16 : 8);
+    if (!whole) {
+        *out = (struct range){0, 0, top, -INFINITY};
+        return;
+    }
     size_t first = 0, last = SCAN - 1;
-    while (first < best && !(f[first] > top - CUT)) {
+    while (first < best && !(f[first] > top - walk->rules->cut)) {
         first++;
     }
-    while (last > best && !(f[last] > top - CUT)) {
+    while (last > best && !(f[last] > top - walk->rules->cut)) {
         last--;
     }
     out->top = top;
     out->at_ends = fmax(f[0], f[SCAN - 1]);
     double left = -REACH + gap * (double)first, right = -REACH + gap * (double)last;
     out->low = first == 0 ? left
-               : first == best && !(f[best] > top - CUT)
-                   ? edge(walk, level, left - gap, where, top - CUT)
-                   : edge(walk, level, left - gap, fmin(left, where), top - CUT);
+               : first == best && !(f[best] > top - walk->rules->cut)
+                   ? edge(walk, level, left - gap, where, top - walk->rules->cut)
+                   : edge(walk, level, left - gap, fmin(left, where),
+                          top - walk->rules->cut);
     out->high = last == SCAN - 1 ? right
-                                 : edge(walk, level, right + gap, fmax(right, where), top - CUT);
+                                 : edge(walk, level, right + gap, fmax(right, where),
+                                        top - walk->rules->cut);
 }
 
 /* ---- the rules ---- */
@@ -180,7 +206,7 @@ static nof1_rc add_node(struct walk *walk, double log_weight, const double *step
     struct nof1_bayes_normal mean;
     double f = problem->density(problem->self, walk->at, &mean) + log_weight;
     walk->top = fmax(walk->top, f);
-    if (!(f > walk->top - DROP)) {
+    if (!(f > walk->top - walk->rules->drop)) {
         return NOF1_OK;
     }
     if (walk->nodes == walk->room) {
@@ -214,7 +240,7 @@ static nof1_rc descend(struct walk *walk, size_t level, double log_weight, doubl
         return descend(walk, level + 1, log_weight, step, odd);
     }
     struct range range;
-    place(walk, level, &range);
+    place(walk, level, true, &range);
     if (!isfinite(range.top)) {
         return NOF1_OK;
     }
@@ -258,7 +284,7 @@ static nof1_rc run(struct walk *walk)
     ENSURE(isfinite(walk->top), NOF1_E_MODEL);
     size_t kept = 0;
     for (size_t i = 0; i < walk->nodes; i++) {
-        if (walk->node[i].weight > walk->top - DROP) {
+        if (walk->node[i].weight > walk->top - walk->rules->drop) {
             walk->node[kept] = walk->node[i];
             walk->node[kept++].weight = exp(walk->node[i].weight - walk->top);
         }
@@ -271,8 +297,9 @@ nof1_rc_value nof1_bayes_integrate(struct nof1_bayes_posterior *out, struct nof1
                                    const struct nof1_bayes_problem *problem)
 {
     struct walk walk = {.problem = problem, .arena = arena};
+    walk.rules = problem->axes < NOF1_BAYES_AXES ? &few : problem->quick ? &quick : &many;
     for (size_t a = 0; a < problem->axes; a++) {
-        walk.points[a] = a == 0 ? 49 : a < 3 ? 25 : 17;
+        walk.points[a] = problem->axes < NOF1_BAYES_AXES ? (a == 0 ? 49 : 25) : (a == 0 ? 25 : 15);
     }
     double error = 0.0;
     for (int pass = 0; pass < 7; pass++) {
@@ -282,7 +309,7 @@ nof1_rc_value nof1_bayes_integrate(struct nof1_bayes_posterior *out, struct nof1
         for (size_t a = 0; a < problem->axes; a++) {
             double coarse = problem->axis[a].fixed ? 0.0 : coarse_error(&walk, a);
             error = fmax(error, coarse * coarse);
-            if (coarse > COARSE_ERROR) {
+            if (coarse > walk.rules->coarse) {
                 enough = false;
                 walk.points[a] = 2 * walk.points[a] - 1;
             }
@@ -329,10 +356,17 @@ double nof1_bayes_axis_lower(const struct nof1_bayes_posterior *p, size_t axis, 
         return t >= p->axis[axis].lower ? 1.0 : 0.0;
     }
     double x = position_of(&p->axis[axis], t);
-    double sum = 0.0;
+    double sum = 0.0, weight = 0.0;
     for (size_t i = 0; i < p->nodes; i++) {
-        double z = (x - position_of(&p->axis[axis], p->node[i].at[axis])) / p->node[i].step[axis];
-        sum += p->node[i].weight * sinc_integral(z);
+        const struct nof1_bayes_node *node = &p->node[i];
+        weight += node->weight; /* of neighbours at one place */
+        if (i + 1 < p->nodes && node[1].at[axis] == node->at[axis] &&
+            node[1].step[axis] == node->step[axis]) {
+            continue;
+        }
+        double z = (x - position_of(&p->axis[axis], node->at[axis])) / node->step[axis];
+        sum += weight * sinc_integral(z);
+        weight = 0.0;
     }
     return fmin(1.0, fmax(0.0, sum));
 }

@@ -37,7 +37,7 @@ struct bayes_result {
     size_t strata;
     const char *const *stratum;      /* names */
 };
-/* bayes_posterior.c. tau: the prior to use instead of the plan's; NULL: the plan's.
+/* bayes_posterior.c. tau: the prior to use instead of the plan's, quickly; NULL: the plan's.
  * Errors: NOF1_E_MODEL, NOF1_E2601. */
 nof1_rc bayes_posterior(struct bayes_result *out, const struct bayes_model *model,
                         const struct nof1_bayes_prior *tau, const struct nof1_history *history,

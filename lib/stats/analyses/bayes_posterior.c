@@ -204,7 +204,7 @@ static nof1_rc two_posterior(struct bayes_result *out, const struct bayes_model 
     spread = fmax(spread, sigma > 0.0 ? 0.1 * sigma : 1e-3 * two->sd);
     struct nof1_bayes_problem problem = {
         3, {axis_of(&two->tau, spread), axis_of(&two->sigma, sigma), axis_of(&two->omega, spread)},
-        nof1_bayes_two_density, two};
+        nof1_bayes_two_density, two, false};
     TRY(integrate(out, arena, &problem, error));
     out->approximation = stage->release == RE_CLASS ? 0.0 : basis_error(out);
     return model->borrow ? name_strata(out, stage, arena) : NOF1_OK;
@@ -308,7 +308,7 @@ static nof1_rc one_posterior(struct bayes_result *out, const struct bayes_model 
         4,
         {axis_of(&one->tau, fmax(effect, least)), axis_of(&one->sigma, sigma > 0 ? sigma : effect),
          axis_of(&one->level, fmax(level, least)), {-1.0, 1.0, 1.0, false}},
-        nof1_bayes_one_density, one};
+        nof1_bayes_one_density, one, tau != &model->tau};
     bool zero = (problem.axis[0].fixed && problem.axis[0].lower == 0.0) ||
                 (problem.axis[2].fixed && problem.axis[2].lower == 0.0);
     if (zero) { /* no correlation without two variances */
