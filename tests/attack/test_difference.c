@@ -327,6 +327,44 @@ Test(difference, attacks_succeed_without_the_rule_and_fail_with_it, .timeout = 3
     free(s);
 }
 
+/* A block that is not asked held patients of the atom, as the last totals with it showed. */
+static void another_block(struct study *s, unsigned patients, unsigned sites)
+{
+    struct hand *h = s->h;
+    for (size_t site = 0; site < SITES; site++) {
+        for (size_t i = 0; i < h->stores[site]; i++) {
+            struct stored *stored = &h->store[site][i];
+            const char *at = strcmp(stored->key, "atoms/y") == 0
+                                 ? strstr((const char *)stored->value.data, "\"b\":{\"patients\"")
+                                 : NULL;
+            if (at != NULL) {
+                const char *end = strchr(at, '}') + 1;
+                const char *text = (const char *)stored->value.data;
+                stored->value = nof1_slice_text(nof1_arena_printf(
+                    h->arena, "%.*s,\"c\":{\"patients\":%u,\"sites\":%u}%.*s", (int)(end - text),
+                    text, patients, sites, (int)(text + stored->value.length - end), end));
+            }
+        }
+        hand_start(h, site);
+    }
+}
+
+Test(difference, a_block_outside_the_roster_is_not_the_difference)
+{
+    static const struct { unsigned patients, sites; bool allowed; } rows[] = {
+        {0, 0, true}, {2, 1, false}, {7, 3, false}, {30, 2, false}, {8, 3, true},
+    };
+    struct study *s = malloc(sizeof *s);
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        start_study(s, true);
+        cr_assert(ask(s, 2));
+        another_block(s, rows[i].patients, rows[i].sites);
+        cr_expect_eq(ask(s, 2), rows[i].allowed, "%u in %u sites", rows[i].patients, rows[i].sites);
+        hand_free(s->h);
+    }
+    free(s);
+}
+
 /* ---- random histories ------------------------------------------------------------ */
 
 static size_t below(struct test_random *random, size_t limit)
