@@ -327,6 +327,18 @@ Test(attacks, invented_atoms_are_not_kept)
     hand_free(h);
 }
 
+/* A coordinator offers one plan with ever other nonces: the ledger must not grow with them. */
+Test(attacks, an_offer_repeated_is_accepted_once_in_the_ledger)
+{
+    struct hand *h = hand_new(&plain);
+    for (size_t i = 0; i < 20; i++) {
+        hand_attempt(h);
+        cr_assert_str_eq(refusal_of(hand_offer(h, 0)), "");
+        cr_expect_eq(strstr(h->last_entry[0], "query.accepted") != NULL, i == 0, "offer %zu", i);
+    }
+    hand_free(h);
+}
+
 /* ---- one site colludes with the coordinator ----------------------------------------------------- */
 
 /* The colluding site lowers a total of round 0 to just below what site 0 may have itself: a refusal
