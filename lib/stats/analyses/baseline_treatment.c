@@ -395,9 +395,10 @@ static const struct nof1_option options[] = {
     {"fixed", NOF1_OPT_NAMES, "time, or nothing", "[time]", 0, 0,
      "A common trend besides the level, which is implied."},
     {"change", NOF1_OPT_NAMES, "level, slope", "[level, slope]", 0, 0,
-     "What changes when treatment starts: the level, at the first treatment row of the patient, and "
-     "the slope, in time since that row."},
-    {"random", NOF1_OPT_MAP, "{trial: [intercept, level_change, slope_change]}, fewer, or {trial: []}",
+     "What changes when treatment starts: the level, at the patient's first treatment row, and the "
+     "slope, in time since that row."},
+    {"random", NOF1_OPT_MAP,
+     "{trial: [intercept, level_change, slope_change]}, fewer, or {trial: []}",
      "{trial: [intercept]}", 0, 0, "Random effects of a trial, with unrestricted covariance."},
     {"residual", NOF1_OPT_CHOICE, "iid|ar1|car1", "iid", 0, 0,
      "Independent, or correlated by rho^distance within a trial: ar1 for whole distances (gaps "

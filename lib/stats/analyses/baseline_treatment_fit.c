@@ -132,7 +132,8 @@ static nof1_rc stand_in_new(struct stand_in *s, const struct bt_model *m,
                             const struct nof1_history *history, struct nof1_arena *arena)
 {
     const double *total = history->round[0].total;
-    size_t size = m->all_rows, count = m->outer, at = 0, most = 0, width = m->columns + 1 + m->effects;
+    size_t size = m->all_rows, count = m->outer, at = 0, most = 0;
+    size_t width = m->columns + 1 + m->effects;
     *s = (struct stand_in){.model = m, .history = history, .arena = arena};
     for (size_t c = 0; c < m->cells; c++) {
         count += m->cell[c].inner;
@@ -406,6 +407,7 @@ nof1_rc_value bt_class_fit(const struct bt_model *m, const struct nof1_history *
     TRY(rc);
     fit->converged = fit->decrement < 1e-13;
     bt_settle(fit, m);
+    fit->converged = fit->converged || (fit->edge && fit->decrement < 1e-8);
     ENSURE(point_at(&fit->point, &fit->sums, &o, fit->x, arena), NOF1_E_MODEL);
     memcpy(fit->beta, fit->point.beta, m->columns * sizeof *fit->beta);
     memcpy(fit->gamma, fit->point.gamma, sizeof fit->gamma);

@@ -119,7 +119,8 @@ static void write_components(struct writer *w, json_t *out)
         double own = g[i * (i + 1) / 2 + i];
         add_component(w, rows, "trial", bt_column_name[m->effect[i]], NULL, sigma2 * own, 0);
         for (size_t j = 0; j < i; j++) {
-            double product = sqrt(own) * sqrt(g[j * (j + 1) / 2 + j]), cross = g[i * (i + 1) / 2 + j];
+            double product = sqrt(own) * sqrt(g[j * (j + 1) / 2 + j]);
+            double cross = g[i * (i + 1) / 2 + j];
             double correlation = product > 0 ? fmax(-1, fmin(1, cross / product)) : NAN;
             missing = missing || !(product > 0);
             add_component(w, rows, "trial", bt_column_name[m->effect[j]],

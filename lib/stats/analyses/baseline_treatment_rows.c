@@ -108,7 +108,8 @@ bool bt_rows_of(struct bt_rows *out, const struct bt_model *m, const struct nof1
         }
     }
     sort_rows(out->time, s.row, n);
-    double start = start_of(m, trial), centre = m->base.study->charter->outcome[plan->outcome].centre;
+    double start = start_of(m, trial);
+    double centre = m->base.study->charter->outcome[plan->outcome].centre;
     for (size_t i = 0; i < n; i++) {
         bool active = trial->treatment[s.row[i]] == plan->active;
         if (active != (i >= out->baseline) || (!active && out->time[i] >= start)) {

@@ -13,6 +13,7 @@
 #include "baseline_treatment.h"
 
 #define FAR 0.05 /* decrement above which the model of second order is not trusted */
+#define RHO_LIMIT 14 /* of car1: rho is within 1e-6 of 0 or 1, where its scale has no end */
 #define RHO_FAR 0.95 /* no step of least squares goes beyond */
 #define ROWS_MAX 4096.0 /* rows of one trial that the bounds allow for */
 
@@ -272,6 +273,7 @@ static nof1_rc conclude(struct bt_fit *fit, const struct bt_model *m, const stru
         fit->x[j] = best->x[p + j] + take * ask->step[p + j];
     }
     bt_settle(fit, m);
+    fit->converged = fit->converged || (fit->edge && ask->decrement < 1e-6);
     for (size_t j = 0; j < m->terms; j++) {
         change -= best->point.square[j] * (fit->gamma[j] - best->point.gamma[j]);
     }
@@ -350,7 +352,8 @@ nof1_rc_value bt_score_advance(const struct bt_model *m, const struct nof1_histo
         TRY(nof1_ask(&before, arena, evaluation, rounds - 1, n, 2, p, 1));
         stalled = ask.decrement > 0.25 * before.decrement;
     }
-    next->done = ask.decrement < 1e-18 || stalled || rounds >= m->base.max_rounds;
+    bool limit = m->residual == BT_CAR1 && fabs(best->x[n - 1]) > RHO_LIMIT && ask.decrement < 1e-6;
+    next->done = ask.decrement < 1e-18 || stalled || limit || rounds >= m->base.max_rounds;
     if (next->done) {
         return conclude(fit, m, best, &ask);
     }
