@@ -332,7 +332,7 @@ nof1_rc_value mixed_refuse_root(const double *root, const struct mixed_model *m,
     size_t first = m->terms - m->shape.ratios;
     TRY(mixed_refuse_large(root, m, limit, error));
     for (size_t j = first; j < m->terms; j++) {
-        if (fabs(root[j]) <= MIXED_RATIO_LEAST) {
+        if (fabs(root[j]) <= 1.001 * MIXED_RATIO_LEAST) { /* parameters are rounded */
             return nof1_fail(error, NOF1_E_MODEL,
                              "residual: by_treatment: outcomes on %s hardly vary within patients "
                              "beside those on %s; write residual: iid",

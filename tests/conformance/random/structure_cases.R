@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Random cycles and treatments within trials, residual variances by treatment, three and more arms, sites.
+if (!exists("dense_model")) source(file.path(if (exists("here")) here else "../random", "dense.R"))
 plan_structure <- function(fixed, random, residual = "iid", method = "REML", df = "kenward_roger", arms = c("a", "b"), extra = NULL)
   c("plan: 1", "outcome: y", sprintf("treatment: {reference: %s, active: [%s]}", arms[1], paste(arms[-1], collapse = ", ")),
     "analysis: mixed_model", paste0("fixed: [", paste(fixed, collapse = ", "), "]"), paste0("random: ", random),
@@ -25,7 +26,7 @@ structure_fit <- function(d, formula, what, residual, reml) {
   i <- c(if (what %in% c("nested", "cycle", "slope_cycle")) list(paste(d$trial, d$cycle)), if (what %in% c("nested", "arm")) list(paste(d$trial, d$treatment)))
   fit <- dense_model(d, X, d$y, Z, i, if (residual == "by_treatment") droplevels(d$treatment), reml); fit$X <- X; fit
 }
-component <- function(v, group, a = NA, b = NA) v$estimate[v$group == group & (v$term1 %in% a) & (v$term2 %in% b)][1]
+structure_component <- function(v, group, a = NA, b = NA) v$estimate[v$group == group & (v$term1 %in% a) & (v$term2 %in% b)][1]
 compare_structure <- function(tag, r, d, formula, what, residual, reml, df = "kenward_roger", form = NULL) {
   if (r$code != 0) { expect(tag, FALSE, paste("exit", r$code, r$text)); return(invisible()) }
   j <- r$json; e <- structure_fit(d, formula, what, residual, reml); o <- j$estimates; se <- sqrt(diag(e$vcov))
@@ -34,11 +35,11 @@ compare_structure <- function(tag, r, d, formula, what, residual, reml, df = "ke
   check(paste(tag, "criterion"), -2 * j$fit$logLik, e$f, 1e-9, 1, "structure criterion")
   check(paste(tag, "beta"), (o$estimate - e$beta) / se, 0 * se, 1e-8, 1, "structure beta (in se)")
   v <- j$variance_components; s2 <- e$sigma2; g <- e$gamma; at <- 0; q <- e$q
-  check(paste(tag, "trial variance"), component(v, "trial", "(Intercept)"), s2 * g[1], 1e-6, s2, "structure variances")
+  check(paste(tag, "trial variance"), structure_component(v, "trial", "(Intercept)"), s2 * g[1], 1e-6, s2, "structure variances")
   if (q > 1) for (k in 2:q) check(paste(tag, "slope variance", k), v$estimate[v$group == "trial" & is.na(v$term2)][k], s2 * g[k * (k + 1) / 2], 1e-6, s2, "structure variances")
   at <- q * (q + 1) / 2
   for (w in c(if (what %in% c("nested", "cycle", "slope_cycle")) "trial:cycle", if (what %in% c("nested", "arm")) "trial:treatment")) { at <- at + 1
-    check(paste(tag, w), component(v, w, "(Intercept)"), s2 * g[at], 1e-6, s2, "structure variances") }
+    check(paste(tag, w), structure_component(v, w, "(Intercept)"), s2 * g[at], 1e-6, s2, "structure variances") }
   own <- v$estimate[v$group == "Residual"]; check(paste(tag, "residual"), own, s2 * c(1, 1 + g[e$kind == "ratio"]), 1e-6, s2, "structure variances")
   expect(paste(tag, "boundary"), j$fit$boundary == any(abs(e$x[e$kind != "ratio"]) < 1e-4 & !(q > 1 & e$kind == "block")) || q > 1)
   if (df == "kenward_roger" && !j$fit$boundary) { k <- dense_kr(e, e$X, if (is.null(j$tables)) NULL else { L <- diag(ncol(e$X))[grep("^treatment[^:]*$", colnames(e$X)), , drop = FALSE]; L })
@@ -75,4 +76,13 @@ structure_cases <- function(seed, only = NULL) {
   go("no variance of cycles", function(n) both(n, nested(14, cycle_sd = 0, sd = 2), "treatment", ~ treatment, "nested"))
   go("no variance of arms", function(n) both(n, nested(14, arm_sd = 0, sd = 2, lost = 0.1), "treatment", ~ treatment, "nested"))
   go("no variance at all", function(n) both(n, nested(14, arm_sd = 0, cycle_sd = 0, between = 0), "treatment", ~ treatment, "nested"))
+  go("site", function(n) for (w in c("level", "slope")) { d <- nested(48, sites = 12); d$y <- d$y + as.integer(factor(d$site)); e <- structure_fit(d, ~ treatment + factor(site), w, "iid", TRUE)
+    for (policy in c("open", "standard")) { r <- lab(d, plan_structure(c("treatment", "site"), random_text[[w]]), map_of(), policy = policy)
+      if (!expect(paste(n, w, policy), r$code == 0, r$text)) next
+      o <- r$json$estimates[r$json$estimates$term == "treatment", ]; k <- dense_kr(e, e$X)
+      check(paste(n, w, policy, "effect"), c(o$estimate, o$std.error, o$df), c(e$beta[2], k$se[2], k$df[2]), 1e-7, 0, "site effect, KR se, df")
+      check(paste(n, w, policy, "criterion"), r$json$fit$REMLcrit, e$f, 1e-9, 1, "site criterion")
+      if (policy == "standard") expect(paste(n, w, "scalars"), r$json$privacy$scalars == if (w == "level") 3 else 6, paste(r$json$privacy$scalars)) } })
+  go("block", function(n) { d <- nested(48, sites = 12); r <- lab(d, plan_structure(c("treatment", "block"), random_text[["slope"]]), map_of(), policy = "standard")
+    i <- match(d$site, sort(unique(d$site))); d$block <- factor(paste0("b", 1 + (i - 1) %/% 4)); if (expect(n, r$code == 0, r$text)) compare_structure(n, r, d, ~ treatment + block, "slope", "iid", TRUE) })
 }
