@@ -216,6 +216,9 @@ static bool afford(struct glmm_model *m)
     const struct nof1_limits *limits = &study->charter->limits;
     uint64_t trials = 0;
     double room = FUNCTIONS_MAX, all = 1e9;
+    for (size_t c = 0; c < m->classes && !limits->open; c++) { /* less than a histogram */
+        room = fmin(room, (double)m->class_[c].totals - 3);
+    }
     for (size_t c = 0; c < m->classes; c++) {
         trials += m->class_[c].trials;
     }
@@ -233,7 +236,8 @@ static bool afford(struct glmm_model *m)
         whole = whole && (double)m->class_[c].totals - 1 <= room;
     }
     if (room < FUNCTIONS_LEAST) {
-        m->functions = m->family == GLMM_POISSON && room >= 1 && equal_shares(m) ? 1 : 0;
+        bool paid = all >= (double)m->classes;
+        m->functions = m->family == GLMM_POISSON && paid && equal_shares(m) ? 1 : 0;
         m->base.max_rounds = 1;
         return m->functions > 0;
     }
@@ -264,6 +268,10 @@ nof1_rc_value glmm_class_prepare(struct glmm_model *m, struct nof1_arena *arena,
         most = class_[c].totals > most ? class_[c].totals : most;
     }
     m->functions = m->functions > most - 1 ? most - 1 : m->functions;
+    if (m->functions < FUNCTIONS_LEAST && m->family == GLMM_BINOMIAL) {
+        *possible = false; /* one row on each arm: two functions are all there are */
+        return NOF1_OK;
+    }
     for (size_t c = 0; c < m->classes; c++) {
         TRY(make_basis(&class_[c], m, arena));
         group[c] = nof1_arena_printf(arena, "class:%zux%zu", class_[c].n[0], class_[c].n[1]);
@@ -291,7 +299,7 @@ nof1_rc_value glmm_class_layout(const struct glmm_model *m, uint32_t round,
     *out = (struct nof1_layout){elements, e};
     for (size_t i = 0; i < elements && round > 1; i++) {
         e[i] = (struct nof1_element){.name = score[i], .role = NOF1_OUTCOME, .group = -1,
-                                     .block_size = 1, .bound = 0x1p40, .quantum = GLMM_QUANTUM};
+                                     .block_size = 1, .bound = 0x1p40, .quantum = glmm_quantum(m)};
     }
     if (round > 1) {
         return NOF1_OK;

@@ -261,7 +261,7 @@ static bool is_whole(const struct glmm_model *m)
 }
 
 static nof1_rc conclude(struct glmm_fit *fit, struct pseudo *p, double *x, double step,
-                        struct nof1_arena *arena)
+                        double trials, struct nof1_arena *arena)
 {
     double f, gradient[3], hessian[9];
     ENSURE(evaluate(p, x, &f, gradient, hessian), NOF1_E_MODEL);
@@ -273,6 +273,7 @@ static nof1_rc conclude(struct glmm_fit *fit, struct pseudo *p, double *x, doubl
     }
     if (step >= 0) { /* corrected: what the last correction changed */
         fit->approximation = step < 1e-9 ? 0 : step;
+        glmm_add_rounding(fit, p->m, trials);
         return NOF1_OK;
     }
     return expected_error(&fit->approximation, p, x, fit->covariance);
@@ -320,7 +321,7 @@ nof1_rc_value glmm_class_advance(struct glmm_fit *fit, struct nof1_next *next,
         }
     }
     if (next->done) {
-        return conclude(fit, p, x, step, arena);
+        return conclude(fit, p, x, step, (double)history->counts.trials, arena);
     }
     next->parameter = x;
     next->parameters = 3;

@@ -286,6 +286,17 @@ nof1_rc_value glmm_finish(struct glmm_fit *fit, const struct glmm_model *m, cons
     return NOF1_OK;
 }
 
+void glmm_add_rounding(struct glmm_fit *fit, const struct glmm_model *m, double trials)
+{
+    double largest = 0;
+    for (size_t i = 0; i < m->parameters; i++) {
+        largest = fmax(largest, fit->covariance[i * m->parameters + i]);
+    }
+    if (!m->base.study->charter->limits.open) {
+        fit->approximation += sqrt(largest * (double)m->parameters * trials / 12) * glmm_quantum(m);
+    }
+}
+
 /* The best evaluation so far and the full step from it. */
 struct search {
     size_t best;
@@ -338,20 +349,22 @@ static nof1_rc secant(struct search *s, struct nof1_evaluation *e, size_t count,
 
 static nof1_rc conclude(struct glmm_fit *fit, const struct glmm_model *m,
                         const struct nof1_evaluation *last, const double *step, double decrement,
-                        bool exact, struct nof1_arena *arena)
+                        double trials, struct nof1_arena *arena)
 {
     double x[GLMM_PARAMETERS_MAX];
     fit->decrement = decrement;
-    fit->converged = decrement < 1e-12;
-    fit->approximation = fit->converged ? 0 : exact && decrement < 0.1 ? decrement
-                                                                      : sqrt(decrement);
+    /* after a last Newton step the error is of the order of the decrement itself */
+    fit->converged = decrement < (m->form == GLMM_SCORE ? 1e-6 : 1e-12);
+    fit->approximation = decrement < 1e-12 ? 0 : decrement < 0.1 ? decrement : sqrt(decrement);
     double take = decrement < 1 ? 1 : 0;
     for (size_t i = 0; i < fit->free; i++) {
         x[i] = last->x[i] + take * step[i];
     }
     spread(fit->theta, fit, x, m->parameters);
     fit->value = -last->f + take * decrement / 2;
-    return glmm_finish(fit, m, last->hessian, arena);
+    TRY(glmm_finish(fit, m, last->hessian, arena));
+    glmm_add_rounding(fit, m, trials);
+    return NOF1_OK;
 }
 
 static nof1_rc propose(struct nof1_next *next, const struct glmm_model *m,
@@ -430,7 +443,8 @@ nof1_rc_value glmm_score_advance(struct glmm_fit *fit, struct nof1_next *next,
     }
     if (last) {
         next->done = true;
-        return conclude(fit, m, &e[s.best], s.step, s.decrement, true, arena);
+        return conclude(fit, m, &e[s.best], s.step, s.decrement,
+                        (double)history->counts.trials, arena);
     }
     double fraction = ordered_fraction(m, fit, e[s.best].x, s.step, s.fraction);
     for (size_t i = 0; i < n; i++) {

@@ -17,7 +17,6 @@
 #define GLMM_LEVELS_MAX 24
 #define GLMM_PARAMETERS_MAX (MIXED_COLUMNS_MAX + GLMM_LEVELS_MAX + 3)
 #define GLMM_ROWS_MAX 4096.0 /* rows of one trial that the bounds allow for */
-#define GLMM_QUANTUM 0x1p-50 /* to which a trial's term of a sum that is not of integers is rounded */
 
 enum glmm_family { GLMM_BINOMIAL, GLMM_POISSON, GLMM_ORDINAL };
 enum glmm_form { GLMM_NEWTON, GLMM_SCORE, GLMM_CLASS };
@@ -115,6 +114,9 @@ nof1_rc glmm_refuse_runaway(const struct glmm_model *m, const double *theta,
 nof1_rc glmm_finish(struct glmm_fit *fit, const struct glmm_model *m, const double *hessian,
                     struct nof1_arena *arena);
 
+/* What rounding each trial's terms to glmm_quantum may have changed, added to the approximation. */
+void glmm_add_rounding(struct glmm_fit *fit, const struct glmm_model *m, double trials);
+
 /* ---- glmm_class.c ---- */
 nof1_rc glmm_class_prepare(struct glmm_model *m, struct nof1_arena *arena,
                            bool exclude, bool *possible);
@@ -139,6 +141,14 @@ double glmm_total_ways(const struct glmm_model *m, const struct glmm_class *c, d
 /* ---- glmm_report.c ---- */
 nof1_rc glmm_report_json(json_t **out, struct nof1_arena *arena, const struct glmm_model *m,
                          const struct nof1_history *history, const struct glmm_fit *fit);
+
+/* Step to which a trial's term is rounded where the sum is not of integers. Outcomes being few whole
+ * numbers, exact sums of irrational functions of them would tell which; outside an open lab terms
+ * are therefore coarse, at a cost of about 1e-6 standard errors. */
+static inline double glmm_quantum(const struct glmm_model *m)
+{
+    return m->base.study->charter->limits.open ? 0x1p-50 : 0x1p-20;
+}
 
 static inline const struct glmm_model *glmm_of(const struct nof1_model *model)
 {

@@ -93,14 +93,15 @@ static nof1_rc read_exposure(struct glmm_model *m, const struct nof1_node *node,
                              struct nof1_error *error)
 {
     const struct nof1_charter *charter = m->base.study->charter;
-    if (node == NULL || node->items == 0) {
+    bool alone = node != NULL && node->kind == NOF1_SCALAR;
+    if (node == NULL || (!alone && node->items == 0)) {
         return NOF1_OK;
     }
-    if (m->family != GLMM_POISSON || node->items != 1) {
+    if (m->family != GLMM_POISSON || (!alone && node->items != 1)) {
         return nof1_fail(error, NOF1_E_PLAN,
                          "exposure: one numeric covariate, and a count outcome");
     }
-    const char *name = node->item[0].text;
+    const char *name = alone ? node->text : node->item[0].text;
     for (size_t c = 0; c < charter->covariates; c++) {
         const struct nof1_covariate *v = &charter->covariate[c];
         if (strcmp(v->name, name) != 0) {

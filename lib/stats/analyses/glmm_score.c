@@ -60,7 +60,7 @@ static void add(struct element_list *list, const char *name, enum nof1_role role
         .block_size = (uint16_t)(cuts > 0 ? 2 * cuts : 2),
         .sparse = sparse,
         .bound = fmin(0x1p96, bound),
-        .quantum = role == NOF1_OUTCOME && !whole ? GLMM_QUANTUM : 0};
+        .quantum = role == NOF1_OUTCOME && !whole ? glmm_quantum(list->model) : 0};
 }
 
 /* Largest value of a column's parameter score factor, and whether few trials feed it. */
@@ -202,40 +202,87 @@ static void write_start(double *out, const struct glmm_model *m, const struct gl
     }
 }
 
-/* Variance of a cell's score by its predictor, averaged over b ~ N(0, sigma^2) at -1, 0, 1 sd. */
-static double mean_weight(const struct glmm_model *m, double eta, double sigma, double n)
+/* Expected information of one row about fixed effects (out, packed), its products with the random
+ * effect's own (along) and that (returned), at the predictor eta without thresholds. */
+static double binary_information(double *out, double *along, const struct glmm_model *m,
+                                 const double *x, double eta, double weight)
 {
-    double sum = 0;
-    for (int k = -1; k <= 1; k++) {
-        double at = eta + sqrt(3) * sigma * k, e = exp(-fabs(at));
-        double v = m->family == GLMM_POISSON ? exp(at) : e / ((1 + e) * (1 + e));
-        sum += (k == 0 ? 4 : 1) * v / 6;
+    double e = exp(-fabs(eta));
+    double w = weight * (m->family == GLMM_POISSON ? exp(eta) : e / ((1 + e) * (1 + e)));
+    for (size_t i = 0, at = 0; i < m->fixed; i++) {
+        along[i] += w * x[i];
+        for (size_t j = 0; j <= i; j++) {
+            out[at++] += w * x[i] * x[j];
+        }
     }
-    return n * sum;
+    return w;
 }
 
-/* X'V^-1 X and 2 sigma^2 (1'V^-1 1)^2 with V = W^-1 + sigma^2 11'. */
+static double logistic(double x)
+{
+    return x >= 0 ? 1 / (1 + exp(-x)) : exp(x) / (1 + exp(x));
+}
+
+/* The same for an ordinal row: sum over categories of d d' / probability, d its derivatives. */
+static double ordinal_information(double *out, double *along, const struct glmm_model *m,
+                                  const double *x, const double *theta, double eta, double weight)
+{
+    double below = 0, slope = 0, total = 0, d[GLMM_PARAMETERS_MAX];
+    for (size_t k = 0; k <= m->cuts; k++) {
+        double g = k < m->cuts ? logistic(theta[k] + eta) : 1, steep = g * (1 - g);
+        double chance = g - below, change = steep - slope;
+        memset(d, 0, m->cuts * sizeof *d);
+        if (k < m->cuts) {
+            d[k] = steep;
+        }
+        if (k > 0) {
+            d[k - 1] = -slope;
+        }
+        for (size_t i = m->cuts; i < m->fixed; i++) {
+            d[i] = change * x[i];
+        }
+        double w = chance > 1e-12 ? weight / chance : 0;
+        for (size_t i = 0, at = 0; i < m->fixed; i++) {
+            along[i] += w * change * d[i];
+            for (size_t j = 0; j <= i; j++) {
+                out[at++] += w * d[i] * d[j];
+            }
+        }
+        total += w * change * change;
+        below = g;
+        slope = steep;
+    }
+    return total;
+}
+
+/* The row's columns and predictor; thresholds are left to the categories. */
+static double row_predictor(double *x, const struct glmm_model *m, const struct glmm_rows *rows,
+                            const double *theta, size_t row)
+{
+    size_t first = m->cuts > 0 ? 1 : 0;
+    double eta = rows->exposure[row];
+    for (size_t c = first; c < m->design.columns; c++) {
+        size_t i = m->cuts + c - first;
+        x[i] = (m->cuts > 0 ? -1 : 1) * rows->column[c * rows->series.rows + row];
+        eta += x[i] * theta[i];
+    }
+    return eta;
+}
+
+/* Of the model linearised about the fixed effects, with weights averaged over b ~ N(0, sigma^2) at
+ * -sqrt(3), 0, sqrt(3) sd. Reads no outcome. */
 static void write_information(double *out, const struct glmm_model *m, const struct glmm_rows *rows,
                               const double *theta)
 {
     size_t p = m->fixed;
-    const struct nof1_glmm_cells *c = &rows->cells;
-    double sigma = theta[p], total = 0, along[GLMM_PARAMETERS_MAX] = {0};
+    double sigma = theta[p], total = 0, along[GLMM_PARAMETERS_MAX] = {0}, x[GLMM_PARAMETERS_MAX];
     memset(out, 0, pairs_of(m->parameters) * sizeof *out);
-    for (size_t k = 0; k < c->cells; k++) {
-        const double *x = &c->x[k * p];
-        double eta = c->offset[k];
-        for (size_t i = 0; i < p; i++) {
-            eta += x[i] * theta[i];
-        }
-        /* the two halves of an ordinal row carry about the information of one */
-        double w = mean_weight(m, eta, sigma, c->n[k]) / (m->cuts > 0 ? 1.5 : 1);
-        total += w;
-        for (size_t i = 0, at = 0; i < p; i++) {
-            along[i] += w * x[i];
-            for (size_t j = 0; j <= i; j++) {
-                out[at++] += w * x[i] * x[j];
-            }
+    for (size_t row = 0; row < rows->series.rows; row++) {
+        double eta = row_predictor(x, m, rows, theta, row);
+        for (int k = -1; k <= 1; k++) {
+            double at = eta + sqrt(3) * sigma * k, weight = (k == 0 ? 4.0 : 1.0) / 6;
+            total += m->cuts > 0 ? ordinal_information(out, along, m, x, theta, at, weight)
+                                 : binary_information(out, along, m, x, at, weight);
         }
     }
     double shrink = 1 + sigma * sigma * total;
