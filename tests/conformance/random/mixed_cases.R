@@ -145,7 +145,6 @@ mixed_cases <- function(seed, only = NULL) {
   go("refuse: collinear", function(n) { d <- series(12); d$height <- 2 * d$age + 3; refuse(n, d, c("treatment", "age", "height"), 1, "height", map = map_of(c(cov, "height"))) })
   go("refuse: sleep slope", function(n) { s <- datasets::sleep; d <- data.frame(trial = paste0("p", s$ID), treatment = as.character(s$group), .trt = 0, y = s$extra, site = "h1"); refuse(n, d, "treatment", 2, "intercept", map = NULL, reference = "1", active = "2") })
   go("refuse: one row a trial", function(n) { d <- series(12); d <- d[!duplicated(d$trial), ]; refuse(n, d, "treatment", 1, "one row") })
-  go("refuse: site", function(n) refuse(n, series(12), c("treatment", "site"), 1, "site"))
   go("refuse: unknown term", function(n) refuse(n, series(8), c("treatment", "height"), 1, "height"))
   go("refuse: unknown treatment", function(n) refuse(n, series(8), "treatment", 1, "drug", active = "drug"))
   go("refuse: constant covariate", function(n) { d <- series(8); d$age <- 40; refuse(n, d, c("treatment", "age"), 1, "age") })
