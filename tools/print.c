@@ -316,7 +316,10 @@ static nof1_rc print_head(struct nof1_buffer *out, const json_t *result)
                                method == NULL ? "" : method,
                                test == NULL ? "" : "; test: ", test == NULL ? "" : test));
     } else if (json_object_get(result, "variance_components") != NULL) {
-        TRY(nof1_buffer_printf(out, "Linear mixed model fit by %s\n",
+        const char *family = text_of(result, "family", NULL);
+        TRY(nof1_buffer_printf(out, "%s mixed model%s%s fit by %s\n",
+                               family == NULL ? "Linear" : "Generalised linear",
+                               family == NULL ? "" : ", ", family == NULL ? "" : family,
                                method == NULL ? "likelihood" : method));
     }
     const char *model = text_of(result, "model", NULL);

@@ -30,7 +30,7 @@ size_t nof1_glmm_memory(const struct nof1_glmm_shape *shape, size_t cells)
 
 /* ---- quadrature ---------------------------------------------------------------------------- */
 
-/* Orthonormal Hermite polynomials at z: *last = p_K, *before = p_(K-1), returns sum of p_j^2, j < K. */
+/* Orthonormal Hermite polynomials at z: *last = p_K, *before = p_(K-1); the sum of p_j^2, j < K. */
 static double polynomials(double z, size_t nodes, double *last, double *before)
 {
     double sum = 0, old = 0, now = 1;

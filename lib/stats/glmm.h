@@ -16,7 +16,8 @@
 enum nof1_glmm_family { NOF1_GLMM_BINOMIAL, NOF1_GLMM_POISSON };
 
 /* theta: columns fixed effects, then the symmetric root S of the random effects' covariance (11, or
- * 11, 21, 22). Random effects: b = S u, u standard normal; predictor x'beta + offset + b_1 + arm b_2. */
+ * 11, 21, 22). Random effects: b = S u, u standard normal; predictor x'beta + offset +
+ * b_1 + arm b_2. */
 struct nof1_glmm_shape {
     enum nof1_glmm_family family;
     size_t columns, effects, nodes;

@@ -26,7 +26,7 @@ struct glmm_class {
     size_t n[2];
     uint64_t trials;
     size_t totals;       /* possible totals of a trial, 0 .. totals - 1 */
-    const double *basis; /* [totals * (functions - 1)] of the total; the first function is s itself */
+    const double *basis; /* [totals * (functions - 1)]; the first function is s itself */
 };
 
 struct glmm_model {
@@ -94,7 +94,7 @@ struct glmm_fit {
     size_t free;                      /* parameters that the data identify */
     int tie[GLMM_PARAMETERS_MAX];     /* parameter -> free one, or -1: fixed */
     double theta[GLMM_PARAMETERS_MAX];
-    double covariance[GLMM_PARAMETERS_MAX * GLMM_PARAMETERS_MAX]; /* [parameters^2]; 0 where fixed */
+    double covariance[GLMM_PARAMETERS_MAX * GLMM_PARAMETERS_MAX]; /* [parameters^2], 0: fixed */
     bool known[GLMM_PARAMETERS_MAX];  /* false: no estimate exists */
     double value;                     /* log-likelihood; NAN: not known */
     double rows, decrement, approximation;
@@ -129,8 +129,8 @@ nof1_rc glmm_class_advance(struct glmm_fit *fit, struct nof1_next *next, const s
                            const struct nof1_history *history, struct nof1_arena *arena,
                            struct nof1_error *error);
 
-/* The log-likelihood h of a trial of the class with total s and no active outcomes, as a jet; a trial's
- * own is h(s) + effect * active outcomes. memory: GLMM_CLASS_MEMORY doubles. */
+/* The log-likelihood h of a trial of the class with total s and no active outcomes, as a jet; a
+ * trial's own is h(s) + effect * active outcomes. memory: GLMM_CLASS_MEMORY doubles. */
 #define GLMM_CLASS_MEMORY 512
 nof1_rc glmm_total_jet(double *jet, const struct glmm_model *m, const struct glmm_class *c,
                        const double *theta, size_t total, double *memory);
@@ -142,8 +142,8 @@ double glmm_total_ways(const struct glmm_model *m, const struct glmm_class *c, d
 nof1_rc glmm_report_json(json_t **out, struct nof1_arena *arena, const struct glmm_model *m,
                          const struct nof1_history *history, const struct glmm_fit *fit);
 
-/* Step to which a trial's term is rounded where the sum is not of integers. Outcomes being few whole
- * numbers, exact sums of irrational functions of them would tell which; outside an open lab terms
+/* Step to which a trial's term is rounded where the sum is not of integers. Outcomes being few
+ * whole numbers, exact sums of irrational functions of them would tell which; outside an open lab terms
  * are therefore coarse, at a cost of about 1e-6 standard errors. */
 static inline double glmm_quantum(const struct glmm_model *m)
 {

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
  * From plan, charter and census to the model of `glmm` and the form in which it is released: class
- * where all trials have equal numbers of rows, score by rounds otherwise, as written with Hessians in
- * an open lab. The form follows from public counts alone.
+ * where all trials have equal numbers of rows, score by rounds otherwise, with Hessians in an open
+ * lab. The form follows from public counts alone.
  */
 #include <base/document.h>
 #include <math.h>

@@ -173,7 +173,7 @@ nof1_rc_value glmm_score_layout(const struct glmm_model *m, uint32_t round,
 int glmm_score_group_of(const struct glmm_model *m, const struct nof1_trial *trial, void *scratch)
 {
     struct glmm_rows rows;
-    (void)glmm_rows_of(&rows, m, trial, scratch); /* what is no outcome is refused on contributing */
+    (void)glmm_rows_of(&rows, m, trial, scratch); /* no outcome: refused on contributing */
     bool both = rows.series.n[0] > 0 && rows.series.n[1] > 0;
     return rows.series.rows > 0 && (both || m->base.study->charter->any_arm) ? 0 : NOF1_LEFT_OUT;
 }

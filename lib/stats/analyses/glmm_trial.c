@@ -149,7 +149,8 @@ void glmm_cells_of(struct glmm_rows *out, const struct glmm_model *m, void *scra
             add_row(&list, x, out->outcome[i], out->exposure[i], arm);
         }
     }
-    out->cells = (struct nof1_glmm_cells){list.count, list.x, list.n, list.y, list.offset, list.arm};
+    out->cells = (struct nof1_glmm_cells){list.count, list.x,      list.n,
+                                          list.y,     list.offset, list.arm};
 }
 
 /* log(1 - exp(-d)) of the thresholds around a middle category. */
