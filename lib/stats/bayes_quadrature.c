@@ -59,10 +59,11 @@ static double position_of(const struct nof1_bayes_axis *axis, double t)
 /* ---- where the integrand is ---- */
 
 /* How far down a rule goes, which nodes are kept, and the error of half the points at which it is
- * fine enough (the rule itself has the square of it). Four numbers are dear: 1e-8 instead of 1e-11. */
-struct rules { double cut, drop, coarse; };
-static const struct rules few = {40.0, 32.0, 3e-6}, many = {30.0, 26.0, 1e-4},
-                          quick = {20.0, 18.0, 3e-2};
+ * fine enough (the rule itself has the square of it; quantiles, from its sinc interpolant, have that
+ * error itself: `first` is for tau). Four numbers are dear: 1e-8 instead of 1e-11. */
+struct rules { double cut, drop, first, coarse; };
+static const struct rules few = {40.0, 32.0, 1e-9, 3e-6}, many = {30.0, 26.0, 1e-7, 1e-4},
+                          quick = {20.0, 18.0, 3e-2, 3e-2};
 
 struct walk {
     const struct nof1_bayes_problem *problem;
@@ -309,7 +310,7 @@ nof1_rc_value nof1_bayes_integrate(struct nof1_bayes_posterior *out, struct nof1
         for (size_t a = 0; a < problem->axes; a++) {
             double coarse = problem->axis[a].fixed ? 0.0 : coarse_error(&walk, a);
             error = fmax(error, coarse * coarse);
-            if (coarse > walk.rules->coarse) {
+            if (coarse > (a == 0 ? walk.rules->first : walk.rules->coarse)) {
                 enough = false;
                 walk.points[a] = 2 * walk.points[a] - 1;
             }
