@@ -43,6 +43,7 @@ nof1 status
 nof1 result
 nof1 catalog
 nof1 plan new
+nof1 planning
 TXT
 page nof1-lab.1 << 'TXT'
 nof1 lab new
@@ -60,6 +61,7 @@ nof1-node pause
 nof1-node resume
 nof1-node approve
 nof1-node refuse
+nof1-node report
 TXT
 page nof1-coordinator.8 << 'TXT'
 nof1-coordinator
@@ -73,7 +75,7 @@ echo nof1-vault | page nof1-vault.8
 echo nof1-edge | page nof1-edge.8
 # The commands asked above are all that `nof1 --help` lists.
 "$bin/nof1" --help | sed -n 's/^  \([a-z]*\( new\| run\)\{0,1\}\)  .*/\1/p' | sort > "$work/listed"
-printf '%s\n' check run status result catalog 'plan new' 'lab new' 'lab run' | sort > "$work/asked"
+printf '%s\n' check run status result catalog 'plan new' 'lab new' 'lab run' planning | sort > "$work/asked"
 if cmp -s "$work/listed" "$work/asked"; then pass "every command of nof1 is described"
 else fail "nof1 lists other commands than the pages" "$work/listed"; fi
 

@@ -27,6 +27,7 @@ for plan in bayes effects; do
 done
 patient=$(sed -n 2p "$work/data/sites/site-01.csv" | cut -d, -f1)
 store() { cat "$work/site/site.sqlite" "$work"/site/site.sqlite-wal 2> /dev/null | sha256sum; }
+# shellcheck disable=SC2034 # read by a check below
 before=$(store)
 
 report() { "$bin/nof1-node" report "$patient" --dir "$work/site" "$@"; }

@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <base/hex.h>
 #include <core/census_analysis.h>
 #include <crypto/ring.h>
 
@@ -314,14 +315,25 @@ static bool pooled_rounds(struct sim *sim, const struct nof1_query *query, const
     return same;
 }
 
+static json_t *evidence_of(struct sim *sim, const char *hex)
+{
+    char key[80];
+    snprintf(key, sizeof key, "evidence/%s", hex);
+    struct nof1_slice stored = sim_stored(sim, sim->options.sites, key);
+    return json_loadb((const char *)stored.data, stored.length, 0, NULL);
+}
+
 bool sim_pooled_equal(struct sim *sim, const uint8_t h_q[32])
 {
-    char key[80] = "evidence/";
-    for (size_t i = 0; i < 32; i++) {
-        snprintf(key + 9 + 2 * i, 3, "%02x", h_q[i]);
+    char hex[65];
+    nof1_hex_text(hex, h_q, 32);
+    json_t *evidence = evidence_of(sim, hex);
+    const char *from = json_string_value(json_object_get(evidence, "derived_from"));
+    if (from != NULL) { /* no totals of its own: those that it rests on */
+        json_t *first = evidence_of(sim, from);
+        json_decref(evidence);
+        evidence = first;
     }
-    struct nof1_slice stored = sim_stored(sim, sim->options.sites, key);
-    json_t *evidence = json_loadb((const char *)stored.data, stored.length, 0, NULL);
     const char *plan = json_string_value(json_object_get(evidence, "plan"));
     const struct nof1_census *census = NULL;
     struct nof1_query *query = NULL;
