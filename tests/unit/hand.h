@@ -46,6 +46,7 @@ struct hand {
     size_t stores[SITES];
     struct nof1_site *site[SITES];
     struct nof1_limits policy[SITES];
+    const char *secret[SITES];         /* 32 bytes; NULL: the same at every site */
     bool manual;
     char last_entry[SITES][2048];      /* the ledger entries of the last step, one a line */
     size_t puts;                       /* of the last step */
@@ -74,6 +75,8 @@ struct hand_options {
     const char *limits;        /* YAML map */
     const char *outcome;       /* YAML of outcome y */
     const char *plan;          /* YAML, default random_effects */
+    const char *analyses;      /* YAML list, default [random_effects] */
+    const char *covariate;     /* YAML of covariate sex */
     size_t patients[SITES];    /* default 4 each */
     uint64_t data_seed;        /* of the outcomes only */
     bool lab, manual;
@@ -209,16 +212,19 @@ static inline void hand_charter(struct hand *h, const struct hand_options *o)
         &text,
         "study: hand\nversion: 1\nlab: %s\neffective: 2026-01-01T00:00:00Z\npreset: %s\n"
         "limits: %s\ntreatments: [\"A\", \"B\"]\noutcomes:\n  y: %s\n"
-        "covariates:\n  sex: {kind: factor, levels: [F, M], within: false}\nstrata: sex\n"
+        "covariates:\n  sex: %s\n"
         "classes: {\"3x3\": {n: [3, 3], periods: [1, 2, 3, 4, 5, 6]}}\nmax_periods: 3\n"
         "max_cycles: 3\nlambdas: [0.25, 2]\nbeta_box: 1\nvariance_ratio_box: 1000000\n"
         "analysis_set: both_arms\nmissing: centre\n"
-        "analyses: [random_effects]\nsites:\n",
+        "analyses: %s\nsites:\n",
         o->lab ? "true" : "false", o->preset == NULL ? "standard" : o->preset,
         o->limits == NULL ? "{}" : o->limits,
         o->outcome != NULL ? o->outcome
                            : "{kind: continuous, unit: points, bounds: [-1000, 1000], "
-                             "centre: 50, sd_within: 5, sd_between: 5, benefit: lower}"));
+                             "centre: 50, sd_within: 5, sd_between: 5, benefit: lower}",
+        o->covariate != NULL ? o->covariate
+                             : "{kind: factor, levels: [F, M], within: false}\nstrata: sex",
+        o->analyses == NULL ? "[random_effects]" : o->analyses));
     for (size_t s = 0; s < SITES; s++) {
         MUST(nof1_buffer_printf(&text, "  s%zu: {patient_cap: %u, edge: \"spiffe://x/s%zu\", "
                                        "vault_key: \"",
@@ -304,7 +310,8 @@ static inline void hand_start(struct hand *h, size_t s)
     const struct nof1_site_config config = {
         .id = h->charter->site[s].id, .charter = h->charter, .charter_bytes = h->charter_bytes,
         .policy = h->policy[s], .key = h->key[s], .epoch = &h->epoch[s],
-        .secret = nof1_slice_text("0123456789abcdef0123456789abcdef"),
+        .secret = nof1_slice_text(h->secret[s] != NULL ? h->secret[s]
+                                                       : "0123456789abcdef0123456789abcdef"),
         .manual_approval = h->manual, .lab = h->charter->lab,
         .entropy = {hand_fill, &h->entropy[s]}, .store = {hand_each, shelf}};
     cr_assert_eq(nof1_site_new(&h->site[s], &config, &error), NOF1_OK, "%s", error.message);
