@@ -24,7 +24,7 @@ enum nof1_event_kind {
 struct nof1_event {
     enum nof1_event_kind kind;
     int64_t now;              /* milliseconds UTC, never decreasing */
-    const char *peer;
+    const char *peer;         /* PAUSE, APPROVE: who the steward says to be, for the ledger */
     struct nof1_slice bytes;
     struct nof1_slice signature;
     bool flag;

@@ -92,6 +92,7 @@ nof1_rc nof1_site_send(struct nof1_site *site, const Nof1__V1__Frame *frame,
                        struct nof1_arena *arena, struct nof1_slice *bytes)
 {
     TRY(nof1_frame_write(bytes, arena, frame));
+    TRY(nof1_site_note_sent(site, frame, *bytes)); /* the same bytes again are not news */
     return nof1_site_resend(site, *bytes);
 }
 
@@ -142,7 +143,14 @@ nof1_rc nof1_site_refuse(struct nof1_site *site, const uint8_t h_q[NOF1_HASH_BYT
     if (attempt != NULL && memcmp(attempt->nonce, attempt_nonce, sizeof attempt_nonce) == 0) {
         nof1_site_drop(site, attempt, "refused", code);
     }
-    if (attempt != NULL || code != NOF1_E2503) { /* strays must not fill the ledger */
+    if (attempt == NULL && code == NOF1_E2503) { /* strays must not fill the ledger */
+        int64_t minute = site->now / 60000;
+        site->strays = site->stray_minute == minute ? site->strays + 1 : 1;
+        site->stray_minute = minute;
+        if (site->strays > SITE_STRAYS_MAX) {
+            return NOF1_OK;
+        }
+    } else {
         TRY(nof1_site_append(site, "query.refused", query,
                              json_pack("{s:s, s:s}", "code", nof1_rc_code(code), "reason",
                                        nof1_rc_sentence(code))));
@@ -239,10 +247,11 @@ static nof1_rc expire(struct nof1_site *site)
     return NOF1_OK;
 }
 
-static nof1_rc pause_site(struct nof1_site *site, bool paused)
+static nof1_rc pause_site(struct nof1_site *site, bool paused, const char *by)
 {
     site->paused = paused;
-    TRY(nof1_site_append(site, paused ? "site.paused" : "site.resumed", NULL, NULL));
+    TRY(nof1_site_append(site, paused ? "site.paused" : "site.resumed", NULL,
+                         json_pack("{s:s}", "by", by)));
     TRY(nof1_site_put(site, "paused", json_pack("{s:b}", "paused", paused ? 1 : 0)));
     while (paused && site->attempts != NULL) {
         TRY(nof1_site_refuse(site, site->attempts->h_q, site->attempts->nonce, NOF1_E2313));
@@ -260,7 +269,7 @@ static nof1_rc dispatch(struct nof1_site *site, const struct nof1_event *event)
     case NOF1_EVENT_TIMER:
         return expire(site);
     case NOF1_EVENT_PAUSE:
-        return pause_site(site, event->flag);
+        return pause_site(site, event->flag, event->peer);
     case NOF1_EVENT_APPROVE:
         return nof1_site_approve(site, event);
     case NOF1_EVENT_LINK_DOWN: /* attempts wait for their deadline: the same bytes are resent */

@@ -39,6 +39,17 @@ nof1_rc nof1_site_step(struct nof1_site *site, const struct nof1_event *event,
 /* What the steward sees: queries, states, refusals with their true reason, budget. New
  * reference. */
 json_t *nof1_site_status(const struct nof1_site *site);
+/* What the plan h_q, which a live attempt holds, would make this site add: every number of rounds 0
+ * and 1 with name and role, and their encoding before the masks; of a round that was answered also
+ * the bytes that left. For the steward's eyes; sends, stores and charges nothing. New reference.
+ * Errors: NOF1_E_NOT_FOUND when no live attempt has this plan. */
+nof1_rc nof1_site_preview(json_t **out, struct nof1_site *site, const uint8_t h_q[32],
+                          struct nof1_error *error);
+/* Has the steward refused this plan? Then no approval helps any more. */
+bool nof1_site_declined(const struct nof1_site *site, const uint8_t h_q[32]);
+/* How a site's own store names a trial: hex of the patient's key, "/", hex of the trial's. In arena;
+ * NULL: no memory. */
+const char *nof1_site_trial_id(struct nof1_arena *arena, const char *patient, const char *trial);
 void nof1_site_free(struct nof1_site *site); /* wipes secrets */
 
 #endif

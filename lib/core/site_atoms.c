@@ -27,16 +27,8 @@ struct site_family *nof1_site_family(const struct nof1_site *site, const struct 
 
 static const char *id_of(struct nof1_arena *arena, const struct nof1_epoch *epoch, size_t trial)
 {
-    const char *patient = epoch->patient_key[epoch->patient[trial]];
-    const char *name = epoch->trial_key[trial];
-    size_t length = strlen(patient);
-    char *id = nof1_arena_alloc(arena, 2 * (length + strlen(name)) + 2, 1);
-    if (id != NULL) {
-        nof1_site_hex(id, (const uint8_t *)patient, length);
-        id[2 * length] = '/';
-        nof1_site_hex(id + 2 * length + 1, (const uint8_t *)name, strlen(name));
-    }
-    return id;
+    return nof1_site_trial_id(arena, epoch->patient_key[epoch->patient[trial]],
+                              epoch->trial_key[trial]);
 }
 
 static int by_id(const void *left, const void *right)

@@ -21,7 +21,7 @@ static nof1_rc check_charter(struct nof1_site *site, const Nof1__V1__QueryOffer 
     if (site->now < charter->effective_at * MILLISECONDS) {
         return nof1_fail(&site->error, NOF1_E2104, "the charter is not in force yet");
     }
-    if (site->paused) {
+    if (site->paused || site->stopped) {
         return nof1_fail(&site->error, NOF1_E2313, "no new queries");
     }
     return NOF1_OK;
@@ -113,6 +113,9 @@ static nof1_rc check_offer(struct nof1_site *site, const Nof1__V1__Frame *frame,
     TRY(check_charter(site, offer));
     TRY(nof1_plan_hash(h_q, plan));
     ENSURE(memcmp(h_q, frame->query.data, sizeof h_q) == 0, NOF1_E2503);
+    if (nof1_site_declined(site, h_q)) {
+        return nof1_fail(&site->error, NOF1_E2313, "no new queries");
+    }
     TRY(is_census(&census, site, plan));
     if (!census) {
         TRY(check_signature(site, offer, h_q));
@@ -158,19 +161,6 @@ static nof1_rc new_attempt(struct site_attempt **out, struct nof1_site *site,
     return NOF1_OK;
 }
 
-static bool approved(const struct nof1_site *site, const struct site_attempt *attempt)
-{
-    if (!site->config.manual_approval || attempt->query->census || attempt->record != NULL) {
-        return true;
-    }
-    for (size_t i = 0; i < site->approvals; i++) {
-        if (memcmp(site->approval[i], attempt->h_q, sizeof attempt->h_q) == 0) {
-            return true;
-        }
-    }
-    return false;
-}
-
 /* Fill and sign the advertisement of a fresh key. */
 static nof1_rc make_key(struct nof1_site *site, struct site_attempt *attempt,
                         struct nof1_keyad *ad, uint8_t signature[NOF1_SIGNATURE_MAX])
@@ -202,22 +192,10 @@ static nof1_rc append_once(struct nof1_site *site, const struct site_attempt *at
                            const char *kind)
 {
     const struct nof1_plan *plan = attempt->query->study.plan;
-    for (size_t i = 0; i < site->accepted; i++) {
-        if (memcmp(site->accepted_plan[i], attempt->h_q, NOF1_HASH_BYTES) == 0) {
-            return NOF1_OK;
-        }
+    if (nof1_site_has_plan(&site->accepted, attempt->h_q)) {
+        return NOF1_OK;
     }
-    if ((site->accepted & (site->accepted + 1)) == 0) { /* full at 1, 3, 7, ... */
-        uint8_t (*more)[NOF1_HASH_BYTES] =
-            nof1_arena_alloc(site->arena, 2 * site->accepted + 1, sizeof *more);
-        ENSURE(more != NULL, NOF1_E_NO_MEMORY);
-        if (site->accepted > 0) {
-            memcpy(more, site->accepted_plan, site->accepted * sizeof *more);
-        }
-        site->accepted_plan = more;
-    }
-    memcpy(site->accepted_plan[site->accepted], attempt->h_q, NOF1_HASH_BYTES);
-    site->accepted += 1;
+    TRY(nof1_site_add_plan(site, &site->accepted, attempt->h_q));
     return nof1_site_append(site, kind, attempt->h_q,
                             json_pack("{s:s, s:s}", "analysis", plan->analysis, "title",
                                       plan->title));
@@ -268,47 +246,11 @@ nof1_rc nof1_site_offer(struct nof1_site *site, const Nof1__V1__Frame *frame)
     }
     TRY(new_attempt(&attempt, site, frame, query));
     TRY(nof1_site_timer(site, attempt->deadline + 1));
-    if (approved(site, attempt)) {
+    if (nof1_site_approved(site, attempt)) {
         return nof1_site_advertise(site, attempt);
     }
     attempt->phase = SITE_WAITING;
     return nof1_site_append(site, "query.waiting", attempt->h_q,
                             json_pack("{s:s, s:s}", "analysis", query->study.plan->analysis,
                                       "title", query->study.plan->title));
-}
-
-static nof1_rc keep_approval(struct nof1_site *site, struct nof1_slice h_q)
-{
-    uint8_t (*list)[NOF1_HASH_BYTES] =
-        nof1_arena_alloc(site->arena, site->approvals + 1, sizeof *list);
-    char hex[SITE_HEX];
-    nof1_site_hex(hex, h_q.data, NOF1_HASH_BYTES);
-    const char *key = nof1_arena_printf(site->scratch, "approval/%s", hex);
-    ENSURE(list != NULL && key != NULL, NOF1_E_NO_MEMORY);
-    if (site->approvals > 0) {
-        memcpy(list, site->approval, site->approvals * sizeof *list);
-    }
-    memcpy(list[site->approvals], h_q.data, NOF1_HASH_BYTES);
-    site->approval = list;
-    site->approvals += 1;
-    return nof1_site_put(site, key, json_pack("{s:b}", "approved", 1));
-}
-
-nof1_rc nof1_site_approve(struct nof1_site *site, const struct nof1_event *event)
-{
-    if (event->bytes.length != NOF1_HASH_BYTES) {
-        return NOF1_OK;
-    }
-    struct site_attempt *attempt = nof1_site_attempt(
-        site, (ProtobufCBinaryData){NOF1_HASH_BYTES, (uint8_t *)(uintptr_t)event->bytes.data});
-    TRY(nof1_site_append(site, event->flag ? "query.approved" : "query.declined",
-                         event->bytes.data, NULL));
-    if (!event->flag) {
-        return attempt == NULL || attempt->phase == SITE_ATTESTED
-                   ? NOF1_OK
-                   : nof1_site_refuse(site, attempt->h_q, attempt->nonce, NOF1_E2313);
-    }
-    TRY(keep_approval(site, event->bytes));
-    return attempt != NULL && attempt->phase == SITE_WAITING ? nof1_site_advertise(site, attempt)
-                                                             : NOF1_OK;
 }

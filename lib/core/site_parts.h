@@ -20,6 +20,7 @@
 #define SITE_UNLISTED UINT32_MAX /* atom index of a trial whose atom the plan does not list */
 #define SITE_CHANGED 3        /* trials changed in part, sum and squares of their numbers */
 #define SITE_HISTORY_MAX 200  /* finished attempts shown by status */
+#define SITE_STRAYS_MAX 60    /* answers a minute to messages of no attempt: they are logged, too */
 
 /* A round of an earlier run, which every later run of the plan must repeat. */
 struct site_record_round {
@@ -154,12 +155,19 @@ struct site_past {
     int64_t at;
 };
 
+/* A set of plans, by hash. */
+struct site_plans {
+    size_t count;
+    uint8_t (*plan)[NOF1_HASH_BYTES];
+};
+
 struct nof1_site {
     struct nof1_site_config config;
     struct nof1_arena *arena;              /* lives as long as the session */
     size_t self;                           /* charter index */
     struct nof1_verifier *verifier;        /* of the sites' keys, by charter index */
     bool paused;
+    bool stopped;                          /* a trial was withdrawn: no answer until the next freeze */
     size_t families;
     struct site_family *family;
     struct site_record *records;           /* of any epoch */
@@ -167,10 +175,10 @@ struct nof1_site {
     struct site_attempt *attempts;
     struct site_past *past;                /* latest first */
     size_t past_count;
-    size_t accepted;                       /* plans whose acceptance is in the ledger */
-    uint8_t (*accepted_plan)[NOF1_HASH_BYTES];
-    size_t approvals;                      /* plans the steward approved before they were offered */
-    uint8_t (*approval)[NOF1_HASH_BYTES];
+    struct site_plans accepted;            /* their acceptance is in the ledger */
+    struct site_plans approved, declined;  /* by the steward, offered or not yet */
+    int64_t stray_minute;                  /* of the last answer to a message of no attempt */
+    size_t strays;                         /* such answers in that minute */
     /* of the step in progress */
     struct nof1_actions *actions;
     struct nof1_arena *scratch;
@@ -215,6 +223,20 @@ nof1_rc nof1_site_put_record(struct nof1_site *site, const struct site_record *r
 nof1_rc nof1_site_append(struct nof1_site *site, const char *kind, const uint8_t *h_q,
                          json_t *fields);
 nof1_rc nof1_site_put(struct nof1_site *site, const char *key, json_t *value);
+
+/* site_steward.c: approval, withdrawal, and what the steward can look up */
+bool nof1_site_has_plan(const struct site_plans *plans, const uint8_t h_q[NOF1_HASH_BYTES]);
+nof1_rc nof1_site_add_plan(struct nof1_site *site, struct site_plans *plans,
+                           const uint8_t h_q[NOF1_HASH_BYTES]);
+/* May the attempt go on without waiting for the steward? */
+bool nof1_site_approved(const struct nof1_site *site, const struct site_attempt *attempt);
+/* Read approvals, refusals and whether a withdrawal stopped this epoch. */
+nof1_rc nof1_site_restore_steward(struct nof1_site *site, struct nof1_error *error);
+/* Remember which trials an attempt uses: "used/HEX", for `nof1-node trial queries`. */
+nof1_rc nof1_site_put_used(struct nof1_site *site, const struct site_attempt *attempt);
+/* Log a frame before it leaves: kind, round, digest, length. */
+nof1_rc nof1_site_note_sent(struct nof1_site *site, const Nof1__V1__Frame *frame,
+                            struct nof1_slice bytes);
 
 /* site_series.c: what a trial's numbers were in earlier releases and what they are now */
 /* Fill family->part: `stored` names in their order, then those of the charter. */

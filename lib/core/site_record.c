@@ -2,7 +2,7 @@
  *
  * What a site remembers across restarts, as canonical JSON behind the store port, and its ledger
  * entries. Keys: "plan/HEX" (a charged plan), "atoms/FAMILY", "census/EPOCH", "paused",
- * "approval/HEX". Budgets are counted from the charged plans, so that a plan and its charge are one
+ * "approval/HEX", "declined/HEX", "stopped", "used/HEX". Budgets are counted from the charged plans, so that a plan and its charge are one
  * durable write. No key of a patient enters the ledger.
  */
 #include <core/site_parts.h>
@@ -270,24 +270,6 @@ static nof1_rc_value visit_census(void *context, const char *key, struct nof1_sl
     return rc == NOF1_E_DECODE ? NOF1_OK : rc;
 }
 
-static nof1_rc_value visit_approval(void *context, const char *key, struct nof1_slice value)
-{
-    struct reading *reading = context;
-    struct nof1_site *site = reading->site;
-    uint8_t (*list)[NOF1_HASH_BYTES] =
-        nof1_arena_alloc(site->arena, site->approvals + 1, sizeof *list);
-    ENSURE(list != NULL, NOF1_E_NO_MEMORY);
-    if (site->approvals > 0) {
-        memcpy(list, site->approval, site->approvals * sizeof *list);
-    }
-    if (value.length > 0 &&
-        nof1_site_unhex(list[site->approvals], NOF1_HASH_BYTES, key + strlen("approval/"))) {
-        site->approval = list;
-        site->approvals += 1;
-    }
-    return NOF1_OK;
-}
-
 nof1_rc nof1_site_restore(struct nof1_site *site, struct nof1_error *error)
 {
     const struct nof1_store_reader *store = &site->config.store;
@@ -298,7 +280,7 @@ nof1_rc nof1_site_restore(struct nof1_site *site, struct nof1_error *error)
         TRY(store->each(store->self, "plan/", visit_record, &reading));
         TRY(store->each(store->self, "paused", visit_paused, &reading));
         TRY(store->each(store->self, "census/", visit_census, &reading));
-        TRY(store->each(store->self, "approval/", visit_approval, &reading));
+        TRY(nof1_site_restore_steward(site, error));
     }
     return nof1_site_restore_atoms(site, error);
 }

@@ -98,6 +98,7 @@ static nof1_rc first_round(struct nof1_site *site, struct site_attempt *attempt,
     if (attempt->record == NULL) { /* charged now, before the first vector leaves */
         TRY(new_record(&attempt->record, site, attempt));
         TRY(nof1_site_put_record(site, attempt->record));
+        TRY(nof1_site_put_used(site, attempt));
         TRY(nof1_site_append(site, "query.charged", attempt->h_q, NULL));
     }
     return answer(site, attempt, 0, attempt->opening.elements, y, bytes);
