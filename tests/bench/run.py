@@ -16,13 +16,17 @@ BUILD = os.path.abspath(sys.argv[1])
 HERE = os.path.dirname(os.path.abspath(__file__))
 MAP = """source: {driver: csv}
 columns: {trial: trial, cycle: cycle, period: period, treatment: treatment}
-outcomes: {y: {column: y, kind: continuous}}
+outcomes: {y: {column: y, kind: continuous}, hit: {column: hit, kind: binary}, grade: {column: grade, kind: ordinal}}
 """
-HEAD = "plan: 1\noutcome: y\ntreatment: {reference: '0', active: ['1']}\ndeadline: 30m\n"
+ASK = "plan: 1\ntreatment: {reference: '0', active: ['1']}\ndeadline: 30m\n"
+HEAD = ASK + "outcome: y\n"
 PLANS = {
     "slope": HEAD + "analysis: mixed_model\nrandom: {trial: [intercept, treatment]}\nmethod: REML\n",
     "score": HEAD + "analysis: mixed_model\nrandom: {trial: [intercept, treatment]}\nmethod: REML\nincomplete: score\n",
     "reml": HEAD + "analysis: random_effects\nmethod: REML\ntest: knha\n",
+    "bayes": HEAD + "analysis: bayes\npriors: {mu: {normal: [0, 10]}, tau: {half_normal: 5}}\n",
+    "logit": ASK + "outcome: hit\nanalysis: glmm\nfamily: binomial\nquadrature: 9\n",
+    "ordinal": ASK + "outcome: grade\nanalysis: glmm\nfamily: ordinal\nquadrature: 9\n",
 }
 
 
@@ -42,7 +46,7 @@ def generate(folder, sites, trials):
         return sum(uniform() for _ in range(4)) * 1.7320508 - 3.4641016
     files = [open(f"{folder}/sites/site{s:04d}.csv", "w", encoding="ascii") for s in range(sites)]
     for file in files:
-        file.write("trial,cycle,period,treatment,y\n")
+        file.write("trial,cycle,period,treatment,y,hit,grade\n")
     for t in range(trials):
         a, b = 20 + 3 * normal(), 1 + 0.8 * normal()
         lines = []
@@ -50,7 +54,10 @@ def generate(folder, sites, trials):
             first = 1 if uniform() < 0.5 else 0
             for k in range(2):
                 arm = first if k == 0 else 1 - first
-                lines.append(f"t{t},{cycle + 1},{cycle * 2 + k + 1},{arm},{a + b * arm + 1.5 * normal():.3f}\n")
+                y = a + b * arm + 1.5 * normal()
+                latent = (a - 20) / 3 + 0.5 * arm + 1.8 * normal()
+                grade = 1 + sum(latent > cut for cut in (-2, -0.5, 0.5, 2))
+                lines.append(f"t{t},{cycle + 1},{cycle * 2 + k + 1},{arm},{y:.3f},{int(latent > 0)},{grade}\n")
         files[t % sites].writelines(lines)
     for file in files:
         file.close()
@@ -151,7 +158,7 @@ def lab(folder, plans):
             rounds.append(at - opened)
         elif kind == "query.submitted":
             submitted = at
-        elif kind == "result.released" and submitted is not None:
+        elif kind in ("result.released", "result.derived") and submitted is not None:
             queries.append((at - submitted) * 1e-6)
     results = []
     for p in range(len(plans)):
@@ -213,14 +220,15 @@ def main():
     for trials in (1000, 10000) if quick else (1000, 10000, 100000):
         folder = f"{work}/t{trials}"
         generate(folder, 12, trials)
-        got = lab(folder, ["slope", "reml"])
+        alone = lab(folder, ["bayes"])  # after "reml" it would be answered from its totals
+        got = lab(folder, ["slope", "reml", "logit", "ordinal"])
         pooled = {}
         if shutil.which("Rscript"):
-            run = subprocess.run(["Rscript", HERE + "/pooled.R", folder + "/sites", "y"], stdout=subprocess.PIPE, check=False)
+            run = subprocess.run(["Rscript", HERE + "/pooled.R", folder + "/sites"], stdout=subprocess.PIPE, check=False)
             pooled = json.loads(run.stdout) if run.returncode == 0 else {}
         else:
             print("Rscript is not installed: no pooled times")
-        slope, reml = got["queries"]
+        slope, reml, logit, ordinal = got["queries"]
         row(f"random-slope REML, {trials} trials, 12 nodes: query", slope, "s")
         for name in ("lmer_slope", "lme_slope"):
             if pooled.get(name) is not None:
@@ -228,6 +236,13 @@ def main():
         row(f"REML meta-analysis, {trials} trials, 12 nodes: query", reml, "s")
         if pooled.get("rma_reml") is not None:
             row("  pooled rma", pooled["rma_reml"], "s", f"{pooled['rma_reml'] / reml:.1f} times as long")
+        for what, seconds, names in (("logit GLMM, 9 nodes of quadrature", logit, ("glmer_1", "glmer_9")),
+                                     ("ordinal GLMM, 5 levels, 9 nodes", ordinal, ("clmm2",)),
+                                     ("Bayes two-stage, eight priors", alone["queries"][0], ("jags",))):
+            row(f"{what}, {trials} trials: query", seconds, "s")
+            for name in names:
+                if pooled.get(name) is not None:
+                    row(f"  pooled {name}", pooled[name], "s", f"{pooled[name] / seconds:.1f} times as long")
         one = folder + "/all.csv"
         with open(one, "wb") as joined:
             for number, name in enumerate(sorted(os.listdir(folder + "/sites"))):
