@@ -26,12 +26,13 @@
  *   Gamma's lower triangle 11, 21, 22, 31, ... of the random effects (intercept, arm 1, arm 2, ...)
  *   by_cycle: variance of cycles within a trial; by_arm: variance of arms within a trial
  *   ratios: residual variance of arm 1, 2, ... over that of arm 0, minus 1
- *   correlated: rho of the residuals of a trial, H = R(rho) + Z Gamma Z' (stats/ar1.h fills the sums) */
+ *   correlated: rho of the residuals of a trial, H = R(rho) + Z Gamma Z' (stats/ar1.h fills the sums),
+ *   in (-1, 1), or in (0, 1) when `positive` */
 struct nof1_gaussian_shape {
     size_t columns, effects;
     bool by_cycle, by_arm;
     size_t ratios;
-    bool correlated;
+    bool correlated, positive;
 };
 
 /* Independent vectors with the same covariance: trials with the same Z'Z, or contrasts within them. */

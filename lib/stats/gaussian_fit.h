@@ -53,7 +53,8 @@ nof1_rc nof1_gaussian_point(struct nof1_gaussian_point *out, struct nof1_arena *
 
 /* The unconstrained parameters root[terms] of the criterion's minimiser. Random effects: Gamma = S^2 for
  * the symmetric S with lower triangle 11, 21, 22, ...; S covers the boundary (singular Gamma)
- * smoothly. Variances: their square root. Ratios: the ratio of standard deviations. */
+ * smoothly. Variances: their square root. Ratios: the ratio of standard deviations. rho: its atanh, or
+ * its logit when it is positive. */
 void nof1_gaussian_square(double *gamma, const double *root,
                           const struct nof1_gaussian_shape *shape);
 /* Gradient and Hessian [terms*terms] in root from those in gamma (chain rule); curvature has stride
@@ -69,7 +70,7 @@ size_t nof1_gaussian_snap(double *root, const struct nof1_gaussian_shape *shape,
                           const double *slope, double *derivative);
 
 /* The root of gamma, eigenvalues and variances (1 + ratios) raised to `least`. False when one was.
- * rho (correlated) is copied as it is. */
+ * rho (correlated) is kept within +-0.95, or 0.05 .. 0.95 when positive. */
 bool nof1_gaussian_root(double *root, const double *gamma, const struct nof1_gaussian_shape *shape,
                         double least);
 

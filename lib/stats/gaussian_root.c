@@ -10,16 +10,33 @@
 #include <stats/matrix.h>
 #include <string.h>
 
+#define RHO_FAR 0.95 /* no step of least squares leads beyond: R is not linear in rho */
+
 /* Index of entry (i, k) of a lower triangle. */
 static size_t entry(size_t i, size_t k)
 {
     return i >= k ? i * (i + 1) / 2 + k : k * (k + 1) / 2 + i;
 }
 
-/* Terms from this one on are residual ratios. */
+/* Terms but for rho, which comes last. */
+static size_t variances_of(const struct nof1_gaussian_shape *shape)
+{
+    return nof1_gaussian_terms(shape) - shape->correlated;
+}
+
+/* Terms from this one on are residual ratios, or rho. */
 static size_t first_ratio(const struct nof1_gaussian_shape *shape)
 {
-    return nof1_gaussian_terms(shape) - shape->ratios;
+    return variances_of(shape) - shape->ratios;
+}
+
+/* rho and its first two derivatives by the unconstrained parameter. */
+static double rho_of(double d[2], double x, bool positive)
+{
+    double rho = positive ? 1 / (1 + exp(-x)) : tanh(x);
+    d[0] = positive ? rho * (1 - rho) : 1 - rho * rho;
+    d[1] = d[0] * (positive ? 1 - 2 * rho : -2 * rho);
+    return rho;
 }
 
 void nof1_gaussian_square(double *gamma, const double *root,
@@ -35,8 +52,12 @@ void nof1_gaussian_square(double *gamma, const double *root,
             gamma[entry(i, j)] = sum;
         }
     }
-    for (size_t j = block; j < nof1_gaussian_terms(shape); j++) {
+    for (size_t j = block; j < variances_of(shape); j++) {
         gamma[j] = root[j] * root[j] - (j >= first_ratio(shape) ? 1 : 0);
+    }
+    if (shape->correlated) {
+        double unused[2];
+        gamma[variances_of(shape)] = rho_of(unused, root[variances_of(shape)], shape->positive);
     }
 }
 
@@ -90,7 +111,8 @@ void nof1_gaussian_chain(double *gradient, double *hessian, const double *root,
                          const struct nof1_gaussian_shape *shape, const double *slope,
                          const double *curvature)
 {
-    size_t terms = nof1_gaussian_terms(shape), effects = shape->effects;
+    size_t terms = nof1_gaussian_terms(shape), effects = shape->effects, last = variances_of(shape);
+    double rho[2] = {0};
     double jacobian[NOF1_TERMS_MAX][NOF1_TERMS_MAX] = {{0}}; /* [gamma][root] */
     for (size_t i = 0; i < effects; i++) {
         for (size_t j = 0; j <= i; j++) {
@@ -101,8 +123,12 @@ void nof1_gaussian_chain(double *gradient, double *hessian, const double *root,
             }
         }
     }
-    for (size_t j = nof1_gaussian_block(shape); j < terms; j++) {
+    for (size_t j = nof1_gaussian_block(shape); j < last; j++) {
         jacobian[j][j] = 2 * root[j];
+    }
+    if (shape->correlated) {
+        (void)rho_of(rho, root[last], shape->positive);
+        jacobian[last][last] = rho[0];
     }
     for (size_t i = 0; i < terms; i++) {
         gradient[i] = 0;
@@ -121,7 +147,7 @@ void nof1_gaussian_chain(double *gradient, double *hessian, const double *root,
     }
     chain_block(hessian, terms, effects, slope);
     for (size_t j = nof1_gaussian_block(shape); j < terms; j++) {
-        hessian[j * terms + j] += 2 * slope[j];
+        hessian[j * terms + j] += slope[j] * (j < last ? 2 : rho[1]);
     }
 }
 
@@ -133,7 +159,9 @@ static void eigen_of(double *value, double *vector, const double *root, size_t e
     for (size_t i = 0; i < effects * effects; i++) {
         matrix[i] = root[entry(i / effects, i % effects)];
     }
-    nof1_symmetric_eigen(matrix, value, vector, effects);
+    if (effects > 0) {
+        nof1_symmetric_eigen(matrix, value, vector, effects);
+    }
 }
 
 static void compose(double *root, const double *value, const double *vector, size_t effects)
@@ -182,7 +210,7 @@ size_t nof1_gaussian_snap(double *root, const struct nof1_gaussian_shape *shape,
         }
     }
     compose(root, value, vector, effects);
-    for (size_t j = nof1_gaussian_block(shape); j < nof1_gaussian_terms(shape); j++) {
+    for (size_t j = nof1_gaussian_block(shape); j < variances_of(shape); j++) {
         root[j] = fabs(root[j]);
         if (j < end && root[j] < tolerance * largest) {
             root[j] = 0;
@@ -204,14 +232,16 @@ bool nof1_gaussian_root(double *root, const double *gamma, const struct nof1_gau
         value[k] = sqrt(fmax(value[k], least));
     }
     compose(root, value, vector, shape->effects);
-    size_t variances = nof1_gaussian_terms(shape) - shape->correlated;
-    if (shape->correlated) {
-        root[variances] = gamma[variances];
-    }
-    for (size_t j = nof1_gaussian_block(shape); j < variances; j++) {
+    for (size_t j = nof1_gaussian_block(shape); j < variances_of(shape); j++) {
         double square = gamma[j] + (j >= first_ratio(shape) ? 1 : 0);
         inside = inside && square >= least;
         root[j] = sqrt(fmax(square, least));
+    }
+    if (shape->correlated) {
+        double rho = gamma[variances_of(shape)];
+        double kept = fmax(shape->positive ? 1 - RHO_FAR : -RHO_FAR, fmin(RHO_FAR, rho));
+        inside = inside && kept == rho;
+        root[variances_of(shape)] = shape->positive ? log(kept / (1 - kept)) : atanh(kept);
     }
     return inside;
 }

@@ -174,7 +174,8 @@ static void read_charter(struct bt_model *m)
     const struct nof1_outcome *o = &charter->outcome[m->base.study->plan->outcome];
     double range = o->upper - o->lower;
     m->shape = (struct nof1_gaussian_shape){.columns = m->columns + 1, .effects = m->effects,
-                                            .correlated = m->residual != BT_IID};
+                                            .correlated = m->residual != BT_IID,
+                                            .positive = m->residual == BT_CAR1};
     m->terms = nof1_gaussian_terms(&m->shape);
     m->scale = o->sd_within > 0 ? o->sd_within : range > 0 ? range / 32 : 1;
     double between = o->sd_between > 0 ? o->sd_between : m->scale;

@@ -81,11 +81,6 @@ bool bt_rows_of(struct bt_rows *out, const struct bt_model *model, const struct 
 double bt_column_value(enum bt_column column, double time, bool active, double start);
 size_t bt_scratch(const struct bt_model *model);
 size_t bt_scratch_row(const struct bt_model *model);
-/* gamma[terms] from the unconstrained x[terms]. */
-void bt_gamma(double *gamma, const struct bt_model *model, const double *x);
-/* Gradient and Hessian in x from those in gamma. */
-void bt_chain(double *gradient, double *hessian, const struct bt_model *model, const double *x,
-              const double *slope, const double *curvature);
 
 struct bt_fit {
     struct nof1_gaussian_sums sums;

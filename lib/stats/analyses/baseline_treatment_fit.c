@@ -301,7 +301,7 @@ static bool point_at(struct nof1_gaussian_point *point, struct nof1_gaussian_sum
 {
     const struct bt_model *m = o->s->model;
     double gamma[NOF1_TERMS_MAX] = {0};
-    bt_gamma(gamma, m, x);
+    nof1_gaussian_square(gamma, x, &m->shape);
     return sums_at(sums, o->s, gamma) &&
            nof1_gaussian_point(point, arena, sums, &m->shape, gamma, m->reml, true) == NOF1_OK;
 }
@@ -314,7 +314,8 @@ static bool gradient_at(double *f, double *gradient, double *hessian, const stru
     struct nof1_gaussian_sums sums;
     bool fine = arena != NULL && point_at(&point, &sums, o, x, arena) && isfinite(point.f);
     if (fine) {
-        bt_chain(gradient, hessian, o->s->model, x, point.slope, point.observed);
+        nof1_gaussian_chain(gradient, hessian, x, &o->s->model->shape, point.slope,
+                            point.observed);
         *f = point.f;
     }
     nof1_arena_free(arena);
@@ -394,7 +395,7 @@ nof1_rc_value bt_class_fit(const struct bt_model *m, const struct nof1_history *
     struct objective o = {&s, arena};
     double gamma[NOF1_TERMS_MAX] = {0};
     TRY(stand_in_new(&s, m, history, arena));
-    bt_gamma(gamma, m, m->start);
+    nof1_gaussian_square(gamma, m->start, &m->shape);
     ENSURE(sums_at(&fit->sums, &s, gamma), NOF1_E_MODEL);
     TRY(bt_refuse(m, &fit->sums, (double)history->counts.trials, error));
     nof1_rc_value rc = minimise_all(fit, &o, arena);
@@ -419,13 +420,9 @@ nof1_rc_value bt_class_fit(const struct bt_model *m, const struct nof1_history *
 void bt_settle(struct bt_fit *fit, const struct bt_model *m)
 {
     static const double none[NOF1_TERMS_MAX] = {0};
-    struct nof1_gaussian_shape free_ = m->shape;
     double unused;
-    free_.correlated = false;
-    if (m->effects > 0) {
-        fit->boundary = nof1_gaussian_snap(fit->x, &free_, 1e-4, none, &unused);
-    }
-    bt_gamma(fit->gamma, m, fit->x);
+    fit->boundary = nof1_gaussian_snap(fit->x, &m->shape, 1e-4, none, &unused);
+    nof1_gaussian_square(fit->gamma, fit->x, &m->shape);
     if (m->shape.correlated) {
         double rho = fit->gamma[m->terms - 1];
         fit->edge = fabs(rho) > 1 - 1e-6 || (m->residual == BT_CAR1 && rho < 1e-6);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
- * One trial of `baseline_treatment` as rows in order of time, and the map between the parameters that
- * are optimised and those of the covariance. Never allocates; never looks beyond one trial.
+ * One trial of `baseline_treatment` as rows in order of time. Never allocates; never looks beyond one
+ * trial.
  */
 #include <math.h>
 #include <string.h>
@@ -126,62 +126,4 @@ bool bt_rows_of(struct bt_rows *out, const struct bt_model *m, const struct nof1
     }
     out->work = out->column + width * n; /* the series is no longer needed */
     return times_fit(m, out->time, n);
-}
-
-/* rho of its unconstrained parameter: ar1 in (-1, 1), car1 in (0, 1). */
-static double rho_of(const struct bt_model *m, double x)
-{
-    return m->residual == BT_AR1 ? tanh(x) : 1 / (1 + exp(-x));
-}
-
-void bt_gamma(double *gamma, const struct bt_model *m, const double *x)
-{
-    struct nof1_gaussian_shape free_ = m->shape;
-    free_.correlated = false;
-    if (m->effects > 0) {
-        nof1_gaussian_square(gamma, x, &free_);
-    }
-    if (m->shape.correlated) {
-        gamma[m->terms - 1] = rho_of(m, x[m->terms - 1]);
-    }
-}
-
-void bt_chain(double *gradient, double *hessian, const struct bt_model *m, const double *x,
-              const double *slope, const double *curvature)
-{
-    struct nof1_gaussian_shape free_ = m->shape;
-    free_.correlated = false;
-    size_t n = m->terms, block = nof1_gaussian_terms(&free_);
-    double inner[NOF1_TERMS_MAX * NOF1_TERMS_MAX], jacobian[NOF1_TERMS_MAX * NOF1_TERMS_MAX] = {0};
-    if (block > 0) {
-        nof1_gaussian_chain(gradient, inner, x, &free_, slope, curvature);
-    }
-    for (size_t i = 0; i < n * n; i++) {
-        hessian[i] = 0;
-    }
-    for (size_t i = 0; i < block; i++) {
-        memcpy(hessian + i * n, inner + i * block, block * sizeof *inner);
-    }
-    if (!m->shape.correlated) {
-        return;
-    }
-    /* columns of dGamma/dx: the gradient is linear in slope */
-    for (size_t j = 0; j < block; j++) {
-        double unit[NOF1_TERMS_MAX] = {0}, none[NOF1_TERMS_MAX * NOF1_TERMS_MAX] = {0};
-        unit[j] = 1;
-        nof1_gaussian_chain(jacobian + j * NOF1_TERMS_MAX, inner, x, &free_, unit, none);
-    }
-    double rho = rho_of(m, x[block]);
-    double first = m->residual == BT_AR1 ? 1 - rho * rho : rho * (1 - rho);
-    double second = first * (m->residual == BT_AR1 ? -2 * rho : 1 - 2 * rho);
-    gradient[block] = slope[block] * first;
-    hessian[block * n + block] =
-        curvature[block * NOF1_TERMS_MAX + block] * first * first + slope[block] * second;
-    for (size_t i = 0; i < block; i++) {
-        double sum = 0;
-        for (size_t j = 0; j < block; j++) {
-            sum += jacobian[j * NOF1_TERMS_MAX + i] * curvature[j * NOF1_TERMS_MAX + block];
-        }
-        hessian[i * n + block] = hessian[block * n + i] = sum * first;
-    }
 }

@@ -14,7 +14,6 @@
 
 #define FAR 0.05 /* decrement above which the model of second order is not trusted */
 #define RHO_LIMIT 14 /* of car1: rho is within 1e-6 of 0 or 1, where its scale has no end */
-#define RHO_FAR 0.95 /* no step of least squares goes beyond */
 #define ROWS_MAX 4096.0 /* rows of one trial that the bounds allow for */
 
 /* ---- one walk for layout, terms and totals, so that they cannot differ ---------------------- */
@@ -162,7 +161,7 @@ nof1_rc_value bt_score_contribute(const struct bt_model *m, const double *theta,
             y[i] -= theta[c] * rows.column[(c % p) * rows.rows + i];
         }
     }
-    bt_gamma(gamma, m, theta + 2 * p);
+    nof1_gaussian_square(gamma, theta + 2 * p, &m->shape);
     struct nof1_ar1_trial t = {rows.rows, rows.time, rows.column};
     ENSURE(nof1_ar1_add(&sums, &m->shape, gamma, &t, 1, rows.work), NOF1_E2403);
     struct walk w = {.model = m, .out = out};
@@ -196,14 +195,15 @@ static nof1_rc look(struct bt_visit *v, struct nof1_evaluation *e, const struct 
     memcpy(v->x + p, round->parameter + 2 * p, m->terms * sizeof *v->x);
     double gamma[NOF1_TERMS_MAX], *gradient = v->x + n, *hessian = gradient + n;
     double inner_gradient[NOF1_TERMS_MAX], inner[NOF1_TERMS_MAX * NOF1_TERMS_MAX];
-    bt_gamma(gamma, m, v->x + p);
+    nof1_gaussian_square(gamma, v->x + p, &m->shape);
     if (nof1_gaussian_point(&v->point, arena, &v->sums, &m->shape, gamma, m->reml, false) !=
         NOF1_OK) {
         return nof1_fail(error, NOF1_E_MODEL,
                          "no residual variation is left: all outcomes are equal, or an exact "
                          "function of the fixed terms");
     }
-    bt_chain(inner_gradient, inner, m, v->x + p, v->point.slope, v->point.expected);
+    nof1_gaussian_chain(inner_gradient, inner, v->x + p, &m->shape, v->point.slope,
+                        v->point.expected);
     for (size_t i = 0; i < p; i++) {
         gradient[i] = -2 * v->point.score[i] / v->point.sigma2;
         for (size_t j = 0; j < p; j++) {
@@ -242,12 +242,8 @@ static nof1_rc propose(struct nof1_next *next, const struct bt_model *m, const d
 static void fold(double *x, const struct bt_model *m)
 {
     static const double none[NOF1_TERMS_MAX] = {0};
-    struct nof1_gaussian_shape free_ = m->shape;
     double unused;
-    free_.correlated = false;
-    if (m->effects > 0) {
-        (void)nof1_gaussian_snap(x, &free_, 0, none, &unused);
-    }
+    (void)nof1_gaussian_snap(x, &m->shape, 0, none, &unused);
     if (m->shape.correlated) {
         double limit = m->residual == BT_AR1 ? 9 : 18;
         x[m->terms - 1] = fmax(-limit, fmin(limit, x[m->terms - 1]));
@@ -304,12 +300,6 @@ static nof1_rc far_step(double *x, const struct bt_model *m, const struct bt_vis
     }
     if (usable && q > 0) {
         TRY(nof1_gaussian_igls(root, &usable, &inside, arena, &v->sums, point, square, q, 0.01));
-    }
-    if (m->shape.correlated) { /* R is not linear in rho: this is its tangent */
-        double rho = root[m->terms - 1], least = m->residual == BT_AR1 ? -RHO_FAR : 1 - RHO_FAR;
-        inside = inside && rho > least && rho < RHO_FAR;
-        rho = fmax(least, fmin(RHO_FAR, rho));
-        root[m->terms - 1] = m->residual == BT_AR1 ? atanh(rho) : log(rho / (1 - rho));
     }
     if (!first && !inside) {
         return NOF1_OK;
