@@ -166,8 +166,9 @@ def scenarios():
                         "random: {trial: [intercept]}", "residual: ar1", "by: period"],
                        lambda rng, truth=truth: phases(rng, 12, truth, 2.0, 0.4), truth,
                        rule="shown", read=first_change)
-        yield Scenario("randomisation_test, 12 trials", ["analysis: randomisation_test"], series(),
-                       truth, rule="at most", read=first_estimate)
+        yield Scenario("randomisation_test, 12 trials, one effect for all",
+                       ["analysis: randomisation_test"], series(tau=0.0), truth, rule="at most",
+                       read=first_estimate)
         yield Scenario("monitor, anytime-valid, 12 trials, one look", ["analysis: monitor"],
                        series(tau=0.0), truth, rule="at most", read=first_estimate)
         logit = truth
