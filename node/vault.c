@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
- * The vault's loop: one thread, poll(2), no network. One connection of the edge at a time is "the
- * link is up"; what arrives on it is a frame for the session. Any error of the session or the store
- * ends the process: it restarts from what is durable.
+ * The vault's loop: one thread, poll(2), no network (sys/confine.h). One connection of the edge at
+ * a time is "the link is up"; what arrives on it is a frame for the session. Any error of the session
+ * or the store ends the process: it restarts from what is durable.
  */
 #include "vault_parts.h"
 
@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include <base/log.h>
+#include <sys/confine.h>
 #include <sys/daemon.h>
 #include <sys/files.h>
 
@@ -237,10 +238,27 @@ static nof1_rc loop(struct nof1_vault *vault)
 
 /* ---- start and end --------------------------------------------------------------------------- */
 
+/* Before anything of a patient is read. */
+static nof1_rc close_in(const struct nof1_vault_config *config, struct nof1_error *error)
+{
+    bool locked = false;
+    nof1_process_harden(&locked);
+    TRY(nof1_process_confine(error));
+    if (!locked && config->service) {
+        return nof1_fail(error, NOF1_E_CONFIG,
+                         "memory cannot be locked: the service needs LimitMEMLOCK=infinity");
+    }
+    if (!locked) {
+        nof1_log(NOF1_LOG_NOTICE, "memory.not_locked", NOF1_LOG_NO_FIELDS);
+    }
+    return NOF1_OK;
+}
+
 static nof1_rc open_all(struct nof1_vault *vault, struct nof1_error *error)
 {
     char path[512];
     const struct nof1_vault_config *config = vault->config;
+    TRY(close_in(config, error));
     TRY(nof1_file_folder(config->folder, error));
     TRY(nof1_file_lock(&vault->lock, config->folder, "vault.lock", error));
     TRY(nof1_signals_open(&vault->signals));
@@ -294,12 +312,7 @@ int nof1_vault_run(const struct nof1_vault_config *config)
                                .admin_listener = -1,
                                .edge_user = (uid_t)-1};
     struct nof1_error error = {0};
-    bool locked = false;
     gsl_set_error_handler_off();
-    nof1_process_harden(&locked);
-    if (!locked) {
-        nof1_log(NOF1_LOG_NOTICE, "memory.not_locked", NOF1_LOG_NO_FIELDS);
-    }
     nof1_rc_value rc = open_all(&vault, &error);
     if (rc != NOF1_OK && error.rc == NOF1_OK) {
         (void)nof1_fail(&error, rc, "%s", nof1_rc_sentence(rc));

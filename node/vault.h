@@ -35,6 +35,7 @@ struct nof1_vault_config {
     const char *admin;       /* the admin commands'; NULL: FOLDER/admin.sock */
     const char *edge_user;   /* user the edge runs as; NULL: this user */
     bool manual_approval;
+    bool service;            /* do not start unless all memory is locked */
     bool lab;
 };
 

@@ -25,6 +25,8 @@ int main(int argc, char **argv)
          NULL, false},
         {"manual-approval", NULL, "every plan waits for nof1-node approve", NULL,
          &config.manual_approval, false},
+        {"service", NULL, "do not start unless all memory can be locked", NULL, &config.service,
+         false},
     };
     int code = nof1_options_read(
         argc, argv, 1, config.program,

@@ -233,11 +233,12 @@ static nof1_rc greet(struct nof1_site *site)
     return nof1_site_send(site, &frame, site->scratch, &bytes);
 }
 
-static nof1_rc expire(struct nof1_site *site)
+static nof1_rc ring(struct nof1_site *site)
 {
     struct site_attempt *next = NULL;
     for (struct site_attempt *a = site->attempts; a != NULL; a = next) {
         next = a->next;
+        TRY(nof1_site_let_go(site, a));
         if (site->now > a->deadline && a->phase == SITE_ATTESTED) {
             nof1_site_drop(site, a, "attested", NOF1_OK);
         } else if (site->now > a->deadline) {
@@ -267,7 +268,7 @@ static nof1_rc dispatch(struct nof1_site *site, const struct nof1_event *event)
     case NOF1_EVENT_LINK_UP:
         return greet(site);
     case NOF1_EVENT_TIMER:
-        return expire(site);
+        return ring(site);
     case NOF1_EVENT_PAUSE:
         return pause_site(site, event->flag, event->peer);
     case NOF1_EVENT_APPROVE:

@@ -23,6 +23,9 @@ struct nof1_site_config {
     struct nof1_slice secret;             /* 32 bytes: everything random inside contribute */
     bool manual_approval;                 /* every plan waits for NOF1_EVENT_APPROVE */
     bool lab;                             /* accept lab charters (nof1-lab-site only) */
+    /* Least milliseconds from a round's request to its answer, beside what the sizes of the charter
+     * add; 0: at once (a lab: all data are its own). */
+    uint32_t delay;
     struct nof1_entropy entropy;
     struct nof1_store_reader store;       /* budgets, atoms, answered plans */
 };

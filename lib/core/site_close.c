@@ -94,7 +94,8 @@ nof1_rc nof1_site_close(struct nof1_site *site, struct site_attempt *attempt,
         ENSURE(nof1_slice_equal(bytes, attempt->request), NOF1_E2310);
         return nof1_site_resend(site, attempt->reply);
     }
-    ENSURE(attempt->phase == SITE_ROUNDS && attempt->round >= 1 &&
+    ENSURE(attempt->phase == SITE_ROUNDS && attempt->delaying == SITE_DELAY_NOTHING &&
+               attempt->round >= 1 &&
                (int64_t)close->round == attempt->round,
            NOF1_E2503);
     struct nof1_slice total = nof1_slice_of(close->total.data, close->total.len);

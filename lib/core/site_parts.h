@@ -101,6 +101,12 @@ enum site_phase {
     SITE_ATTESTED
 };
 
+enum site_delaying {
+    SITE_DELAY_NOTHING,
+    SITE_DELAY_WORKED,         /* the next event tells when the work was done */
+    SITE_DELAY_WAITS           /* until asked + delay */
+};
+
 struct site_attempt {
     struct site_attempt *next;
     struct nof1_arena *arena;
@@ -123,6 +129,8 @@ struct site_attempt {
     struct nof1_slice own_vector;          /* y of the last answer */
     struct nof1_slice own_signature;       /* and what was signed over it */
     size_t elements;                       /* of the last answer, check elements included */
+    enum site_delaying delaying;           /* the last answer has not left yet */
+    int64_t asked, delay;                  /* milliseconds: when it was asked for, for how long */
 
     struct nof1_opening opening;
     const double *opening_total;           /* S_0, once opened */
@@ -299,6 +307,10 @@ nof1_rc nof1_site_verify(struct nof1_site *site, struct site_attempt *attempt, s
 /* Check elements, bounds, earlier runs; then take the total into the history. */
 nof1_rc nof1_site_take_total(struct nof1_site *site, struct site_attempt *attempt,
                              struct nof1_slice total, uint8_t total_hash[NOF1_HASH_BYTES]);
+
+/* site_delay.c: a round's answer leaves after a time that does not depend on this site's data */
+nof1_rc nof1_site_delay(struct nof1_site *site, struct site_attempt *attempt, size_t elements);
+nof1_rc nof1_site_let_go(struct nof1_site *site, struct site_attempt *attempt);
 
 /* site_count.c: this site's numbers */
 nof1_rc nof1_site_assign(struct nof1_site *site, struct site_attempt *attempt);

@@ -30,7 +30,8 @@ static nof1_rc new_record(struct site_record **out, struct nof1_site *site,
     return NOF1_OK;
 }
 
-/* Mask, sign, store what it costs, send, remember: the only place where vectors leave. */
+/* Mask, sign, store what it costs, remember, send after the delay: the only place where vectors are
+ * made that leave. */
 static nof1_rc answer(struct nof1_site *site, struct site_attempt *attempt, uint32_t round,
                       size_t elements, struct nof1_ring *y, struct nof1_slice request)
 {
@@ -72,7 +73,9 @@ static nof1_rc answer(struct nof1_site *site, struct site_attempt *attempt, uint
     TRY(nof1_site_append(site, "round.answered", attempt->h_q,
                          json_pack("{s:I, s:I, s:s}", "round", (json_int_t)round, "elements",
                                    (json_int_t)elements, "digest", hex)));
-    return nof1_site_send(site, &frame, attempt->arena, &attempt->reply);
+    TRY(nof1_frame_write(&attempt->reply, attempt->arena, &frame));
+    TRY(nof1_site_note_sent(site, &frame, attempt->reply));
+    return nof1_site_delay(site, attempt, elements);
 }
 
 /* ---- round 0 ------------------------------------------------------------ */
@@ -302,8 +305,10 @@ nof1_rc nof1_site_round(struct nof1_site *site, struct site_attempt *attempt,
         ENSURE((int64_t)open->round == attempt->round &&
                    nof1_slice_equal(bytes, attempt->request),
                NOF1_E2310);
-        return nof1_site_resend(site, attempt->reply);
+        return attempt->delaying == SITE_DELAY_NOTHING ? nof1_site_resend(site, attempt->reply)
+                                                       : NOF1_OK; /* it is on its way */
     }
+    ENSURE(attempt->delaying == SITE_DELAY_NOTHING, NOF1_E2503); /* goes on without the answer */
     ENSURE((int64_t)open->round == attempt->round + 1, NOF1_E2503);
     return open->round == 0 ? first_round(site, attempt, open, bytes)
                             : later_round(site, attempt, open, bytes);

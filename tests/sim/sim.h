@@ -41,6 +41,7 @@ struct sim_options {
     int64_t reconnect;      /* from a break to the new stream; default 200 */
     int64_t reboot;         /* from a crash to the restart; default 300 */
     uint32_t round_timeout; /* default 5000 */
+    uint32_t answer_delay;  /* of the sites, in milliseconds; default 0 */
     bool manual_approval;   /* at every site */
     bool quiet;             /* no trace: for hundreds of sites */
 };

@@ -32,6 +32,7 @@ static void boot_site(struct sim *sim, struct sim_node *node)
         .secret = nof1_slice_of(sim->secret[node->index], 32),
         .manual_approval = sim->options.manual_approval,
         .lab = sim->charter->lab,
+        .delay = sim->options.answer_delay,
         .entropy = {fill_random, sim},
         .store = {sim_store_each, &node->store},
     };
