@@ -17,6 +17,7 @@
 #include <node/store.h>
 #include <node/succession.h>
 #include <node/vault.h>
+#include <node/withdraw.h>
 #include <sys/clock.h>
 #include <sys/files.h>
 #include <sys/local.h>
@@ -134,6 +135,8 @@ static nof1_rc check_succession(const struct nof1_charter *charter, const char *
                                 const char *place, struct nof1_arena *arena,
                                 struct nof1_error *error)
 {
+    char hex[65];
+    const char *refused = NULL;
     NOF1_CLEANUP(nof1_store_closep) struct nof1_store *store = NULL;
     const struct nof1_charter *before = NULL;
     struct nof1_slice bytes;
@@ -147,6 +150,14 @@ static nof1_rc check_succession(const struct nof1_charter *charter, const char *
         return NOF1_OK;
     }
     TRY(nof1_store_open_read(&store, database, error));
+    hex_text(hex, charter->hash);
+    TRY(nof1_charter_is_refused(&refused, arena, store, hex));
+    if (refused != NULL) {
+        return nof1_fail(error, NOF1_E_CONFIG,
+                         "%s refused this charter here for good; the consortium may offer another "
+                         "version",
+                         refused);
+    }
     const struct nof1_store_reader reader = nof1_store_reader(store);
     return nof1_charter_keeps_released(charter, &reader, error);
 }
@@ -278,6 +289,7 @@ nof1_rc_value nof1_node_freeze(uint32_t *id, const char *folder,
     struct nof1_epoch epoch = {0};
     struct nof1_slice bytes;
     struct nof1_clock clock = {0};
+    size_t withdrawn = 0;
     ENSURE(arena != NULL, NOF1_E_NO_MEMORY);
     const char *approved = nof1_arena_printf(arena, "%s/%s", folder, NOF1_NODE_CHARTER);
     const char *database = nof1_arena_printf(arena, "%s/%s", folder, NOF1_SITE_STORE);
@@ -289,9 +301,13 @@ nof1_rc_value nof1_node_freeze(uint32_t *id, const char *folder,
     TRY(nof1_epoch_current(id, store));
     ++*id;
     TRY(load_source(&table, &epoch, &report, charter, source, *id, arena, error));
+    TRY(nof1_withdrawn_leave_out(&withdrawn, &epoch, arena, store));
     TRY(nof1_store_last_time(&clock.last, store));
     TRY(nof1_epoch_save(store, &epoch, charter, nof1_clock_now(&clock), error));
     show_source(out, table, &report);
+    if (withdrawn > 0) {
+        fprintf(out, "  %zu trials left out: withdrawn\n", withdrawn);
+    }
     fprintf(out, "epoch %u frozen: the source is not read again in it\n", (unsigned)*id);
     return tell_vault(folder, arena, out);
 }

@@ -8,6 +8,7 @@
 #include <base/json.h>
 #include <node/admin.h>
 #include <node/report.h>
+#include <node/steward.h>
 #include <node/vault.h>
 #include <sys/daemon.h>
 #include <sys/files.h>
@@ -21,6 +22,7 @@ static const char usage[] =
     "  charter show FILE             hash and readable summary of a charter\n"
     "  charter approve FILE --dir DIR --hash HASH\n"
     "                                agree to it; HASH as told by the consortium\n"
+    "  charter refuse FILE --dir DIR never agree to this version\n"
     "  source check FILE --map FILE [--charter FILE] [--site ID]\n"
     "                                read a data file, change nothing\n"
     "  freeze FILE --dir DIR --map FILE --site ID [--charter FILE]\n"
@@ -28,8 +30,20 @@ static const char usage[] =
     "  status --dir DIR              queries, refusals with their reasons, budget, as JSON\n"
     "  pause --dir DIR, resume --dir DIR\n"
     "                                answer no new plan; answer again\n"
+    "  preview QUERY --dir DIR       every number that a waiting plan would make this site add\n"
     "  approve QUERY --dir DIR, refuse QUERY --dir DIR\n"
-    "                                decide about a plan, where every plan waits for it\n"
+    "                                decide about a plan, where every plan waits for it; a refusal "
+    "is final\n"
+    "  egress --dir DIR              everything that ever left this site\n"
+    "  policy show --dir DIR         the limits in force, and where each comes from\n"
+    "  policy check FILE --dir DIR   would this be a policy, and what would it change?\n"
+    "  policy edit --dir DIR         write this site's own limits; another person approves them:\n"
+    "  policy approve VERSION --dir DIR --by NAME\n"
+    "  trial withdraw [TRIAL] [--patient PATIENT] --dir DIR\n"
+    "                                answer no plan of this epoch, and freeze without it from now "
+    "on\n"
+    "  trial queries [TRIAL] [--patient PATIENT] --dir DIR\n"
+    "                                which analyses included it\n"
     "  report PATIENT --dir DIR --result FILE [--out FILE]\n"
     "                                the patient's own result as a page for the clinician; never "
     "sent\n\n"
@@ -140,42 +154,6 @@ static int freeze(int argc, char **argv, int at)
     return report(nof1_node_freeze(&id, folder, &source, stdout, &error), &error);
 }
 
-/* status, pause, resume, approve, refuse: one command to the vault. */
-static int ask(int argc, char **argv, int at, const char *command, bool with_query)
-{
-    const char *query = with_query ? word_at(argc, argv, at) : NULL;
-    const char *folder = NULL;
-    const char *admin = NULL;
-    const struct nof1_daemon_option options[] = {
-        {"dir", "DIR", "the vault's folder", &folder, NULL, false},
-        {"admin", "PATH", "the vault's admin socket; default DIR/" NOF1_SITE_ADMIN, &admin, NULL,
-         false}};
-    int code = nof1_options_read(argc, argv, query == NULL ? at : at + 1, PROGRAM,
-                                 with_query ? "nof1-node approve|refuse QUERY --dir DIR"
-                                            : "nof1-node status|pause|resume --dir DIR",
-                                 COUNT(options), options);
-    if (code >= 0) {
-        return code;
-    }
-    if ((with_query && query == NULL) || (folder == NULL && admin == NULL)) {
-        return missing(with_query && query == NULL ? "QUERY" : "--dir DIR");
-    }
-    char path[4096];
-    snprintf(path, sizeof path, "%s/%s", folder == NULL ? "" : folder, NOF1_SITE_ADMIN);
-    NOF1_CLEANUP(nof1_json_freep)
-    json_t *request = json_pack("{s:s, s:s*}", "command", command, "query", query);
-    NOF1_CLEANUP(nof1_json_freep) json_t *reply = NULL;
-    NOF1_CLEANUP(nof1_buffer_free) struct nof1_buffer text = {0};
-    struct nof1_error error = {.rc = NOF1_OK};
-    nof1_rc_value rc = nof1_node_ask(&reply, admin == NULL ? path : admin, request, &error);
-    const json_t *status = json_object_get(reply, "status");
-    rc = rc == NOF1_OK && status != NULL ? nof1_json_write(&text, status, true) : rc;
-    if (rc == NOF1_OK && status != NULL) {
-        printf("%.*s\n", (int)text.length, (const char *)text.data);
-    }
-    return report(rc, &error);
-}
-
 static int patient_report(int argc, char **argv, int at)
 {
     struct nof1_report_options wish = {.patient = word_at(argc, argv, at)};
@@ -230,10 +208,25 @@ int main(int argc, char **argv)
     }
     if (strcmp(first, "status") == 0 || strcmp(first, "pause") == 0 ||
         strcmp(first, "resume") == 0) {
-        return ask(argc, argv, 2, first, false);
+        return nof1_command_ask(argc, argv, first, false);
     }
     if (strcmp(first, "approve") == 0 || strcmp(first, "refuse") == 0) {
-        return ask(argc, argv, 2, first, true);
+        return nof1_command_ask(argc, argv, first, true);
+    }
+    if (strcmp(first, "charter") == 0 && strcmp(second, "refuse") == 0) {
+        return nof1_command_charter_refuse(argc, argv);
+    }
+    if (strcmp(first, "policy") == 0) {
+        return nof1_command_policy(argc, argv);
+    }
+    if (strcmp(first, "trial") == 0) {
+        return nof1_command_trial(argc, argv);
+    }
+    if (strcmp(first, "preview") == 0) {
+        return nof1_command_preview(argc, argv);
+    }
+    if (strcmp(first, "egress") == 0) {
+        return nof1_command_egress(argc, argv);
     }
     if (strcmp(first, "report") == 0) {
         return patient_report(argc, argv, 2);

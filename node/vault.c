@@ -176,7 +176,13 @@ static void fill_slots(const struct nof1_vault *vault, struct pollfd slot[SLOTS]
     }
 }
 
-static nof1_rc reload(struct nof1_vault *vault)
+nof1_rc_value nof1_vault_hold(struct nof1_vault *vault)
+{
+    bool waits = vault->edge != NULL && (nof1_socket_events(vault->edge) & POLLOUT) != 0;
+    return waits ? drop_edge(vault) : NOF1_OK;
+}
+
+nof1_rc_value nof1_vault_reload(struct nof1_vault *vault)
 {
     struct nof1_error error = {0};
     vault->reload = false;
@@ -230,7 +236,7 @@ static nof1_rc loop(struct nof1_vault *vault)
             TRY(nof1_vault_step(vault, (struct nof1_event){.kind = NOF1_EVENT_TIMER}));
         }
         if (vault->reload) {
-            TRY(reload(vault));
+            TRY(nof1_vault_reload(vault));
         }
     }
     return NOF1_OK;

@@ -4,9 +4,11 @@
  * commands. No network. The lab's site executable calls the same function with lab = true.
  *
  * Admin protocol: one JSON object a line, one answer a line.
- *   {"command":"status"}                      -> {"ok":true,"status":{...}}
- *   {"command":"pause"} {"command":"resume"}  -> {"ok":true}
+ *   {"command":"status"}                      -> {"ok":true,"status":{...},"limits":{...}}
+ *   {"command":"pause"} {"command":"resume"}  -> {"ok":true}   both, and approve and refuse, with
+ *                                             "by": who decides, for the ledger
  *   {"command":"approve","query":"<64 hex>"}, {"command":"refuse","query":"<64 hex>"}
+ *   {"command":"preview","query":"<64 hex>"}  -> {"ok":true,"preview":{...}}, see nof1_site_preview
  *   {"command":"reload"}                      new epoch, charter or policy: start the session anew
  *   {"command":"shutdown"}
  *   any error                                 -> {"ok":false,"code":"E1001","message":"..."}

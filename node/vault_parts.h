@@ -40,6 +40,10 @@ nof1_rc nof1_vault_load(struct nof1_vault *vault, struct nof1_error *error);
 void nof1_vault_unload(struct nof1_vault *vault);
 /* Give the session an event and perform what it answers. Errors are fatal. */
 nof1_rc nof1_vault_step(struct nof1_vault *vault, struct nof1_event event);
+/* Throw away what waits to be written to the edge, with the connection, if anything does. */
+nof1_rc nof1_vault_hold(struct nof1_vault *vault);
+/* Start the session anew from what is stored; the edge connects again. Errors are fatal. */
+nof1_rc nof1_vault_reload(struct nof1_vault *vault);
 /* Answer one admin line; the answer is appended to reply. Errors are fatal. */
 nof1_rc nof1_vault_admin(struct nof1_vault *vault, struct nof1_slice line,
                          struct nof1_buffer *reply);

@@ -14,6 +14,7 @@
 #include <base/log.h>
 #include <core/policy.h>
 #include <crypto/hash.h>
+#include <node/policy_store.h>
 #include <node/store.h>
 #include <sys/entropy.h>
 #include <sys/files.h>
@@ -57,22 +58,23 @@ static nof1_rc read_charter(struct nof1_vault *vault, struct nof1_error *error)
     return NOF1_OK;
 }
 
-/* The site may only refuse more than the charter; without a file it refuses what the charter
- * does. */
+/* The site may only refuse more than the charter: of charter, approved policy and file the stricter
+ * in each key. */
 static nof1_rc read_policy(struct nof1_vault *vault, struct nof1_error *error)
 {
     struct nof1_site_config *site = &vault->site_config;
     struct nof1_slice bytes;
     const struct nof1_node *node = NULL;
-    site->policy = site->charter->limits;
+    TRY(nof1_policy_effective(&site->policy, vault->arena, vault->store, &site->charter->limits,
+                              error));
     if (vault->config->policy == NULL) {
         return NOF1_OK;
     }
     struct nof1_limits own;
     TRY(read_file(&bytes, vault->arena, vault->config->policy, error));
     TRY(nof1_yaml_read(&node, vault->arena, vault->config->policy, bytes, error));
-    TRY(nof1_policy_read(&own, node, error));
-    nof1_policy_stricter(&site->policy, &site->charter->limits, &own);
+    TRY(nof1_policy_site(&own, &site->charter->limits, node, false, error));
+    nof1_policy_stricter(&site->policy, &site->policy, &own);
     return NOF1_OK;
 }
 

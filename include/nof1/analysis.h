@@ -110,6 +110,7 @@ struct nof1_analysis {
     const char *summary;                /* one line for `nof1 catalog` */
     const struct nof1_option *option;   /* terminated by key == NULL */
     bool many_arms;                     /* a plan may name several active treatments */
+    bool tables;                        /* publishes counts cut to the charter's min_cell, rounding */
 
     /* Check options against charter and census, choose the form, build the model in `arena`.
      * Options of the plan are complete (defaults filled). When the plan says incomplete: auto, the

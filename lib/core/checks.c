@@ -60,6 +60,24 @@ nof1_rc nof1_check_budget(const struct nof1_limits *limits, const struct nof1_qu
     return NOF1_OK;
 }
 
+nof1_rc nof1_check_tables(const struct nof1_limits *limits, const struct nof1_query *query,
+                          struct nof1_error *error)
+{
+    const struct nof1_limits *charter = &query->study.charter->limits;
+    if (limits->open || query->census || !query->analysis->tables) {
+        return NOF1_OK;
+    }
+    if (limits->min_cell > charter->min_cell) {
+        return nof1_fail(error, NOF1_E2401, "a site wants at least %u patients in every cell",
+                         limits->min_cell);
+    }
+    if (limits->rounding > charter->rounding) {
+        return nof1_fail(error, NOF1_E2401, "a site wants counts rounded to multiples of %u",
+                         limits->rounding);
+    }
+    return NOF1_OK;
+}
+
 static uint64_t count_at(const struct nof1_opened *opened, size_t index)
 {
     return (uint64_t)opened->total[index]; /* nof1_opening_counts has read every total as a count */

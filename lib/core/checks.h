@@ -37,6 +37,11 @@ nof1_rc nof1_check_roster(const struct nof1_limits *limits, const struct nof1_qu
 nof1_rc nof1_check_budget(const struct nof1_limits *limits, const struct nof1_query *query,
                           uint64_t queries_epoch, uint64_t queries_day, struct nof1_error *error);
 
+/* E2401: the analysis publishes tables of counts, which the charter's limits cut, and this site asks
+ * for larger cells or coarser counts than the charter: all that it can do is not to take part. */
+nof1_rc nof1_check_tables(const struct nof1_limits *limits, const struct nof1_query *query,
+                          struct nof1_error *error);
+
 /* Totals of round 0 that no honest set of sites can give: E2501. */
 nof1_rc nof1_check_totals(const struct nof1_opened *opened, struct nof1_error *error);
 nof1_rc nof1_check_patients(const struct nof1_opened *opened, struct nof1_error *error); /* E2205 */

@@ -181,6 +181,62 @@ void nof1_policy_stricter(struct nof1_limits *out, const struct nof1_limits *a,
     *out = limits;
 }
 
+static bool looser(const struct nof1_limit *row, double value, double than)
+{
+    return row->larger_is_stricter ? value < than : value > than;
+}
+
+/* A key that a person wrote must not be looser than the charter's. */
+static nof1_rc check_charter(const struct nof1_limit *row, const struct nof1_limits *charter,
+                             const struct nof1_limits *own, const struct nof1_node *node,
+                             struct nof1_error *error)
+{
+    char found[NOF1_DOUBLE_TEXT], limit[NOF1_DOUBLE_TEXT];
+    const struct nof1_node *place = nof1_node_get(node, row->key);
+    double value = nof1_limit_get(own, row), most = nof1_limit_get(charter, row);
+    if (place == NULL || !looser(row, value, most)) {
+        return NOF1_OK;
+    }
+    nof1_double_short(found, value);
+    nof1_double_short(limit, most);
+    return nof1_fail_at(error, NOF1_E_INPUT, place->file, place->line, place->column,
+                        "%s: %s is looser than the charter's %s; a site may only be stricter: write "
+                        "%s or %s, or leave the key out",
+                        row->key, found, limit, limit, row->larger_is_stricter ? "more" : "less");
+}
+
+nof1_rc nof1_policy_site(struct nof1_limits *out, const struct nof1_limits *charter,
+                         const struct nof1_node *node, bool strict, struct nof1_error *error)
+{
+    struct nof1_limits preset, own;
+    if (node == NULL) {
+        *out = *charter;
+        return NOF1_OK;
+    }
+    TRY(only_known(node, error));
+    bool named = nof1_node_get(node, "preset") != NULL || nof1_node_get(node, "open") != NULL;
+    preset = *charter;
+    if (named) {
+        TRY(read_preset(&preset, node, error));
+    }
+    if (preset.open && !charter->open) {
+        return nof1_fail_at(error, NOF1_E_INPUT, node->file, node->line, node->column,
+                            "preset: open is for the lab only; leave it out");
+    }
+    own = preset;
+    for (size_t i = 0; i < ROWS; i++) {
+        struct nof1_limits read = preset;
+        read.open = true; /* the charter's limit, never looser than the floor, is told instead */
+        TRY(read_row(&read, &rows[i], node, error));
+        TRY(strict ? check_charter(&rows[i], charter, &read, node, error) : NOF1_OK);
+        set(&own, &rows[i], nof1_limit_get(&read, &rows[i]));
+    }
+    nof1_policy_stricter(&own, charter, &own);
+    TRY(check_colluders(&own, node, error));
+    *out = own;
+    return NOF1_OK;
+}
+
 static json_t *to_json(const struct nof1_limits *limits, bool canonical)
 {
     json_t *object = json_pack("{s:b}", "open", limits->open);

@@ -65,9 +65,10 @@ json_t *nof1_site_status(const struct nof1_site *site)
     }
     json_t *budget = json_pack("{s:I, s:I}", "queries", charged, "max_queries_epoch",
                                (json_int_t)limits->max_queries_epoch);
-    return json_pack("{s:s, s:s, s:I, s:I, s:b, s:b, s:o, s:o}", "site", site->config.id, "study",
-                     site->config.charter->study, "charter",
+    return json_pack("{s:s, s:s, s:I, s:I, s:b, s:b, s:b, s:o, s:o}", "site",
+                     site->config.id, "study", site->config.charter->study, "charter",
                      (json_int_t)site->config.charter->version, "epoch", (json_int_t)epoch,
                      "census", site->census != NULL ? 1 : 0, "paused", site->paused ? 1 : 0,
+                     "stopped", site->stopped ? 1 : 0,
                      "budget", budget, "queries", queries_json(site));
 }

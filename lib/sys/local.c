@@ -18,7 +18,7 @@
 #include <sys/clock.h>
 
 #define FRAME_LIMIT ((size_t)64 << 20)
-#define LINE_LIMIT ((size_t)1 << 20)
+#define LINE_LIMIT ((size_t)16 << 20) /* a preview of a large plan */
 #define QUEUE_LIMIT ((size_t)256 << 20)
 #define KEEP_CAPACITY ((size_t)1 << 16) /* a larger buffer is given back once it is empty */
 

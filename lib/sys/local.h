@@ -14,7 +14,7 @@
 
 enum nof1_framing {
     NOF1_FRAMED, /* length + bytes, at most 64 MiB */
-    NOF1_LINES   /* bytes up to '\n', which is not part of the message; at most 1 MiB */
+    NOF1_LINES   /* bytes up to '\n', which is not part of the message; at most 16 MiB */
 };
 
 /* Listen at `path` with mode 0600 (0660 when a second user may connect: give the socket's folder

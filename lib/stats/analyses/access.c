@@ -435,5 +435,6 @@ const struct nof1_analysis nof1_access = {
     .layout = layout,
     .contribute = contribute,
     .advance = advance,
+    .tables = true,
     .report = report,
 };

@@ -562,5 +562,6 @@ const struct nof1_analysis nof1_descriptive = {
     .layout = layout,
     .contribute = contribute,
     .advance = advance,
+    .tables = true,
     .report = report,
 };

@@ -417,5 +417,6 @@ const struct nof1_analysis nof1_goal_attainment = {
     .layout = layout,
     .contribute = contribute,
     .advance = summary_advance,
+    .tables = true,
     .report = report,
 };

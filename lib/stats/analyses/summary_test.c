@@ -251,5 +251,6 @@ const struct nof1_analysis nof1_summary_test = {
     .contribute = contribute,
     .advance = summary_advance,
     .weight = weight,
+    .tables = true,
     .report = report,
 };

@@ -1,0 +1,339 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later
+ *
+ * nof1-node trial withdraw | queries, charter refuse: what a patient's or a steward's no does, and
+ * which analyses a trial was part of. For the hospital's own eyes.
+ */
+#include <node/steward.h>
+
+#include <stdio.h>
+#include <string.h>
+
+#include <base/hex.h>
+#include <base/json.h>
+#include <core/site.h>
+#include <node/admin.h>
+#include <node/store.h>
+#include <node/vault.h>
+#include <node/withdraw.h>
+
+struct choice {
+    const char *trial, *patient; /* as given; NULL: not given */
+    struct nof1_epoch epoch;
+    size_t trials;
+    const char **id;             /* [trials] as the store names them */
+    const char *owner;           /* whose they are */
+};
+
+/* The frozen trials that are meant: one, or all of a patient. */
+static nof1_rc choose(struct choice *choice, struct nof1_steward *steward)
+{
+    const struct nof1_charter *charter = NULL;
+    struct nof1_slice bytes;
+    const char *path =
+        nof1_arena_printf(steward->arena, "%s/%s", steward->folder, NOF1_NODE_CHARTER);
+    ENSURE(path != NULL, NOF1_E_NO_MEMORY);
+    TRY(nof1_node_charter(&charter, &bytes, steward->arena, path, &steward->error));
+    TRY(nof1_epoch_load(&choice->epoch, steward->arena, steward->store, charter,
+                        &steward->error));
+    const struct nof1_epoch *epoch = &choice->epoch;
+    choice->id = nof1_arena_alloc(steward->arena, epoch->trials + 1, sizeof *choice->id);
+    ENSURE(choice->id != NULL, NOF1_E_NO_MEMORY);
+    for (size_t t = 0; t < epoch->trials; ++t) {
+        const char *owner = epoch->patient_key[epoch->patient[t]];
+        if ((choice->patient != NULL && strcmp(choice->patient, owner) != 0) ||
+            (choice->trial != NULL && strcmp(choice->trial, epoch->trial_key[t]) != 0)) {
+            continue;
+        }
+        if (choice->owner != NULL && strcmp(choice->owner, owner) != 0) {
+            return nof1_fail(&steward->error, NOF1_E_USAGE,
+                             "several patients have a trial of this name: add --patient PATIENT");
+        }
+        choice->owner = owner;
+        choice->id[choice->trials] =
+            nof1_site_trial_id(steward->arena, owner, epoch->trial_key[t]);
+        ENSURE(choice->id[choice->trials] != NULL, NOF1_E_NO_MEMORY);
+        choice->trials++;
+    }
+    if (choice->trials == 0) {
+        return nof1_fail(&steward->error, NOF1_E_NOT_FOUND,
+                         "the frozen epoch %u has no such %s; what is not frozen yet is left out of "
+                         "the source",
+                         epoch->id, choice->trial == NULL ? "patient" : "trial");
+    }
+    return NOF1_OK;
+}
+
+/* ---- which totals contained it ------------------------------------------------------------ */
+
+struct search {
+    struct nof1_steward *steward;
+    const struct choice *choice;
+    json_t *found;   /* [{query, time, analysis, title, state}] */
+    size_t unknown;  /* plans answered before the list of trials was kept */
+};
+
+static const char *state_of(struct nof1_steward *steward, const char *query)
+{
+    struct nof1_slice value;
+    const char *key = nof1_arena_printf(steward->arena, "plan/%s", query);
+    if (key == NULL ||
+        nof1_store_get(&value, steward->arena, steward->store, key) != NOF1_OK) {
+        return "unknown";
+    }
+    NOF1_CLEANUP(nof1_json_freep)
+    json_t *record = json_loadb((const char *)value.data, value.length, 0, NULL);
+    return json_is_true(json_object_get(record, "closed"))   ? "completed"
+           : json_is_true(json_object_get(record, "opened")) ? "sums sent, not completed"
+                                                             : "counts only";
+}
+
+static bool contains(const json_t *used, const struct choice *choice)
+{
+    size_t at;
+    const json_t *id;
+    json_array_foreach(json_object_get(used, "trials"), at, id) {
+        for (size_t t = 0; t < choice->trials; ++t) {
+            if (strcmp(json_string_value(id), choice->id[t]) == 0) {
+                return true;
+            }
+        }
+    }
+    return false;
+}
+
+static nof1_rc_value visit_used(void *context, const char *key, struct nof1_slice value)
+{
+    struct search *search = context;
+    const char *query = key + strlen("used/");
+    NOF1_CLEANUP(nof1_json_freep)
+    json_t *used = json_loadb((const char *)value.data, value.length, 0, NULL);
+    ENSURE(used != NULL, NOF1_E_STORE);
+    if (!contains(used, search->choice)) {
+        return NOF1_OK;
+    }
+    int64_t time = json_integer_value(json_object_get(used, "time"));
+    json_t *one = json_pack("{s:s, s:s, s:O, s:O, s:O, s:s}", "query", query, "time",
+                            nof1_steward_time(search->steward->arena, time), "analysis",
+                            json_object_get(used, "analysis"), "outcome",
+                            json_object_get(used, "outcome"), "title",
+                            json_object_get(used, "title"), "state",
+                            state_of(search->steward, query));
+    return one != NULL && json_array_append_new(search->found, one) == 0 ? NOF1_OK
+                                                                        : NOF1_E_NO_MEMORY;
+}
+
+static nof1_rc_value visit_plan(void *context, const char *key, struct nof1_slice value)
+{
+    struct search *search = context;
+    struct nof1_slice used;
+    const char *beside =
+        nof1_arena_printf(search->steward->arena, "used/%s", key + strlen("plan/"));
+    ENSURE(beside != NULL, NOF1_E_NO_MEMORY);
+    NOF1_CLEANUP(nof1_json_freep)
+    json_t *record = json_loadb((const char *)value.data, value.length, 0, NULL);
+    bool census = json_is_true(json_object_get(record, "census"));
+    if (record != NULL && !census &&
+        nof1_store_get(&used, search->steward->arena, search->steward->store, beside) ==
+            NOF1_E_NOT_FOUND) {
+        search->unknown++;
+    }
+    return NOF1_OK;
+}
+
+static nof1_rc find_totals(struct search *search)
+{
+    const struct nof1_store_reader reader = nof1_store_reader(search->steward->store);
+    search->found = json_array();
+    ENSURE(search->found != NULL, NOF1_E_NO_MEMORY);
+    TRY(reader.each(reader.self, "used/", visit_used, search));
+    return reader.each(reader.self, "plan/", visit_plan, search);
+}
+
+static nof1_rc queries(struct nof1_steward *steward, struct choice *choice)
+{
+    struct search search = {steward, choice, NULL, 0};
+    TRY(nof1_steward_open(steward, true));
+    TRY(choose(choice, steward));
+    nof1_rc_value rc = find_totals(&search);
+    NOF1_CLEANUP(nof1_json_freep) json_t *found = search.found;
+    TRY(rc);
+    if (steward->json) {
+        return nof1_steward_print(json_pack("{s:b, s:O, s:I}", "ok", 1, "queries", found,
+                                            "plans_before_the_list", (json_int_t)search.unknown));
+    }
+    size_t at;
+    const json_t *one;
+    json_array_foreach(found, at, one) {
+        printf("%s  %s  %s of %s: %s (%s)\n", json_string_value(json_object_get(one, "query")),
+               json_string_value(json_object_get(one, "time")),
+               json_string_value(json_object_get(one, "analysis")),
+               json_string_value(json_object_get(one, "outcome")),
+               json_string_value(json_object_get(one, "title")),
+               json_string_value(json_object_get(one, "state")));
+    }
+    printf("%zu analyses\n", json_array_size(found));
+    if (search.unknown > 0) {
+        printf("%zu more were answered by an earlier version, which did not keep the list\n",
+               search.unknown);
+    }
+    return NOF1_OK;
+}
+
+/* ---- withdraw ------------------------------------------------------------ */
+
+static nof1_rc write_withdrawal(struct nof1_steward *steward, const struct choice *choice)
+{
+    NOF1_CLEANUP(nof1_buffer_free) struct nof1_buffer note = {0}, stop = {0};
+    bool whole = choice->trial == NULL;
+    struct nof1_steward_put put[2] = {
+        {whole ? nof1_withdrawn_key(steward->arena, choice->owner, "")
+               : nof1_withdrawn_key(steward->arena, choice->owner, choice->trial),
+         {0}},
+        {"stopped", {0}}};
+    ENSURE(put[0].key != NULL, NOF1_E_NO_MEMORY);
+    TRY(nof1_buffer_printf(&note, "{\"time\":%lld}", (long long)steward->now));
+    TRY(nof1_buffer_printf(&stop, "{\"epoch\":%u}", choice->epoch.id));
+    put[0].value = nof1_buffer_slice(&note);
+    put[1].value = nof1_buffer_slice(&stop);
+    /* no key of a patient enters the ledger */
+    return nof1_steward_write(steward, 2, put, "trial.withdrawn",
+                              json_pack("{s:s, s:I}", "what", whole ? "patient" : "trial", "epoch",
+                                        (json_int_t)choice->epoch.id));
+}
+
+/* Days only, each once: queries by name would tell who asked about whom. */
+static json_t *days_of(const json_t *found)
+{
+    json_t *days = json_array();
+    size_t at;
+    const json_t *one;
+    json_array_foreach((json_t *)(uintptr_t)found, at, one) {
+        char day[16];
+        snprintf(day, sizeof day, "%.10s", json_string_value(json_object_get(one, "time")));
+        bool seen = false;
+        for (size_t d = 0; d < json_array_size(days); ++d) {
+            seen = seen || strcmp(json_string_value(json_array_get(days, d)), day) == 0;
+        }
+        if (!seen) {
+            json_array_append_new(days, json_string(day));
+        }
+    }
+    return days;
+}
+
+static nof1_rc tell_withdrawal(struct nof1_steward *steward, const struct choice *choice,
+                               const json_t *found, bool running)
+{
+    json_t *days = days_of(found);
+    ENSURE(days != NULL, NOF1_E_NO_MEMORY);
+    if (steward->json) {
+        return nof1_steward_print(json_pack("{s:b, s:I, s:I, s:b, s:o}", "ok", 1, "trials",
+                                            (json_int_t)choice->trials, "epoch",
+                                            (json_int_t)choice->epoch.id, "vault_runs",
+                                            running ? 1 : 0, "totals_of", days));
+    }
+    printf("withdrawn: %zu trials; no plan about epoch %u is answered any more%s\n"
+           "freeze again to go on without them: nof1-node freeze\n",
+           choice->trials, choice->epoch.id, running ? "" : " (no vault runs now)");
+    printf("totals that contained them and cannot be undone:%s\n",
+           json_array_size(days) == 0 ? " none" : "");
+    for (size_t d = 0; d < json_array_size(days); ++d) {
+        printf("  %s\n", json_string_value(json_array_get(days, d)));
+    }
+    json_decref(days);
+    return NOF1_OK;
+}
+
+static nof1_rc withdraw(struct nof1_steward *steward, struct choice *choice)
+{
+    struct search search = {steward, choice, NULL, 0};
+    bool running = false;
+    TRY(nof1_steward_open(steward, false));
+    TRY(choose(choice, steward));
+    TRY(write_withdrawal(steward, choice));
+    TRY(nof1_steward_reload(steward, &running)); /* before anything else: nothing more leaves */
+    nof1_rc_value rc = find_totals(&search);
+    NOF1_CLEANUP(nof1_json_freep) json_t *found = search.found;
+    TRY(rc);
+    return tell_withdrawal(steward, choice, found, running);
+}
+
+int nof1_command_trial(int argc, char **argv)
+{
+    const char *verb = argc > 2 ? argv[2] : "";
+    bool removing = strcmp(verb, "withdraw") == 0;
+    struct choice choice = {.trial = nof1_steward_word(argc, argv, 3)};
+    struct nof1_steward steward = {0};
+    const struct nof1_daemon_option options[] = {
+        {"patient", "PATIENT", "of this patient; without TRIAL: all of them", &choice.patient, NULL,
+         false},
+        NOF1_STEWARD_OPTIONS(&steward)};
+    if (!removing && strcmp(verb, "queries") != 0) {
+        return nof1_steward_missing("trial withdraw or trial queries");
+    }
+    int code = nof1_options_read(argc, argv, choice.trial == NULL ? 3 : 4, NOF1_NODE_PROGRAM,
+                                 removing
+                                     ? "nof1-node trial withdraw [TRIAL] [--patient PATIENT] --dir DIR"
+                                     : "nof1-node trial queries [TRIAL] [--patient PATIENT] --dir DIR",
+                                 NOF1_COUNT_OF(options), options);
+    if (code >= 0) {
+        return code;
+    }
+    if (choice.trial == NULL && choice.patient == NULL) {
+        return nof1_steward_missing("TRIAL or --patient PATIENT");
+    }
+    return nof1_steward_close(&steward, removing ? withdraw(&steward, &choice)
+                                                 : queries(&steward, &choice));
+}
+
+/* ---- charter refuse ------------------------------------------------------------ */
+
+static nof1_rc refuse(struct nof1_steward *steward, const char *file, const char *reason)
+{
+    const struct nof1_charter *charter = NULL;
+    struct nof1_slice bytes;
+    char hex[2 * 32 + 1];
+    NOF1_CLEANUP(nof1_buffer_free) struct nof1_buffer note = {0};
+    for (const char *c = reason == NULL ? "" : reason; *c != '\0'; ++c) {
+        if (*c < ' ' || *c > '~') {
+            return nof1_fail(&steward->error, NOF1_E_USAGE, "--reason: expected ASCII characters");
+        }
+    }
+    TRY(nof1_steward_open(steward, false));
+    TRY(nof1_node_charter(&charter, &bytes, steward->arena, file, &steward->error));
+    nof1_hex_text(hex, charter->hash, sizeof charter->hash);
+    const char *key = nof1_arena_printf(steward->arena, "charter-refused/%s", hex);
+    ENSURE(key != NULL, NOF1_E_NO_MEMORY);
+    TRY(nof1_buffer_printf(&note, "{\"by\":\"%s\",\"time\":%lld}", steward->person.name,
+                           (long long)steward->now));
+    const struct nof1_steward_put put = {key, nof1_buffer_slice(&note)};
+    TRY(nof1_steward_write(steward, 1, &put, "charter.refused",
+                           json_pack("{s:s, s:I, s:s}", "charter", hex, "version",
+                                     (json_int_t)charter->version, "reason",
+                                     reason == NULL ? "" : reason)));
+    if (steward->json) {
+        return nof1_steward_print(json_pack("{s:b, s:s}", "ok", 1, "charter", hex));
+    }
+    printf("refused: version %u of %s, %s; it cannot be approved here any more\n"
+           "tell the consortium; an approved earlier version stays in force\n",
+           charter->version, charter->study, hex);
+    return NOF1_OK;
+}
+
+int nof1_command_charter_refuse(int argc, char **argv)
+{
+    const char *file = nof1_steward_word(argc, argv, 3);
+    const char *reason = NULL;
+    struct nof1_steward steward = {0};
+    const struct nof1_daemon_option options[] = {
+        {"dir", "DIR", "the vault's folder", &steward.folder, NULL, true},
+        {"by", "NAME", "your name, for the ledger; default: the account", &steward.by, NULL, false},
+        {"reason", "TEXT", "for this site's ledger, in ASCII", &reason, NULL, false},
+        {"json", NULL, "answer as JSON", NULL, &steward.json, false}};
+    int code = nof1_options_read(argc, argv, file == NULL ? 3 : 4, NOF1_NODE_PROGRAM,
+                                 "nof1-node charter refuse FILE --dir DIR", NOF1_COUNT_OF(options),
+                                 options);
+    return code >= 0       ? code
+           : file == NULL ? nof1_steward_missing("FILE")
+                          : nof1_steward_close(&steward, refuse(&steward, file, reason));
+}
