@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
- * Variances of cycles, arms and residuals by treatment, and three or more treatments, against exact
- * optima (mixed_structure/make.R): estimates, errors of z and criterion 1e-9, variances 1e-8,
+ * Variances of cycles, arms and residuals by treatment, three or more treatments, and correlated
+ * residuals against exact optima (mixed_structure/make.R, mixed_serial/make.R): estimates, errors of z and criterion 1e-9, variances 1e-8,
  * Kenward-Roger and Satterthwaite 1e-6.
  */
 #include <criterion/criterion.h>
@@ -14,7 +14,7 @@
 #include "pooled.h"
 #include "support.h"
 
-#define FOLDER NOF1_SOURCE_DIR "/tests/conformance/mixed_structure/"
+#define FOLDER NOF1_SOURCE_DIR "/tests/conformance/"
 
 static double number_at(const json_t *array, size_t i)
 {
@@ -51,15 +51,15 @@ static void check_test(const char *name, const json_t *result, const json_t *the
     cr_expect(fabs(df / number_at(theirs, 1) - 1) < 1e-6, "%s: df %.10g", name, df);
 }
 
-static void check_case(const char *file)
+static void check_case(const char *folder, const char *file)
 {
     struct nof1_arena *arena = nof1_arena_new();
     struct nof1_error error = {0};
     char path[512];
-    snprintf(path, sizeof path, FOLDER "%s", file);
+    snprintf(path, sizeof path, FOLDER "%s/%s", folder, file);
     json_t *r = test_json(path), *result = NULL;
     const char *name = json_string_value(json_object_get(r, "name"));
-    snprintf(path, sizeof path, FOLDER "%s.csv", name);
+    snprintf(path, sizeof path, FOLDER "%s/%s.csv", folder, name);
     struct test_study *s =
         test_trials_from_csv(arena, path, json_string_value(json_object_get(r, "options")), NULL);
     nof1_rc_value rc = test_study_run(&result, arena, s, &error);
@@ -84,6 +84,10 @@ static void check_case(const char *file)
     cr_expect(json_is_true(json_object_get(json_object_get(result, "fit"), "boundary")) ==
                   json_is_true(json_object_get(r, "boundary")),
               "%s: boundary", name);
+    const json_t *rho = json_object_get(r, "rho");
+    cr_expect(rho == NULL || fabs(test_number(result, "residual_correlation") -
+                                  json_number_value(rho)) < 1e-8,
+              "%s: correlation", name);
     if (test != NULL) {
         check_test(name, result, test);
     }
@@ -98,14 +102,22 @@ static int only_json(const struct dirent *entry)
     return length > 5 && strcmp(entry->d_name + length - 5, ".json") == 0;
 }
 
-Test(mixed_structure, equals_the_exact_optimum)
+static void check_folder(const char *folder, int least)
 {
     struct dirent **entry;
-    int count = scandir(FOLDER, &entry, only_json, alphasort);
-    cr_assert(count >= 17, "fixtures are missing");
+    char path[512];
+    snprintf(path, sizeof path, FOLDER "%s", folder);
+    int count = scandir(path, &entry, only_json, alphasort);
+    cr_assert(count >= least, "fixtures are missing");
     for (int i = 0; i < count; i++) {
-        check_case(entry[i]->d_name);
+        check_case(folder, entry[i]->d_name);
         free(entry[i]);
     }
     free(entry);
+}
+
+Test(mixed_structure, equals_the_exact_optimum)
+{
+    check_folder("mixed_structure", 17);
+    check_folder("mixed_serial", 9);
 }

@@ -12,6 +12,7 @@
 #define NOF1_STATS_MIXED_H
 
 #include <nof1/analysis.h>
+#include <stats/ar1.h>
 #include <stats/gaussian_fit.h>
 #include <stats/optimise.h>
 #include <stats/series.h>
@@ -90,6 +91,7 @@ struct mixed_model {
     const char *formula;
     const char *rule;             /* why this form */
     bool treatment_wanted;        /* a treatment column exists */
+    bool by_period;               /* what measures time between correlated residuals */
     bool centred;                 /* sites are fixed effects, absorbed by their means at the site */
     /* class, cycles */
     size_t cells;
@@ -200,7 +202,7 @@ struct mixed_fit {
     double shift;                       /* subtracted from outcomes besides the centre */
     double deviance;                    /* ML deviance at the estimates */
     double decrement;                   /* at the last evaluation */
-    bool converged;
+    bool converged, edge;               /* edge: rho at the limit of its domain */
     size_t boundary;                    /* number of directions without variance */
     double derivative;                  /* one-sided derivative of f there */
     double approximation;               /* bound of the error of beta in se; 0: exact */
@@ -245,6 +247,21 @@ void mixed_projection_add(struct nof1_gaussian_sums *sums, const struct mixed_mo
 /* Residual products of an arm other than the reference, of so many dimensions. */
 void mixed_add_ratio(struct nof1_gaussian_sums *sums, const struct nof1_gaussian_shape *shape,
                      const double *gamma, size_t arm, double dimensions, const double *products);
+
+/* ---- mixed_serial.c: correlated residuals. Doubles of memory: fixed part, and for each row; `memory`
+ * is such, not initialised. ---- */
+size_t mixed_serial_size(const struct mixed_model *model);
+size_t mixed_serial_row(const struct mixed_model *model);
+/* The time of a row that the correlation takes; NAN when missing. */
+double mixed_serial_time(const struct mixed_model *model, const struct nof1_series *series,
+                         size_t row);
+/* Are times such that the correlation exists: none equal, whole steps for ar1? memory: 2 doubles a row. */
+bool mixed_serial_fits(const struct mixed_model *model, const struct nof1_series *series,
+                       double *memory);
+/* Add a trial's sums at gamma; false when they do not exist. */
+bool mixed_serial_add(struct nof1_gaussian_sums *sums, const struct mixed_model *model,
+                      const double *gamma, const struct nof1_series *series, const double *column,
+                      double *memory);
 
 /* ---- what pool takes from score: rounds at (beta, S) and their evaluation ---- */
 struct mixed_visit {

@@ -282,7 +282,7 @@ nof1_rc_value mixed_class_prepare(struct mixed_model *m, struct nof1_arena *aren
     m->coordinates = arms ? m->arms : 1;
     m->isotropic = shape->by_arm && shape->ratios == 0;
     m->cycle_rows = 0;
-    if (shape->by_cycle && shape->ratios > 0) { /* one sum of squares for each pair of both */
+    if (shape->correlated || (shape->by_cycle && shape->ratios > 0)) { /* one sum of squares for each pair of both */
         *possible = false;
         return NOF1_OK;
     }

@@ -422,7 +422,8 @@ static double value_of(const struct mixed_model *model, const struct nof1_trial 
 static bool fill_row(double *row, const struct mixed_model *model, const struct nof1_trial *trial,
                      const struct nof1_series *s, size_t i)
 {
-    if (model->shape.by_cycle && s->cycle[i] <= 0) {
+    if ((model->shape.by_cycle && s->cycle[i] <= 0) ||
+        (model->shape.correlated && isnan(mixed_serial_time(model, s, i)))) {
         return false;
     }
     for (size_t c = 0; c < model->columns; c++) {

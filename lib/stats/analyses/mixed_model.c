@@ -150,8 +150,13 @@ static const struct nof1_option options[] = {
      "[intercept], \"trial:treatment\": [intercept]",
      "{trial: [intercept, treatment]}", 0, 0,
      "Random effects of a trial, with unrestricted covariance."},
-    {"residual", NOF1_OPT_CHOICE, "iid|by_treatment", "iid", 0, 0,
-     "Residuals are independent: with one variance, or one for each treatment."},
+    {"residual", NOF1_OPT_CHOICE, "iid|by_treatment|ar1|car1", "iid", 0, 0,
+     "Independent, with one variance or one for each treatment; or correlated by rho^distance within "
+     "a trial (then random may be {trial: []}, and df must be z): ar1 for whole distances (gaps "
+     "allowed, rho may be negative), car1 for any distance, rho between 0 and 1."},
+    {"by", NOF1_OPT_CHOICE, "time|period", "time", 0, 0,
+     "What measures distance between correlated residuals: the time column, or the number of the "
+     "period. No two rows of a trial may be equal in it."},
     {"method", NOF1_OPT_CHOICE, "REML|ML", "REML", 0, 0,
      "Restricted or full maximum likelihood."},
     {"df", NOF1_OPT_CHOICE, "kenward_roger|satterthwaite|z", "kenward_roger", 0, 0,

@@ -40,10 +40,13 @@ static nof1_rc one_of(const char *text, const char *const *choice, size_t choice
                      key, text);
 }
 
-/* Is the value a list of these words, each once, the first among them? */
-static bool is_list(const struct nof1_node *node, bool *treatment)
+/* Is the value a list of these words, each once, the first among them (or `none`)? */
+static bool is_list(const struct nof1_node *node, bool *treatment, bool none)
 {
     bool intercept = false;
+    if (none && node->items == 0) {
+        return true;
+    }
     for (size_t i = 0; node->kind == NOF1_LIST && i < node->items; i++) {
         intercept = intercept || strcmp(node->item[i].text, "intercept") == 0;
         *treatment = *treatment || strcmp(node->item[i].text, "treatment") == 0;
@@ -61,7 +64,7 @@ static nof1_rc read_random(struct mixed_model *m, const struct nof1_node *random
     for (size_t k = 0; k < 3 && random != NULL; k++) {
         const struct nof1_node *node = nof1_node_get(random, key[k]);
         given[k] = node != NULL;
-        good = good && (node == NULL || is_list(node, &treatment[k]));
+        good = good && (node == NULL || is_list(node, &treatment[k], k == 0 && m->shape.correlated));
         found += given[k];
     }
     if (!good || !given[0] || found != random->items || treatment[1] || treatment[2]) {
@@ -75,7 +78,7 @@ static nof1_rc read_random(struct mixed_model *m, const struct nof1_node *random
                          "random: {trial: [intercept, treatment]} contains \"trial:treatment\"; "
                          "leave one out");
     }
-    m->effects = treatment[0] ? m->arms : 1;
+    m->effects = treatment[0] ? m->arms : nof1_node_get(random, key[0])->items > 0;
     m->shape.by_cycle = given[1];
     m->shape.by_arm = given[2];
     return NOF1_OK;
@@ -84,6 +87,11 @@ static nof1_rc read_random(struct mixed_model *m, const struct nof1_node *random
 static nof1_rc finish_shape(struct mixed_model *m, struct nof1_error *error)
 {
     m->shape.effects = m->effects;
+    if (m->shape.correlated && (m->shape.by_cycle || m->shape.by_arm)) {
+        return nof1_fail(error, NOF1_E_PLAN,
+                         "random: with correlated residuals write {trial: [...]} alone, or "
+                         "residual: iid");
+    }
     if (m->effects > NOF1_EFFECTS_MAX) {
         return nof1_fail(error, NOF1_E_PLAN,
                          "random: unrestricted effects of %zu treatments; at most %d, or write "
@@ -103,10 +111,15 @@ static nof1_rc read_options(struct mixed_model *m, const struct nof1_node *optio
 {
     static const char *const method[] = {"ML", "REML"};
     static const char *const df[] = {"z", "satterthwaite", "kenward_roger"};
-    static const char *const residual[] = {"iid", "by_treatment"};
+    static const char *const residual[] = {"iid", "by_treatment", "ar1", "car1"};
+    static const char *const by[] = {"time", "period"};
     size_t index;
-    TRY(one_of(option_text(options, "residual"), residual, 2, &index, "residual", error));
+    TRY(one_of(option_text(options, "residual"), residual, 4, &index, "residual", error));
     m->shape.ratios = index == 1 ? m->arms - 1 : 0;
+    m->shape.correlated = index >= 2;
+    m->shape.positive = index == 3;
+    TRY(one_of(option_text(options, "by"), by, 2, &index, "by", error));
+    m->by_period = index == 1;
     TRY(one_of(option_text(options, "method"), method, 2, &index, "method", error));
     m->reml = index == 1;
     TRY(one_of(option_text(options, "df"), df, 3, &index, "df", error));
@@ -114,6 +127,10 @@ static nof1_rc read_options(struct mixed_model *m, const struct nof1_node *optio
     if (m->df == MIXED_KENWARD_ROGER && !m->reml) {
         return nof1_fail(error, NOF1_E_PLAN,
                          "df: kenward_roger needs method: REML; with ML write df: z");
+    }
+    if (m->df != MIXED_Z && m->shape.correlated) {
+        return nof1_fail(error, NOF1_E_PLAN, "df: %s needs independent residuals; write df: z",
+                         df[m->df]);
     }
     TRY(nof1_node_double(&m->level, options, "level", error));
     if (!(m->level > 0 && m->level < 1)) {
@@ -138,6 +155,9 @@ static void read_charter(struct mixed_model *m)
     for (size_t j = nof1_gaussian_block(&m->shape); j < m->terms; j++) {
         m->start[j] = j < m->terms - m->shape.ratios ? 0.5 : 1;
     }
+    if (m->shape.correlated) {
+        m->start[m->terms - 1] = m->shape.positive ? -1 : 0.2;
+    }
     m->beta_limit = (charter->beta_box > 0 ? charter->beta_box : 100) * (range > 0 ? range : 1);
     m->reach = fmax(fabs(o->upper - o->centre), fabs(o->lower - o->centre));
     m->root_limit = sqrt(charter->variance_ratio_box > 0 ? charter->variance_ratio_box : 1e8);
@@ -160,11 +180,17 @@ static nof1_rc write_formula(struct mixed_model *m, struct nof1_arena *arena,
         text = nof1_arena_printf(arena, "%s + %s", text, fixed->item[i].text);
     }
     ENSURE(text != NULL, NOF1_E_NO_MEMORY);
+    static const char *const residual[] = {", ar1", ", car1"};
     m->formula = nof1_arena_printf(
-        arena, "%s + (1%s | trial)%s%s%s", text, m->effects > 1 ? " + treatment" : "",
+        arena, "%s%s%s%s%s%s%s%s", text, m->effects > 0 ? " + (1" : "",
+        m->effects > 1   ? " + treatment | trial)"
+        : m->effects > 0 ? " | trial)"
+                         : "",
         m->shape.by_cycle ? " + (1 | trial:cycle)" : "",
         m->shape.by_arm ? " + (1 | trial:treatment)" : "",
-        m->shape.ratios > 0 ? ", residual variance by treatment" : "");
+        m->shape.ratios > 0 ? ", residual variance by treatment" : "",
+        m->shape.correlated ? residual[m->shape.positive] : "",
+        !m->shape.correlated ? "" : m->by_period ? " by period" : " by time");
     ENSURE(m->formula != NULL, NOF1_E_NO_MEMORY);
     return NOF1_OK;
 }
@@ -207,9 +233,10 @@ static void prepare_score(struct mixed_model *m, uint32_t rounds)
 
 static void measure_scratch(struct mixed_model *m)
 {
-    m->base.scratch = (nof1_gaussian_sums_size(&m->shape) + mixed_project_size(m) + m->features) *
+    m->base.scratch = (nof1_gaussian_sums_size(&m->shape) + mixed_project_size(m) + m->features +
+                       mixed_serial_size(m)) *
                           sizeof(double) + 64;
-    m->base.scratch_row = (1 + mixed_row_doubles(m)) * sizeof(double) + NOF1_SERIES_SCRATCH_ROW;
+    m->base.scratch_row = (1 + mixed_row_doubles(m) + mixed_serial_row(m)) * sizeof(double) + NOF1_SERIES_SCRATCH_ROW;
 }
 
 /* The pooled forms know one model: the treatment, and its variance between trials. */
@@ -217,7 +244,7 @@ static nof1_rc pooled_model(const struct mixed_model *m, const char *wish,
                             struct nof1_error *error)
 {
     bool plain = m->columns == 2 && m->column[1].kind == MIXED_TREATMENT && m->arms == 2 &&
-                 m->terms == 3;
+                 m->terms == 3 && !m->shape.correlated;
     if (!plain || m->effects != 2 || !m->reml) {
         return nof1_fail(error, NOF1_E_PLAN,
                          "incomplete: %s fits fixed: [treatment], random: {trial: [intercept, "

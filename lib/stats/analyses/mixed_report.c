@@ -201,6 +201,9 @@ static void write_components(struct writer *w, json_t *out)
                       fit->sigma2 * fit->gamma[at], 0);
     }
     write_residuals(w, rows);
+    if (fit->shape.correlated) {
+        put_number(w, out, "residual_correlation", fit->gamma[w->model->terms - 1]);
+    }
     put(w, out, "variance_components", rows);
 }
 
@@ -222,7 +225,7 @@ static void write_fit(struct writer *w, json_t *out)
     put_number(w, o, "BIC", f + log(rows) * parameters);
     put(w, o, "rounds", json_integer((json_int_t)w->history->rounds));
     put(w, o, "converged", json_boolean(fit->converged));
-    put(w, o, "boundary", json_boolean(fit->boundary > 0));
+    put(w, o, "boundary", json_boolean(fit->boundary > 0 || fit->edge));
     put_number(w, o, "gradient", sqrt(fit->decrement));
     put(w, o, "boundary_derivative",
         fit->boundary > 0 ? nof1_json_number(fit->derivative) : json_null());
@@ -233,6 +236,11 @@ static void write_fit(struct writer *w, json_t *out)
         warn(w, "boundary",
              "the estimated covariance of the random effects is singular (a variance of zero or a "
              "correlation of one)");
+    }
+    if (fit->edge) {
+        warn(w, "correlation_limit",
+             "the serial correlation of the residuals is at the limit of its range: standard "
+             "errors do not hold; write residual: iid, or another random part");
     }
     double level = fit->point.rows * fit->shift * fit->shift;
     if (w->model->form == MIXED_CLASS && level > 1e8 * fit->point.q) {

@@ -13,6 +13,7 @@
 #include "mixed.h"
 
 #define FAR 0.05 /* decrement above which the model of second order is not trusted */
+#define RHO_LIMIT 14 /* of car1: rho is within 1e-6 of 0 or 1, where its scale has no end */
 
 static size_t pairs_of(size_t n)
 {
@@ -62,7 +63,11 @@ static double power_below(double x)
 static void add(struct element_list *list, const char *name, enum nof1_role role, double bound,
                 double unit, bool sparse)
 {
-    bool ratio = list->model->shape.ratios > 0; /* H^-1 is at most 1, or the inverse ratio of variances */
+    const struct nof1_gaussian_shape *shape = &list->model->shape;
+    /* H^-1 is at most 1, or the inverse ratio of variances, or that of a correlation near 1 */
+    double wide = shape->ratios > 0    ? pow(MIXED_RATIO_LEAST, -6)
+                  : shape->correlated ? 0x1p60
+                                      : 1;
     list->failed = list->failed || name == NULL;
     list->element[list->count++] = (struct nof1_element){
         .name = name,
@@ -71,7 +76,7 @@ static void add(struct element_list *list, const char *name, enum nof1_role role
         .block = 0,
         .block_size = list->model->form == MIXED_POOL ? 1 : 2,
         .sparse = sparse,
-        .bound = fmin(0x1p96, bound * (ratio ? pow(MIXED_RATIO_LEAST, -6) : 1)),
+        .bound = fmin(0x1p96, bound * wide),
         .quantum = role == NOF1_OUTCOME ? ldexp(power_below(unit), -60) : 0};
 }
 
@@ -86,6 +91,8 @@ static const char *term_name(const struct element_list *list, size_t term)
             j -= i + 1;
         }
         name = nof1_arena_printf(list->arena, "%zu%zu", i + 1, j + 1);
+    } else if (shape->correlated) {
+        name = "correlation";
     } else if (term >= block + shape->by_cycle) {
         size_t ratio = term - block - shape->by_cycle - shape->by_arm;
         bool arm = shape->by_arm && term == block + shape->by_cycle;
@@ -190,13 +197,15 @@ static int score_group_of(const struct mixed_model *m, const struct nof1_trial *
                           void *scratch)
 {
     struct nof1_series series;
-    double *column;
-    mixed_rows(&series, &column, m, trial, scratch);
+    double *column, *memory = scratch;
+    size_t serial = m->shape.correlated ? 2 * trial->rows : 0;
+    mixed_rows(&series, &column, m, trial, memory + serial);
     size_t arms = 0;
     for (size_t k = 0; k < NOF1_ARMS_MAX; k++) {
         arms += series.n[k] > 0;
     }
     bool enough = arms > 1 || (arms == 1 && m->base.study->charter->any_arm);
+    enough = enough && (serial == 0 || mixed_serial_fits(m, &series, memory));
     return enough ? 0 : NOF1_LEFT_OUT;
 }
 
@@ -259,12 +268,17 @@ static nof1_rc_value score_contribute(const struct mixed_model *m, uint32_t roun
     struct mixed_projection projection;
     double *memory = scratch, *rest = memory + nof1_gaussian_sums_size(&m->shape);
     nof1_gaussian_sums_place(&sums, &m->shape, memory);
-    double *rows = mixed_project_rows(m, rest);
-    mixed_rows(&series, &column, m, trial, rows + trial->rows);
+    double *rows = mixed_project_rows(m, rest), *serial = rows + trial->rows;
+    size_t serial_size = mixed_serial_size(m) + trial->rows * mixed_serial_row(m);
+    mixed_rows(&series, &column, m, trial, serial + serial_size);
     subtract_fixed(column, series.rows, m->columns, theta);
     nof1_gaussian_square(gamma, theta + 2 * m->columns, &m->shape);
-    TRY(mixed_project(&projection, m, &series, column, rest));
-    mixed_projection_add(&sums, m, gamma, &projection);
+    if (m->shape.correlated) {
+        ENSURE(mixed_serial_add(&sums, m, gamma, &series, column, serial), NOF1_E2403);
+    } else {
+        TRY(mixed_project(&projection, m, &series, column, rest));
+        mixed_projection_add(&sums, m, gamma, &projection);
+    }
     mixed_score_write(out, m, &sums);
     for (size_t e = 0; e < map_of(m).elements; e++) {
         ENSURE(isfinite(out[e]), NOF1_E2403);
@@ -392,6 +406,12 @@ nof1_rc_value mixed_score_conclude(struct mixed_fit *fit, const struct mixed_mod
         fit->root[j] = best->x[p + j] + take * ask->step[p + j];
     }
     nof1_gaussian_square(gamma, fit->root, &m->shape);
+    if (m->shape.correlated) {
+        double rho = gamma[m->terms - 1];
+        fit->edge = fabs(rho) > 1 - 1e-6 || (m->shape.positive && rho < 1e-6);
+        fit->converged = fit->converged || (fit->edge && ask->decrement < 1e-6);
+        fit->approximation = fit->converged ? 0 : fit->approximation;
+    }
     for (size_t j = 0; j < m->terms; j++) {
         change -= fit->point.square[j] * (gamma[j] - fit->point.gamma[j]);
     }
@@ -427,10 +447,14 @@ static void fold(double *root, const struct nof1_gaussian_shape *shape)
     static const double none[NOF1_TERMS_MAX] = {0};
     size_t terms = nof1_gaussian_terms(shape);
     double unused;
-    bool inside = shape->effects == 1 ? root[0] >= 0
+    bool inside = shape->effects <= 1 ? root[0] >= 0
                                       : root[0] >= 0 && root[0] * root[2] >= root[1] * root[1];
     if (!inside || terms > 3 || terms > nof1_gaussian_block(shape)) {
         (void)nof1_gaussian_snap(root, shape, 0, none, &unused);
+    }
+    if (shape->correlated) {
+        double limit = shape->positive ? 18 : 9;
+        root[terms - 1] = fmax(-limit, fmin(limit, root[terms - 1]));
     }
     for (size_t j = terms - shape->ratios; j < terms; j++) {
         root[j] = fmax(root[j], MIXED_RATIO_LEAST);
@@ -518,7 +542,8 @@ nof1_rc_value mixed_score_advance(const struct mixed_model *m, const struct nof1
         stalled = ask.decrement > 0.25 * before.decrement;
     }
     TRY(mixed_refuse_root(best->x + p, m, INFINITY, error));
-    next->done = ask.decrement < 1e-18 || stalled || rounds >= m->base.max_rounds;
+    bool limit = m->shape.positive && fabs(best->x[n - 1]) > RHO_LIMIT && ask.decrement < 1e-6;
+    next->done = ask.decrement < 1e-18 || stalled || limit || rounds >= m->base.max_rounds;
     if (next->done) {
         return mixed_score_conclude(fit, m, best, &ask, arena);
     }
