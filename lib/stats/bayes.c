@@ -75,68 +75,63 @@ double nof1_bayes_mean_upper(const struct nof1_bayes_posterior *p, double spread
     return sum;
 }
 
-struct target {
-    const struct nof1_bayes_posterior *posterior;
-    size_t axis;
-    double spread, probability;
-};
-
-static double mean_gap(double t, void *context)
+static double mean_lower(const struct nof1_bayes_target *target, double t, double *density)
 {
-    const struct target *target = context;
-    return 1.0 - nof1_bayes_mean_upper(target->posterior, target->spread, t) -
-           target->probability;
+    double sum = 0.0;
+    *density = 0.0;
+    for (size_t i = 0; i < target->posterior->nodes; i++) {
+        const struct nof1_bayes_node *node = &target->posterior->node[i];
+        double sd = sqrt(node->mean.variance + target->spread * node->at[0] * node->at[0]);
+        double z = (t - node->mean.mean) / sd;
+        sum += node->weight * nof1_normal_lower(z);
+        *density += sd > 0.0 ? node->weight / sd * exp(-0.5 * z * z - 0.5 * LOG_2PI) : 0.0;
+    }
+    return sum;
 }
 
-static double axis_gap(double t, void *context)
+nof1_rc_value nof1_bayes_solve(double *out, nof1_bayes_distribution *distribution,
+                               const struct nof1_bayes_target *target, double probability,
+                               double start, double scale)
 {
-    const struct target *target = context;
-    return nof1_bayes_axis_lower(target->posterior, target->axis, t) - target->probability;
+    double low = -INFINITY, high = INFINITY, x = start, reach = scale;
+    ENSURE(isfinite(start) && isfinite(scale), NOF1_E_MODEL);
+    for (int i = 0; i < 400; i++) {
+        double density, gap = distribution(target, x, &density) - probability;
+        low = gap <= 0.0 ? x : low;
+        high = gap >= 0.0 ? x : high;
+        double next = x - gap / density;
+        if (fabs(next - x) <= 1e-12 * fmax(fabs(x), scale) || low == high) {
+            x = isfinite(next) ? next : x;
+            break;
+        }
+        if (!(next > low && next < high) || fabs(next - x) > reach) {
+            next = isinf(low) ? x - reach : isinf(high) ? x + reach : 0.5 * (low + high);
+            reach *= 2.0;
+        }
+        if (next == x) {
+            break;
+        }
+        x = next;
+    }
+    *out = x;
+    return NOF1_OK;
 }
 
 nof1_rc_value nof1_bayes_mean_quantile(double *out, const struct nof1_bayes_posterior *p,
                                        double spread, double probability)
 {
-    struct target target = {p, 0, spread, probability};
-    double mean = 0.0, reach = 0.0;
+    struct nof1_bayes_target target = {p, 0, spread};
+    double mean = 0.0, scale = 0.0; /* not the sd: a heavy tail has none */
+    for (size_t i = 0; i < p->nodes; i++) {
+        mean += p->node[i].weight * p->node[i].mean.mean;
+    }
     for (size_t i = 0; i < p->nodes; i++) {
         const struct nof1_bayes_node *node = &p->node[i];
-        mean += node->weight * node->mean.mean;
         double sd = sqrt(node->mean.variance + spread * node->at[0] * node->at[0]);
-        reach += node->weight * (sd + fabs(node->mean.mean));
+        scale += node->weight * (sd + fabs(node->mean.mean - mean));
     }
-    double low = mean - reach, high = mean + reach;
-    for (int i = 0; i < 200 && mean_gap(low, &target) > 0.0; i++) {
-        low -= reach * ldexp(1.0, i);
-    }
-    for (int i = 0; i < 200 && mean_gap(high, &target) < 0.0; i++) {
-        high += reach * ldexp(1.0, i);
-    }
-    return nof1_root(out, mean_gap, &target, low, high, 1e-12);
-}
-
-nof1_rc_value nof1_bayes_axis_quantile(double *out, const struct nof1_bayes_posterior *p,
-                                       size_t axis, double probability)
-{
-    struct target target = {p, axis, 0.0, probability};
-    if (p->axis[axis].fixed) {
-        *out = p->axis[axis].lower;
-        return NOF1_OK;
-    }
-    double low = INFINITY, high = 0.0;
-    for (size_t i = 0; i < p->nodes; i++) {
-        low = fmin(low, p->node[i].at[axis]);
-        high = fmax(high, p->node[i].at[axis]);
-    }
-    if (axis_gap(low, &target) >= 0.0) {
-        *out = low;
-        return NOF1_OK;
-    }
-    if (axis_gap(high, &target) <= 0.0) {
-        *out = high;
-        return NOF1_OK;
-    }
-    return nof1_root(out, axis_gap, &target, low, high, 1e-12);
+    return nof1_bayes_solve(out, mean_lower, &target, probability,
+                            mean + scale * nof1_normal_quantile(1.0 - probability), scale);
 }
 
 /* ---- two-stage ---- */

@@ -56,7 +56,8 @@ struct nof1_bayes_problem {
 
 struct nof1_bayes_node {
     double at[NOF1_BAYES_AXES];
-    double step[3];   /* of the first three axes' rules, in the substituted variable */
+    double x[3];      /* of the first three numbers, in the substituted variable */
+    double step[3];   /* of the first three axes' rules, there */
     double weight;    /* probability; all sum to 1 */
     struct nof1_bayes_normal mean;
     unsigned odd;     /* bit a: the node is not part of axis a's rule of half as many points */
@@ -77,11 +78,18 @@ nof1_rc nof1_bayes_integrate(struct nof1_bayes_posterior *out, struct nof1_arena
 
 /* ---- summaries ---- */
 
-/* P(number of axis 0, 1 or 2 <= t), by the indefinite integral of the sinc interpolant, which is as
- * exact as the rule itself (Stenger 1993). */
-double nof1_bayes_axis_lower(const struct nof1_bayes_posterior *p, size_t axis, double t);
+/* The t with P(number of axis 0, 1 or 2 <= t) = probability, by the indefinite integral of the sinc
+ * interpolant, which is as exact as the rule itself (Stenger 1993). */
 nof1_rc nof1_bayes_axis_quantile(double *out, const struct nof1_bayes_posterior *p, size_t axis,
                                  double probability);
+/* The x with F(x) = probability, by Newton's steps inside a bracket that only shrinks; F and its
+ * derivative by `distribution`. start, scale: where and how wide it is, about. */
+struct nof1_bayes_target { const struct nof1_bayes_posterior *posterior; size_t axis; double spread; };
+typedef double nof1_bayes_distribution(const struct nof1_bayes_target *target, double x,
+                                       double *density);
+nof1_rc nof1_bayes_solve(double *out, nof1_bayes_distribution *distribution,
+                         const struct nof1_bayes_target *target, double probability, double start,
+                         double scale);
 /* The mixture of normals N(mean, variance + spread * tau^2) over nodes: the mean effect (spread 0) or
  * the next patient's (spread 1). */
 double nof1_bayes_mean_upper(const struct nof1_bayes_posterior *p, double spread, double t);

@@ -13,6 +13,8 @@
 
 #include <gsl/gsl_sf_expint.h>
 
+#include <stats/distributions.h>
+
 #define REACH 4.0            /* x from -REACH to REACH: e^-27 to e^27 of the scale */
 #define SCAN 33
 #define INTERVAL_REACH 3.3 /* of the last axis when bounded: e^-27 from its ends */
@@ -42,20 +44,6 @@ static double value_at(const struct nof1_bayes_axis *axis, double x, double *log
     return below < 0.5 ? axis->lower + width * below : axis->upper - width * above;
 }
 
-static double position_of(const struct nof1_bayes_axis *axis, double t)
-{
-    if (t <= axis->lower) {
-        return -INFINITY;
-    }
-    if (unbounded(axis)) {
-        return asinh(log((t - axis->lower) / axis->scale));
-    }
-    if (t >= axis->upper) {
-        return INFINITY;
-    }
-    return asinh(0.5 * log((t - axis->lower) / (axis->upper - t)));
-}
-
 /* ---- where the integrand is ---- */
 
 /* How far down a rule goes, which nodes are kept, and the error of half the points at which it is
@@ -65,18 +53,23 @@ struct rules { double cut, drop, first, coarse; };
 static const struct rules few = {40.0, 32.0, 1e-9, 3e-6}, many = {30.0, 26.0, 1e-7, 1e-4},
                           quick = {20.0, 18.0, 3e-2, 3e-2};
 
+struct range { double low, high, top, at_ends; };
+
 struct walk {
     const struct nof1_bayes_problem *problem;
     const struct rules *rules;
     struct nof1_arena *arena;
-    double at[NOF1_BAYES_AXES];
+    double at[NOF1_BAYES_AXES], x[NOF1_BAYES_AXES];
+    double last[NOF1_BAYES_AXES]; /* where the last search along an axis ended */
     size_t points[NOF1_BAYES_AXES];
     struct nof1_bayes_node *node;
     size_t nodes, room;
     double top; /* largest log density so far */
+    bool placed;         /* the outermost axis' range is known */
+    struct range outer;
 };
 
-struct range { double low, high, top, at_ends; };
+#define CLIMBS 16 /* at most to either side */
 
 static void place(struct walk *walk, size_t level, bool whole, struct range *out);
 
@@ -124,6 +117,28 @@ static double peak(struct walk *walk, size_t level, double low, double high, dou
     return best;
 }
 
+/* The best near the last search's end: uphill by `step`, then the vertex of the parabola through the
+ * last three. Four numbers only: a scan at every point of a scan of a scan would be dear. */
+static double climb(struct walk *walk, size_t level, double step)
+{
+    double x = walk->last[level], f = profile(walk, level, x);
+    double left = profile(walk, level, x - step), right = profile(walk, level, x + step);
+    for (int i = 0; i < CLIMBS && (left > f || right > f) && fabs(x) < REACH; i++) {
+        bool up = right > left;
+        x += up ? step : -step;
+        double next = profile(walk, level, up ? x + step : x - step);
+        double before = f;
+        f = up ? right : left;
+        left = up ? before : next;
+        right = up ? next : before;
+    }
+    double bend = left - 2.0 * f + right;
+    double vertex = bend < 0.0 ? x + 0.5 * step * (left - right) / bend : x;
+    double at_vertex = fabs(vertex - x) < step ? profile(walk, level, vertex) : f;
+    walk->last[level] = at_vertex > f ? vertex : x;
+    return fmax(f, at_vertex);
+}
+
 /* The x between `outside` (below the cut) and `inside` where the integrand passes the cut. */
 static double edge(struct walk *walk, size_t level, double outside, double inside, double cut)
 {
@@ -138,13 +153,10 @@ static double edge(struct walk *walk, size_t level, double outside, double insid
     return outside;
 }
 
-/* The best of an interval's integrand, which is wide: a look at a few points. */
+/* The best of an interval's integrand, which is wide: a coarse look. */
 static void place_interval(struct walk *walk, size_t level, struct range *out)
 {
-    *out = (struct range){-INTERVAL_REACH, INTERVAL_REACH, -INFINITY, -INFINITY};
-    for (int i = -3; i <= 3; i++) {
-        out->top = fmax(out->top, profile(walk, level, 0.6 * (double)i));
-    }
+    *out = (struct range){-INTERVAL_REACH, INTERVAL_REACH, climb(walk, level, 0.6), -INFINITY};
 }
 
 /* Where the integrand is; only how large it gets when not `whole`. */
@@ -164,6 +176,14 @@ static void place(struct walk *walk, size_t level, bool whole, struct range *out
         place_interval(walk, level, out);
         return;
     }
+    if (!whole && problem->axes == NOF1_BAYES_AXES) {
+        double top = climb(walk, level, 0.3);
+        top = isfinite(top) ? fmax(top, climb(walk, level, 0.05)) : top;
+        if (isfinite(top)) {
+            *out = (struct range){0, 0, top, -INFINITY};
+            return;
+        }
+    }
     double f[SCAN];
     size_t points = whole ? SCAN : SCAN / 2 + 1;
     const double gap = 2.0 * REACH / (double)(points - 1);
@@ -175,6 +195,7 @@ static void place(struct walk *walk, size_t level, bool whole, struct range *out
     double where = -REACH + gap * (double)best;
     double low = best == 0 ? where : where - gap, high = best == points - 1 ? where : where + gap;
     double top = peak(walk, level, low, high, f[best], &where, whole ? 16 : 8);
+    walk->last[level] = where;
     if (!whole) {
         *out = (struct range){0, 0, top, -INFINITY};
         return;
@@ -224,6 +245,7 @@ static nof1_rc add_node(struct walk *walk, double log_weight, const double *step
     struct nof1_bayes_node *node = &walk->node[walk->nodes++];
     *node = (struct nof1_bayes_node){
         .weight = f, .mean = mean, .odd = odd, .step = {step[0], step[1], step[2]}};
+    memcpy(node->x, walk->x, sizeof node->x);
     memcpy(node->at, walk->at, sizeof node->at);
     return NOF1_OK;
 }
@@ -240,8 +262,14 @@ static nof1_rc descend(struct walk *walk, size_t level, double log_weight, doubl
         walk->at[level] = problem->axis[level].lower;
         return descend(walk, level + 1, log_weight, step, odd);
     }
-    struct range range;
-    place(walk, level, true, &range);
+    struct range range = walk->outer;
+    if (level > 0 || !walk->placed) {
+        place(walk, level, true, &range);
+    }
+    if (level == 0) {
+        walk->outer = range;
+        walk->placed = true;
+    }
     if (!isfinite(range.top)) {
         return NOF1_OK;
     }
@@ -250,8 +278,8 @@ static nof1_rc descend(struct walk *walk, size_t level, double log_weight, doubl
     double h = (range.high - range.low) / (double)(points - 1);
     for (size_t i = 0; i < points; i++) {
         double derivative;
-        walk->at[level] =
-            value_at(&problem->axis[level], range.low + h * (double)i, &derivative);
+        walk->x[level] = range.low + h * (double)i;
+        walk->at[level] = value_at(&problem->axis[level], walk->x[level], &derivative);
         if (level < 3) {
             step[level] = h;
         }
@@ -351,23 +379,45 @@ static double sinc_integral(double z)
     return z >= 0.0 ? part : 1.0 - part;
 }
 
-double nof1_bayes_axis_lower(const struct nof1_bayes_posterior *p, size_t axis, double t)
+static double axis_lower(const struct nof1_bayes_target *target, double x, double *density)
 {
-    if (p->axis[axis].fixed) {
-        return t >= p->axis[axis].lower ? 1.0 : 0.0;
-    }
-    double x = position_of(&p->axis[axis], t);
+    const struct nof1_bayes_posterior *p = target->posterior;
+    size_t axis = target->axis;
     double sum = 0.0, weight = 0.0;
+    *density = 0.0;
     for (size_t i = 0; i < p->nodes; i++) {
         const struct nof1_bayes_node *node = &p->node[i];
         weight += node->weight; /* of neighbours at one place */
-        if (i + 1 < p->nodes && node[1].at[axis] == node->at[axis] &&
+        if (i + 1 < p->nodes && node[1].x[axis] == node->x[axis] &&
             node[1].step[axis] == node->step[axis]) {
             continue;
         }
-        double z = (x - position_of(&p->axis[axis], node->at[axis])) / node->step[axis];
+        double z = (x - node->x[axis]) / node->step[axis], a = M_PI * z;
         sum += weight * sinc_integral(z);
+        *density += weight / node->step[axis] * (fabs(a) < 1e-4 ? 1.0 : sin(a) / a);
         weight = 0.0;
     }
-    return fmin(1.0, fmax(0.0, sum));
+    return sum;
+}
+
+nof1_rc_value nof1_bayes_axis_quantile(double *out, const struct nof1_bayes_posterior *p,
+                                       size_t axis, double probability)
+{
+    struct nof1_bayes_target target = {p, axis, 0.0};
+    double mean = 0.0, scale = 0.0, x, unused;
+    if (p->axis[axis].fixed) {
+        *out = p->axis[axis].lower;
+        return NOF1_OK;
+    }
+    for (size_t i = 0; i < p->nodes; i++) {
+        mean += p->node[i].weight * p->node[i].x[axis];
+    }
+    for (size_t i = 0; i < p->nodes; i++) {
+        scale += p->node[i].weight * fabs(p->node[i].x[axis] - mean);
+    }
+    TRY(nof1_bayes_solve(&x, axis_lower, &target, probability,
+                         mean + scale * nof1_normal_quantile(1.0 - probability),
+                         fmax(scale, 1e-6)));
+    *out = value_at(&p->axis[axis], fmin(REACH, fmax(-REACH, x)), &unused);
+    return NOF1_OK;
 }
