@@ -142,6 +142,9 @@ struct nof1_analysis {
     /* The trial's weight at theta (NULL: no share rule), for max_trial_share. */
     double (*weight)(const struct nof1_model *model, const double *theta,
                      const struct nof1_trial *trial, void *scratch);
+    /* The element of a round with parameters whose term in a trial goes with its weight: what a site
+     * adds to it and its total tell how much the others weigh. NULL: trials are counted instead. */
+    size_t (*weight_element)(const struct nof1_model *model);
     /* The result: an object with the keys of interfaces.md (estimates, variance_components, fit,
      * heterogeneity, warnings, estimand, form). New reference in *out. Never NaN: absent numbers
      * are null and a warning says why. */

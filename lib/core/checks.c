@@ -391,7 +391,7 @@ nof1_rc nof1_check_own(const struct nof1_opened *opened, const struct nof1_own *
 }
 
 nof1_rc nof1_check_weights(const struct nof1_limits *limits, size_t own_trials,
-                           const double *weight, uint64_t trials, struct nof1_error *error)
+                           const double *weight, double own_share, struct nof1_error *error)
 {
     double sum = 0, largest = 0;
     bool finite = true;
@@ -403,8 +403,7 @@ nof1_rc nof1_check_weights(const struct nof1_limits *limits, size_t own_trials,
     if (limits->open || own_trials == 0) {
         return NOF1_OK;
     }
-    double others = (double)(trials - own_trials) * sum / (double)own_trials;
-    if (!finite || largest > limits->max_trial_share * (sum + others)) {
+    if (!finite || largest * own_share > limits->max_trial_share * sum) {
         return nof1_fail(error, NOF1_E2208, "a trial may have at most %g of the weight",
                          limits->max_trial_share);
     }

@@ -58,10 +58,11 @@ nof1_rc nof1_check_opening(const struct nof1_opened *opened, struct nof1_error *
 /* Silent: E2207, E2212 (others, then net ratio), E2311 on the patients of others. */
 nof1_rc nof1_check_own(const struct nof1_opened *opened, const struct nof1_own *own,
                        struct nof1_error *error);
-/* Silent: E2208. The weights of this site's trials at the round's parameters; the trials of others
- * are taken to weigh what these weigh on average, because their weights are not known here. */
+/* Silent: E2208. The weights of this site's trials at the round's parameters. Those of others are not
+ * known before the round's total is: `own_share` is this site's share in the round before, or of the
+ * trials when there was none. */
 nof1_rc nof1_check_weights(const struct nof1_limits *limits, size_t own_trials,
-                           const double *weight, uint64_t trials, struct nof1_error *error);
+                           const double *weight, double own_share, struct nof1_error *error);
 
 /* One part of an atom: nobody, or enough patients in enough sites. */
 bool nof1_atom_allowed(const struct nof1_limits *limits, uint64_t patients, uint64_t sites);

@@ -316,6 +316,22 @@ nof1_rc nof1_site_object(struct nof1_site *site, size_t elements, struct nof1_ri
     return NOF1_OK;
 }
 
+/* This site's share of the roster's weight, as the last round with parameters has shown it. */
+static double own_share(const struct site_attempt *attempt)
+{
+    const struct nof1_analysis *analysis = attempt->query->analysis;
+    const struct nof1_history *history = &attempt->history;
+    const struct nof1_round_total *last =
+        history->rounds == 0 ? NULL : &history->round[history->rounds - 1];
+    if (analysis->weight_element != NULL && last != NULL && last->parameters > 0) {
+        double total = last->total[analysis->weight_element(attempt->query->model)];
+        if (attempt->own_element > 0) {
+            return total > attempt->own_element ? attempt->own_element / total : 1;
+        }
+    }
+    return (double)attempt->own.trials / (double)attempt->counts.trials;
+}
+
 nof1_rc nof1_site_weights(struct nof1_site *site, struct site_attempt *attempt,
                           const double *theta)
 {
@@ -330,6 +346,6 @@ nof1_rc nof1_site_weights(struct nof1_site *site, struct site_attempt *attempt,
             weight[trials++] = model->analysis->weight(model, theta, &trial, attempt->scratch);
         }
     }
-    return nof1_check_weights(&site->config.policy, trials, weight, attempt->counts.trials,
+    return nof1_check_weights(&site->config.policy, trials, weight, own_share(attempt),
                               &site->error);
 }

@@ -150,6 +150,7 @@ struct site_attempt {
     struct nof1_own own;
     const double *site_mean;               /* of site_value over own trials; NULL: not asked for */
     uint64_t family_version;               /* when round 0 was counted */
+    double own_element;                    /* of analysis->weight_element, own sum of the last round */
     nof1_rc_value objection;               /* NOF1_OK, or the rule that keeps this site silent */
 };
 

@@ -251,6 +251,20 @@ static nof1_rc keep_parameters(struct nof1_site *site, struct site_attempt *atte
     return nof1_site_put_record(site, attempt->record);
 }
 
+/* This site's part of the element that tells of weights, for the check in the round after. */
+static nof1_rc keep_own_element(struct site_attempt *attempt, const struct nof1_layout *layout,
+                                const struct nof1_ring *y)
+{
+    const struct nof1_query *query = attempt->query;
+    if (query->analysis->weight_element == NULL || attempt->parameters == 0) {
+        return NOF1_OK;
+    }
+    size_t element = query->analysis->weight_element(query->model);
+    ENSURE(element < layout->elements, NOF1_E_BUG);
+    attempt->own_element = nof1_ring_decode(&y[NOF1_CHECK_ELEMENTS + element]);
+    return NOF1_OK;
+}
+
 /* Values that must not leave (E2403) and weights that would dominate (E2208) silence the site. */
 static nof1_rc fill_vector(struct nof1_site *site, struct site_attempt *attempt, uint32_t round,
                            const struct nof1_layout *layout, struct nof1_ring *y)
@@ -263,7 +277,10 @@ static nof1_rc fill_vector(struct nof1_site *site, struct site_attempt *attempt,
     if (rc == NOF1_OK) {
         rc = nof1_site_contribute(site, attempt, round, attempt->parameter, layout, y);
     }
-    if (rc == NOF1_OK || site_fatal(rc)) {
+    if (rc == NOF1_OK) {
+        return keep_own_element(attempt, layout, y);
+    }
+    if (site_fatal(rc)) {
         return rc;
     }
     TRY(object(site, attempt, rc));

@@ -121,7 +121,8 @@ static nof1_rc_value run_all(struct scene *s)
     rc = rc ? rc : nof1_check_opening(&s->opened, &error);
     rc = rc ? rc : nof1_check_own(&s->opened, &s->own, &error);
     rc = rc ? rc
-            : nof1_check_weights(&s->limits, s->weights, s->weight, s->counts.trials, &error);
+            : nof1_check_weights(&s->limits, s->weights, s->weight,
+                                 2.0 / (double)s->counts.trials, &error);
     cr_expect(rc == NOF1_OK || (error.rc == rc && error.message[0] != 0));
     return rc;
 }

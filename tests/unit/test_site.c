@@ -184,6 +184,48 @@ Test(site, a_heavy_trial_silences_its_site)
     hand_free(h);
 }
 
+static const char mixed_plan[] =
+    "plan: 1\ntitle: B against A\noutcome: y\ntreatment: {reference: \"A\", active: [\"B\"]}\n"
+    "analysis: mixed_model\nfixed: [treatment]\nrandom: {trial: [intercept]}\n"
+    "incomplete: score\ngather_by: 2h\ndeadline: 10m\n";
+
+/* One series of six periods at site 0, one of two periods at each other site: it has more than 40 %
+ * of the weight, but one fifth of the trials. The total of the first round with parameters shows it. */
+Test(site, a_trial_heavier_than_those_of_others_silences_its_site)
+{
+    static const struct hand_options one_each = {.plan = mixed_plan, .analyses = "[mixed_model]",
+                                                 .preset = "open", .lab = true, .missing = true,
+                                                 .patients = {1, 1, 1, 1, 1}};
+    struct hand *h = hand_new(&one_each);
+    h->policy[0].max_trial_share = 0.33;
+    h->policy[0].open = false;
+    for (size_t s = 0; s < SITES; s++) {
+        const struct nof1_trial *trial = &h->epoch[s].trial[0];
+        double *y = (double *)(uintptr_t)trial->outcome[0];
+        bool seen[2] = {false, false};
+        for (size_t r = 0; r < ROWS; r++) {
+            size_t arm = trial->treatment[r];
+            y[r] = s > 0 && seen[arm] ? (double)NAN : (double)(r + 3 * s * arm);
+            seen[arm] = true;
+        }
+        h->epoch[s].id = 2;
+        hand_start(h, s);
+    }
+    hand_census(h);
+    hand_query(h, hand_complete(h, mixed_plan, 0, NULL));
+    hand_gather(h);
+    uint32_t round = 0, heavy = 0, with_parameters = 0;
+    hand_round(h, 0);
+    while (heavy == 0 && hand_advance(h, round)) {
+        hand_round(h, ++round);
+        with_parameters += h->parameters > 0 ? 1 : 0;
+        heavy = strstr(h->last_entry[0], "E2208") != NULL ? with_parameters : 0;
+    }
+    cr_expect_eq(heavy, 2, "silent in round %u with parameters", heavy);
+    cr_expect_null(strstr(h->last_entry[1], "query.objected"));
+    hand_free(h);
+}
+
 /* ---- budgets, approvals, the difference rule
  * ------------------------------------------------------------ */
 

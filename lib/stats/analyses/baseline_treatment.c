@@ -377,6 +377,13 @@ static double weight(const struct nof1_model *base, const double *theta,
     return 1 / (1 / (double)rows.baseline + 1 / after);
 }
 
+/* "H", the diagonal of the change in level or slope, which stands last. */
+static size_t weight_element(const struct nof1_model *base)
+{
+    size_t p = bt_of(base)->columns;
+    return 2 + p * (p + 1) / 2 - 1;
+}
+
 static nof1_rc_value report(const struct nof1_model *base, const struct nof1_history *history,
                             struct nof1_arena *arena, json_t **out, struct nof1_error *error)
 {
@@ -431,4 +438,5 @@ const struct nof1_analysis nof1_baseline_treatment = {
     .advance = advance,
     .in_domain = in_domain,
     .weight = weight,
+    .weight_element = weight_element,
     .report = report};

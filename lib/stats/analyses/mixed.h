@@ -271,6 +271,8 @@ struct mixed_visit {
 nof1_rc mixed_score_layout(const struct mixed_model *model, struct nof1_arena *arena,
                            struct nof1_layout *out);
 size_t mixed_score_elements(const struct mixed_model *model);
+/* The element "H column*column". */
+size_t mixed_score_diagonal(const struct mixed_model *model, size_t column);
 void mixed_score_write(double *out, const struct mixed_model *model,
                        const struct nof1_gaussian_sums *sums);
 nof1_rc mixed_score_visit(struct mixed_visit *visit, struct nof1_evaluation *evaluation,

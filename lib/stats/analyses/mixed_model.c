@@ -120,6 +120,19 @@ static double model_weight(const struct nof1_model *model, const double *theta,
     return 1 / (variance + 1 / (double)d.k[0] + 1 / (double)d.k[1]);
 }
 
+/* The total of the treatment's own element of X' H^-1 X, else the rows. */
+static size_t model_weight_element(const struct nof1_model *model)
+{
+    const struct mixed_model *m = mixed_of(model);
+    size_t first = m->form == MIXED_POOL ? 1 : 0; /* pool puts one element before those of score */
+    for (size_t i = 0; i < m->columns; i++) {
+        if (m->column[i].kind == MIXED_TREATMENT) {
+            return first + mixed_score_diagonal(m, i);
+        }
+    }
+    return first;
+}
+
 static nof1_rc_value model_report(const struct nof1_model *model,
                                   const struct nof1_history *history, struct nof1_arena *arena,
                                   json_t **out, struct nof1_error *error)
@@ -184,4 +197,5 @@ const struct nof1_analysis nof1_mixed_model = {
     .advance = model_advance,
     .in_domain = model_in_domain,
     .weight = model_weight,
+    .weight_element = model_weight_element,
     .report = model_report};

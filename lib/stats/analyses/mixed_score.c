@@ -169,6 +169,11 @@ size_t mixed_score_elements(const struct mixed_model *m)
     return map_of(m).elements;
 }
 
+size_t mixed_score_diagonal(const struct mixed_model *m, size_t column)
+{
+    return map_of(m).cross + pairs_of(column) + column;
+}
+
 nof1_rc_value mixed_score_layout(const struct mixed_model *m, struct nof1_arena *arena,
                                  struct nof1_layout *out)
 {

@@ -368,6 +368,12 @@ static bool in_domain(const struct nof1_model *base, const double *theta, size_t
     return parameters == 0 || (parameters == 1 && theta[0] >= 0.0 && theta[0] <= 0x1p40);
 }
 
+static size_t weight_element(const struct nof1_model *base)
+{
+    (void)base;
+    return 0; /* "w" or "w*1" */
+}
+
 const struct nof1_analysis nof1_random_effects = {
     .id = "random_effects",
     .version = 1,
@@ -380,5 +386,6 @@ const struct nof1_analysis nof1_random_effects = {
     .advance = re_advance,
     .in_domain = in_domain,
     .weight = re_weight,
+    .weight_element = weight_element,
     .report = re_report,
 };
