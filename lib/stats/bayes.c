@@ -34,8 +34,11 @@ double nof1_bayes_log_prior(const struct nof1_bayes_prior *prior, double x)
         return -log(x);
     case NOF1_BAYES_LKJ: {
         double a = prior->scale; /* of (1 + x) / 2: beta(a, a) */
+        if (a == 1.0) {
+            return -M_LN2;
+        }
         double constant = lgamma(2.0 * a) - 2.0 * lgamma(a) - (2.0 * a - 1.0) * M_LN2;
-        return a == 1.0 ? constant : constant + (a - 1.0) * (log1p(-x) + log1p(x));
+        return constant + (a - 1.0) * (log1p(-x) + log1p(x));
     }
     }
     return -INFINITY;

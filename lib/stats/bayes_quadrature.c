@@ -32,15 +32,15 @@ static bool unbounded(const struct nof1_bayes_axis *axis)
 static double value_at(const struct nof1_bayes_axis *axis, double x, double *log_derivative)
 {
     if (unbounded(axis)) {
-        double t = axis->lower + axis->scale * exp(sinh(x));
-        *log_derivative = log(axis->scale) + sinh(x) + log(cosh(x));
-        return t;
+        double e = exp(x), power = 0.5 * (e - 1.0 / e);
+        *log_derivative = power + log(0.5 * axis->scale * (e + 1.0 / e));
+        return axis->lower + axis->scale * exp(power);
     }
-    double z = 2.0 * sinh(x);
-    double below = 1.0 / (1.0 + exp(-z));
-    double above = 1.0 / (1.0 + exp(z));
+    double e = exp(x), grown = exp(e - 1.0 / e); /* of 2 sinh x */
+    double below = grown / (1.0 + grown);
+    double above = 1.0 / (1.0 + grown);
     double width = axis->upper - axis->lower;
-    *log_derivative = log(width) + log(below) + log(above) + log(2.0 * cosh(x));
+    *log_derivative = log(width * below * above * (e + 1.0 / e));
     return below < 0.5 ? axis->lower + width * below : axis->upper - width * above;
 }
 
@@ -65,8 +65,8 @@ struct walk {
     struct nof1_bayes_node *node;
     size_t nodes, room;
     double top; /* largest log density so far */
-    bool placed;         /* the outermost axis' range is known */
-    struct range outer;
+    struct range range[NOF1_BAYES_AXES]; /* the last of each axis */
+    bool placed[NOF1_BAYES_AXES];
 };
 
 #define CLIMBS 16 /* at most to either side */
@@ -220,6 +220,45 @@ static void place(struct walk *walk, size_t level, bool whole, struct range *out
                                         top - walk->rules->cut);
 }
 
+/* From the range at the neighbouring point of the outer axis, by steps of a tenth; a gap inside it is
+ * kept, and each first neighbour is placed by a scan. Only of four numbers. */
+static bool track(struct walk *walk, size_t level, struct range *range)
+{
+    const double step = 0.1;
+    if (!walk->placed[level] || walk->problem->axes < NOF1_BAYES_AXES ||
+        level == NOF1_BAYES_AXES - 1) {
+        return false;
+    }
+    double top = climb(walk, level, 0.3), cut;
+    if (!isfinite(top)) {
+        return false;
+    }
+    top = fmax(top, climb(walk, level, 0.05));
+    cut = top - walk->rules->cut;
+    double low = fmin(range->low, walk->last[level] - step);
+    double high = fmax(range->high, walk->last[level] + step);
+    if (profile(walk, level, low) > cut) {
+        do {
+            low -= step;
+        } while (low > -REACH && profile(walk, level, low) > cut);
+    } else {
+        while (low + step < walk->last[level] && !(profile(walk, level, low + step) > cut)) {
+            low += step;
+        }
+    }
+    if (profile(walk, level, high) > cut) {
+        do {
+            high += step;
+        } while (high < REACH && profile(walk, level, high) > cut);
+    } else {
+        while (high - step > walk->last[level] && !(profile(walk, level, high - step) > cut)) {
+            high -= step;
+        }
+    }
+    *range = (struct range){fmax(low, -REACH), fmin(high, REACH), top, -INFINITY};
+    return true;
+}
+
 /* ---- the rules ---- */
 
 static nof1_rc add_node(struct walk *walk, double log_weight, const double *step, unsigned odd)
@@ -262,13 +301,16 @@ static nof1_rc descend(struct walk *walk, size_t level, double log_weight, doubl
         walk->at[level] = problem->axis[level].lower;
         return descend(walk, level + 1, log_weight, step, odd);
     }
-    struct range range = walk->outer;
-    if (level > 0 || !walk->placed) {
-        place(walk, level, true, &range);
+    struct range range = walk->range[level];
+    if (level > 0 || !walk->placed[level]) { /* the outermost is the same in every pass */
+        if (!track(walk, level, &range)) {
+            place(walk, level, true, &range);
+        }
+        walk->range[level] = range;
+        walk->placed[level] = isfinite(range.top);
     }
-    if (level == 0) {
-        walk->outer = range;
-        walk->placed = true;
+    if (level + 1 < problem->axes) {
+        walk->placed[level + 1] = false;
     }
     if (!isfinite(range.top)) {
         return NOF1_OK;
@@ -322,13 +364,22 @@ static nof1_rc run(struct walk *walk)
     return NOF1_OK;
 }
 
+/* The error of the coarse rule falls geometrically: as many points as should reach the target, and an
+ * even number of intervals. */
+static size_t more_points(size_t points, double error, double target)
+{
+    double factor = error < 0.5 ? 1.25 * log(target) / log(error) : 2.0;
+    size_t halves = (size_t)(0.5 * (double)(points - 1) * fmin(2.0, fmax(1.2, factor))) + 1;
+    return 2 * halves + 1;
+}
+
 nof1_rc_value nof1_bayes_integrate(struct nof1_bayes_posterior *out, struct nof1_arena *arena,
                                    const struct nof1_bayes_problem *problem)
 {
     struct walk walk = {.problem = problem, .arena = arena};
     walk.rules = problem->axes < NOF1_BAYES_AXES ? &few : problem->quick ? &quick : &many;
     for (size_t a = 0; a < problem->axes; a++) {
-        walk.points[a] = problem->axes < NOF1_BAYES_AXES ? (a == 0 ? 49 : 25) : (a == 0 ? 25 : 15);
+        walk.points[a] = problem->axes < NOF1_BAYES_AXES ? (a == 0 ? 49 : 25) : (a == 0 ? 25 : a == 3 ? 21 : 15);
     }
     double error = 0.0;
     for (int pass = 0; pass < 7; pass++) {
@@ -338,9 +389,10 @@ nof1_rc_value nof1_bayes_integrate(struct nof1_bayes_posterior *out, struct nof1
         for (size_t a = 0; a < problem->axes; a++) {
             double coarse = problem->axis[a].fixed ? 0.0 : coarse_error(&walk, a);
             error = fmax(error, coarse * coarse);
-            if (coarse > (a == 0 ? walk.rules->first : walk.rules->coarse)) {
+            double target = a == 0 ? walk.rules->first : walk.rules->coarse;
+            if (coarse > target) {
                 enough = false;
-                walk.points[a] = 2 * walk.points[a] - 1;
+                walk.points[a] = more_points(walk.points[a], coarse, target);
             }
         }
         if (enough) {
