@@ -450,9 +450,9 @@ int nof1_command_policy(int argc, char **argv)
     struct nof1_steward steward = {0};
     const struct nof1_daemon_option options[] = {
         NOF1_STEWARD_OPTIONS(&steward),
-        {strcmp(verb, "edit") == 0 ? "file" : "version", strcmp(verb, "edit") == 0 ? "FILE" : "N",
+        {strcmp(verb, "edit") == 0 ? "file" : "text", strcmp(verb, "edit") == 0 ? "FILE" : "N",
          strcmp(verb, "edit") == 0 ? "take this text instead of opening $EDITOR"
-                                   : "print this version byte for byte",
+                                   : "print the text of version N byte for byte",
          strcmp(verb, "edit") == 0 ? &file : &number, NULL, false}};
     struct nof1_daemon_option check_options[] = {
         {"dir", "DIR", "the vault's folder: its charter, its policy in force", &steward.folder,
@@ -462,7 +462,7 @@ int nof1_command_policy(int argc, char **argv)
     if (strcmp(verb, "show") == 0 || strcmp(verb, "edit") == 0) {
         int code = nof1_options_read(argc, argv, 3, NOF1_NODE_PROGRAM,
                                      verb[0] == 's'
-                                         ? "nof1-node policy show --dir DIR [--version N]"
+                                         ? "nof1-node policy show --dir DIR [--text N]"
                                          : "nof1-node policy edit --dir DIR [--file FILE]",
                                      NOF1_COUNT_OF(options), options);
         return code >= 0 ? code
