@@ -43,6 +43,7 @@ struct mixed_column {
     bool by_treatment; /* multiplied by the indicator of `arm` */
     size_t arm;        /* TREATMENT, PREVIOUS and by_treatment: the arm, 1 .. arms - 1 */
     const char *name;  /* as R names it */
+    const char *term;  /* of the plan's `fixed`; NULL: the intercept */
     double centre;     /* NUMERIC: subtracted from the covariate; mixed_report.c undoes it */
 };
 
@@ -91,6 +92,8 @@ struct mixed_model {
     const char *formula;
     const char *rule;             /* why this form */
     bool treatment_wanted;        /* a treatment column exists */
+    bool test_variances, test_terms; /* likelihood-ratio tests */
+    bool profile;                 /* intervals */
     bool by_period;               /* what measures time between correlated residuals */
     bool centred;                 /* sites are fixed effects, absorbed by their means at the site */
     /* class, cycles */
@@ -202,6 +205,7 @@ struct mixed_fit {
     double shift;                       /* subtracted from outcomes besides the centre */
     double deviance;                    /* ML deviance at the estimates */
     double decrement;                   /* at the last evaluation */
+    const struct mixed_totals *totals;  /* used columns only; NULL where a fit takes rounds */
     bool converged, edge;               /* edge: rho at the limit of its domain */
     size_t boundary;                    /* number of directions without variance */
     double derivative;                  /* one-sided derivative of f there */
@@ -308,6 +312,9 @@ struct mixed_totals {
 nof1_rc mixed_totals_fit(const struct mixed_model *model, const struct mixed_totals *totals,
                          double trials, struct nof1_arena *arena, struct mixed_fit *fit,
                          struct nof1_error *error);
+/* The sums of all groups at gamma, placed into memory. */
+void mixed_totals_sum(struct nof1_gaussian_sums *sums, double *memory,
+                      const struct mixed_totals *totals, const double *gamma);
 /* NOF1_E_MODEL when an entry of S is beyond the limit: the residual variance tends to 0; refuse_root
  * also when that of an arm does. */
 nof1_rc mixed_refuse_large(const double *root, const struct mixed_model *model, double limit,
@@ -321,6 +328,14 @@ void mixed_finish(struct mixed_fit *fit);
  * mixed_report.c. Errors: NOF1_E_NO_MEMORY. ---- */
 nof1_rc mixed_tables(json_t *out, struct nof1_arena *arena, const struct mixed_model *model,
                      const struct mixed_fit *fit, const double *uncentre);
+
+/* ---- mixed_profile.c: refits of totals, without a round. Both add a table; the latter replaces
+ * conf.low and conf.high of the estimates. offset: added to the intercept. Errors: NOF1_E_NO_MEMORY;
+ * NOF1_E_MODEL when no restricted minimum was found. ---- */
+nof1_rc mixed_ratio_tests(json_t *out, struct nof1_arena *arena, const struct mixed_model *model,
+                          const struct mixed_fit *fit, const double *uncentre);
+nof1_rc mixed_profile(json_t *out, struct nof1_arena *arena, const struct mixed_model *model,
+                      const struct mixed_fit *fit, const double *uncentre, double offset);
 
 /* ---- mixed_report.c ---- */
 nof1_rc mixed_report_json(json_t **out, struct nof1_arena *arena, const struct mixed_model *model,

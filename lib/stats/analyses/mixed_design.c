@@ -30,6 +30,7 @@ static nof1_rc add_column(struct column_list *list, struct mixed_column column, 
                       ? nof1_arena_printf(list->arena, "treatment%s:%s", arm, name)
                       : nof1_arena_text(list->arena, name);
     ENSURE(column.name != NULL, NOF1_E_NO_MEMORY);
+    column.term = column.kind == MIXED_INTERCEPT ? NULL : list->place->text;
     for (size_t i = 0; i < list->count; i++) {
         if (strcmp(list->column[i].name, column.name) == 0) {
             return nof1_fail(list->error, NOF1_E_PLAN, "fixed: %s stands twice", column.name);

@@ -182,8 +182,8 @@ struct objective {
     struct nof1_gaussian_point point;
 };
 
-static void sum_groups(struct nof1_gaussian_sums *sums, double *memory,
-                       const struct mixed_totals *totals, const double *gamma)
+void mixed_totals_sum(struct nof1_gaussian_sums *sums, double *memory,
+                      const struct mixed_totals *totals, const double *gamma)
 {
     nof1_gaussian_sums_place(sums, &totals->shape, memory);
     for (size_t g = 0; g < totals->groups; g++) {
@@ -202,7 +202,7 @@ static bool evaluate(void *context, const double *x, double *f, double *gradient
         }
     }
     nof1_gaussian_square(gamma, x, &o->model->shape);
-    sum_groups(&o->sums, o->memory, &o->totals, gamma);
+    mixed_totals_sum(&o->sums, o->memory, &o->totals, gamma);
     nof1_arena_free(o->arena);
     o->arena = nof1_arena_new();
     if (o->arena == NULL ||
@@ -307,7 +307,7 @@ static nof1_rc evaluate_final(struct mixed_fit *fit, const struct mixed_model *m
     ENSURE(memory != NULL, NOF1_E_NO_MEMORY);
     double gamma[NOF1_TERMS_MAX];
     nof1_gaussian_square(gamma, fit->root, &m->shape);
-    sum_groups(&fit->sums, memory, totals, gamma);
+    mixed_totals_sum(&fit->sums, memory, totals, gamma);
     TRY(nof1_gaussian_point(&fit->point, arena, &fit->sums, &totals->shape, gamma, m->reml, true));
     fit->beta = fit->point.beta;
     fit->sigma2 = fit->point.sigma2;
@@ -368,7 +368,7 @@ nof1_rc_value mixed_totals_fit(const struct mixed_model *m, const struct mixed_t
     struct mixed_totals all = *given, *totals = &all;
     TRY(place_work(totals, arena));
     nof1_gaussian_square(gamma, m->start, &m->shape);
-    sum_groups(&sums, memory, totals, gamma);
+    mixed_totals_sum(&sums, memory, totals, gamma);
     TRY(mixed_reduce(fit, m, arena, &sums, &totals->shape, trials, error));
     TRY(mixed_refuse_structure(fit, m, gamma, arena, error));
     struct objective o = {.model = m, .memory = memory};
@@ -383,6 +383,10 @@ nof1_rc_value mixed_totals_fit(const struct mixed_model *m, const struct mixed_t
     }
     TRY(mixed_refuse_root(fit->root, m, 0.5 * m->root_limit, error));
     fit->converged = fit->decrement < 1e-14;
+    struct mixed_totals *kept = nof1_arena_alloc(arena, 1, sizeof *kept);
+    ENSURE(kept != NULL, NOF1_E_NO_MEMORY);
+    *kept = o.totals;
+    fit->totals = kept;
     TRY(evaluate_final(fit, m, &o.totals, arena));
     return fit->boundary > 0 ? evaluate_final(fit, m, &o.totals, arena) : NOF1_OK;
 }

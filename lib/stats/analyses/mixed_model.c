@@ -175,6 +175,12 @@ static const struct nof1_option options[] = {
     {"df", NOF1_OPT_CHOICE, "kenward_roger|satterthwaite|z", "kenward_roger", 0, 0,
      "Small-sample inference by Kenward and Roger (REML only) or Satterthwaite (forms of one round "
      "only), or the normal distribution."},
+    {"tests", NOF1_OPT_NAMES, "variances, fixed", "[]", 0, 0,
+     "Likelihood-ratio tests (class form): of each variance of a random effect, by method, p from the "
+     "mixture of chi-squares that a boundary has; of each term of fixed, by maximum likelihood."},
+    {"interval", NOF1_OPT_CHOICE, "wald|profile", "wald", 0, 0,
+     "Confidence intervals: estimate and standard error, or (class form) the profile of the "
+     "maximum-likelihood deviance, of standard deviations too."},
     {"level", NOF1_OPT_NUMBER, "between 0 and 1", "0.95", 0, 1, "Level of confidence intervals."},
     {"incomplete", NOF1_OPT_CHOICE, "auto|class|score|pool|cycles|exclude", "auto", 0, 0,
      "What to release when data are incomplete: class (one round, needs every trial in a charter "

@@ -106,6 +106,23 @@ static nof1_rc finish_shape(struct mixed_model *m, struct nof1_error *error)
     return NOF1_OK;
 }
 
+/* What refits of the released sums answer besides. */
+static nof1_rc read_refits(struct mixed_model *m, const struct nof1_node *options,
+                           struct nof1_error *error)
+{
+    static const char *const interval[] = {"wald", "profile"};
+    const struct nof1_node *tests = nof1_node_get(options, "tests");
+    size_t index;
+    TRY(one_of(option_text(options, "interval"), interval, 2, &index, "interval", error));
+    m->profile = index == 1;
+    for (size_t i = 0; tests != NULL && i < tests->items; i++) {
+        static const char *const what[] = {"variances", "fixed"};
+        TRY(one_of(tests->item[i].text, what, 2, &index, "tests", error));
+        *(index == 0 ? &m->test_variances : &m->test_terms) = true;
+    }
+    return NOF1_OK;
+}
+
 static nof1_rc read_options(struct mixed_model *m, const struct nof1_node *options,
                             struct nof1_error *error)
 {
@@ -136,6 +153,7 @@ static nof1_rc read_options(struct mixed_model *m, const struct nof1_node *optio
     if (!(m->level > 0 && m->level < 1)) {
         return nof1_fail(error, NOF1_E_PLAN, "level: a number between 0 and 1");
     }
+    TRY(read_refits(m, options, error));
     TRY(read_random(m, nof1_node_get(options, "random"), error));
     return finish_shape(m, error);
 }
@@ -344,6 +362,14 @@ nof1_rc_value mixed_prepare(struct nof1_model **out, struct nof1_arena *arena,
         return nof1_fail(error, NOF1_E_PLAN,
                          "df: satterthwaite needs the observed information, which rounds do not "
                          "release; write kenward_roger");
+    }
+    if ((m->profile || m->test_variances || m->test_terms) &&
+        (m->form != MIXED_CLASS || m->centred)) {
+        return nof1_fail(error, NOF1_E_PLAN,
+                         "%s needs the model refitted, which only sums by class allow (complete data, "
+                         "independent residuals, no `site` outside an open lab); write %s",
+                         m->profile ? "interval: profile" : "tests",
+                         m->profile ? "interval: wald" : "tests: []");
     }
     measure_scratch(m);
     *out = &m->base;

@@ -115,7 +115,13 @@ static nof1_rc write_estimates(struct writer *w, json_t *out)
                             w->model->df == MIXED_Z ? INFINITY : df[i]));
     }
     put(w, out, "estimates", rows);
-    return mixed_tables(out, w->arena, w->model, fit, uncentre);
+    TRY(mixed_tables(out, w->arena, w->model, fit, uncentre));
+    if (w->model->test_variances || w->model->test_terms) {
+        TRY(mixed_ratio_tests(out, w->arena, w->model, fit, uncentre));
+    }
+    return w->model->profile
+               ? mixed_profile(out, w->arena, w->model, fit, uncentre, centre + fit->shift)
+               : NOF1_OK;
 }
 
 static void add_component(struct writer *w, json_t *rows, const char *group, const char *term1,
@@ -323,6 +329,9 @@ nof1_rc_value mixed_report_json(json_t **out, struct nof1_arena *arena,
     put(&w, o, "model", json_string(model->formula));
     put(&w, o, "method", json_string(model->reml ? "REML" : "ML"));
     put(&w, o, "df_method", json_string(df_name[model->df]));
+    if (model->profile) {
+        put(&w, o, "interval_method", json_string("profile of the maximum-likelihood deviance"));
+    }
     nof1_rc_value rc = write_estimates(&w, o);
     write_components(&w, o);
     write_fit(&w, o);
