@@ -22,7 +22,7 @@
 #define NOF1_LEFT_OUT (-1)
 
 enum nof1_role {
-    NOF1_DESIGN, /* function of schedules and of which cells are observed */
+    NOF1_DESIGN, /* function of schedules and of which cells are observed; or noisy (site_noise) */
     NOF1_OUTCOME /* function of outcomes: counts towards the release ratio */
 };
 
@@ -87,6 +87,9 @@ struct nof1_model {
                                  * trial's own site: such sums are not invariant to the split of
                                  * trials over sites. One group. 0: none */
     bool random;                /* contribute draws from trial->seed, and from nothing else */
+    const char *question;       /* with site_noise: what is asked, in words; the noise of a site is the
+                                 * same for every plan that asks it (layout, charter, epoch alike) */
+    double rho;                 /* with site_noise: what an answer costs, in zCDP */
     const char *sums;           /* Which trials add, and what: models with equal text about the same
                                  * series add the same numbers to elements of equal name, whatever
                                  * analysis they belong to, so one's release answers the other
@@ -132,6 +135,10 @@ struct nof1_analysis {
      * site_means is 0. Must not allocate. */
     nof1_rc_value (*site_value)(const struct nof1_model *model, const struct nof1_trial *trial,
                                 void *scratch, double *out);
+    /* A site's share of the noise of a round, added once a site, also by one without trials:
+     * out[elements] from the private `seed` of 32 bytes alone. NULL: sums carry no noise. */
+    nof1_rc_value (*site_noise)(const struct nof1_model *model, uint32_t round, const uint8_t *seed,
+                                double *out);
     /* The next theta, or done. Pure function of model and history.
      * Errors: NOF1_E_MODEL, NOF1_E2601, NOF1_E2308 with a message. */
     nof1_rc_value (*advance)(const struct nof1_model *model, const struct nof1_history *history,

@@ -78,7 +78,8 @@ struct nof1_limits {
         min_patients_block, min_element_sites, min_atom_patients, min_others, min_class_patients,
         max_rounds_query, max_queries_epoch, max_queries_day, min_residual_df, min_entropy_bits,
         min_cell, rounding;
-    double max_site_share, max_trial_share, max_net_ratio, max_release_ratio, max_params_ratio;
+    double max_site_share, max_trial_share, max_net_ratio, max_release_ratio, max_params_ratio,
+        dp_epsilon_year, dp_delta;
     bool open;   /* lab only: no thresholds, ratio, entropy or difference rule */
 };
 

@@ -6,6 +6,7 @@
 #ifndef NOF1_TRIAL_H
 #define NOF1_TRIAL_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -24,6 +25,7 @@ struct nof1_trial {
     const double *const *outcome;    /* [outcome][row] */
     const double *const *variance;   /* [outcome][row]; [outcome] NULL unless of kind effect */
     const double *const *covariate;  /* [covariate][row] */
+    bool counted;                    /* the first of its patient's trials that the plan uses */
     size_t site;                     /* the charter's index of the trial's site */
     size_t site_trials;              /* this site's trials in the trial's group, and the mean over */
     const double *site_mean;         /*   them of site_value; NULL unless model->site_means */

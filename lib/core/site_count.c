@@ -253,14 +253,15 @@ static nof1_rc seed_of(uint8_t seed[NOF1_HASH_BYTES], const struct nof1_site *si
     return nof1_hmac(seed, site->config.secret, nof1_slice_of(seed, NOF1_HASH_BYTES));
 }
 
-/* One trial's terms; nth counts the trials of its patient. */
+/* One trial's terms; nth counts the trials of its patient, counted says that it is the first used. */
 static nof1_rc contribute_trial(struct nof1_site *site, const struct site_attempt *attempt,
                                 uint32_t round, const double *theta, size_t t, uint64_t nth,
-                                double *term)
+                                bool counted, double *term)
 {
     const struct nof1_model *model = attempt->query->model;
     uint8_t seed[NOF1_HASH_BYTES];
     struct nof1_trial trial = trial_of(site, attempt, t);
+    trial.counted = counted;
     if (model->random) {
         TRY(seed_of(seed, site, attempt, t, nth));
         trial.seed = seed;
@@ -286,7 +287,8 @@ nof1_rc nof1_site_contribute(struct nof1_site *site, struct site_attempt *attemp
     const struct nof1_epoch *epoch = site->config.epoch;
     double *term = nof1_arena_alloc(site->scratch, layout->elements + 1, sizeof *term);
     uint64_t *nth = nof1_arena_alloc(site->scratch, epoch->patients + 1, sizeof *nth);
-    ENSURE(term != NULL && nth != NULL, NOF1_E_NO_MEMORY);
+    bool *used = nof1_arena_alloc(site->scratch, epoch->patients + 1, sizeof *used);
+    ENSURE(term != NULL && nth != NULL && used != NULL, NOF1_E_NO_MEMORY);
     memset(y, 0, (layout->elements + NOF1_CHECK_ELEMENTS) * sizeof *y);
     TRY(nof1_ring_encode(&y[0], 1));
     TRY(nof1_ring_encode(&y[1], (double)attempt->own.trials));
@@ -296,11 +298,13 @@ nof1_rc nof1_site_contribute(struct nof1_site *site, struct site_attempt *attemp
     for (size_t t = 0; t < epoch->trials; t++) {
         uint64_t of_patient = nth[epoch->patient[t]]++;
         if (attempt->group[t] != NOF1_LEFT_OUT) {
-            TRY(contribute_trial(site, attempt, round, theta, t, of_patient, term));
+            bool *seen = &used[epoch->patient[t]];
+            TRY(contribute_trial(site, attempt, round, theta, t, of_patient, !*seen, term));
             TRY(add_terms(y, layout, term));
+            *seen = true;
         }
     }
-    return NOF1_OK;
+    return nof1_site_add_noise(site, attempt, round, layout, y);
 }
 
 nof1_rc nof1_site_object(struct nof1_site *site, size_t elements, struct nof1_ring *y)

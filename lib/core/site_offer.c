@@ -92,7 +92,8 @@ nof1_rc nof1_site_check_budget(struct nof1_site *site, const struct nof1_query *
         return NOF1_OK; /* a re-run costs nothing */
     }
     count_charges(site, query->study.plan->hash, &epoch, &day);
-    return nof1_check_budget(&site->config.policy, query, epoch, day, &site->error);
+    TRY(nof1_check_budget(&site->config.policy, query, epoch, day, &site->error));
+    return nof1_site_check_noise(site, query);
 }
 
 static nof1_rc check_query(struct nof1_site *site, const struct nof1_query *query)

@@ -38,6 +38,8 @@ struct site_record {
     bool census;
     bool opened;               /* an answer to round 1 may have left: atoms are split */
     bool closed;               /* attested */
+    double rho;                /* noisy counts: what they cost; 0: an answer without noise */
+    uint8_t question[NOF1_HASH_BYTES]; /* what they count, whatever the plan */
     nof1_rc_value objected;    /* why the first run was met with silence: every re-run is, too */
     size_t parts;              /* opened: atom index per trial as of then, [trials] */
     uint32_t *part;
@@ -323,6 +325,16 @@ nof1_rc nof1_site_contribute(struct nof1_site *site, struct site_attempt *attemp
 nof1_rc nof1_site_object(struct nof1_site *site, size_t elements, struct nof1_ring *y);
 nof1_rc nof1_site_weights(struct nof1_site *site, struct site_attempt *attempt,
                           const double *theta);
+
+/* site_noise.c: differential privacy */
+/* E2312: this question and those of the last 365 days would cost more than dp_epsilon_year. */
+nof1_rc nof1_site_check_noise(struct nof1_site *site, const struct nof1_query *query);
+/* Write into a record what its plan costs. */
+nof1_rc nof1_site_note_noise(struct site_record *record, struct nof1_site *site,
+                             const struct nof1_query *query);
+/* Add this site's share to the encoded numbers of a round, trials or none. */
+nof1_rc nof1_site_add_noise(struct nof1_site *site, const struct site_attempt *attempt,
+                            uint32_t round, const struct nof1_layout *layout, struct nof1_ring *y);
 
 /* site_round.c, site_close.c */
 nof1_rc nof1_site_round(struct nof1_site *site, struct site_attempt *attempt,

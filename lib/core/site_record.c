@@ -122,11 +122,14 @@ static json_t *record_json(const struct site_record *record)
         json_decref(parts);
         return NULL;
     }
-    return json_pack("{s:I, s:I, s:b, s:b, s:b, s:s, s:o, s:o, s:[I, I, I]}", "epoch",
+    char question[SITE_HEX];
+    nof1_site_hex(question, record->question, NOF1_HASH_BYTES);
+    return json_pack("{s:I, s:I, s:b, s:b, s:b, s:s, s:o, s:s, s:o, s:o, s:[I, I, I]}", "epoch",
                      (json_int_t)record->epoch, "day", (json_int_t)record->day, "census",
                      record->census ? 1 : 0, "opened", record->opened ? 1 : 0, "closed",
                      record->closed ? 1 : 0, "objected",
-                     record->objected == NOF1_OK ? "" : nof1_rc_code(record->objected), "rounds",
+                     record->objected == NOF1_OK ? "" : nof1_rc_code(record->objected), "rho",
+                     nof1_json_double(record->rho), "question", question, "rounds",
                      rounds, "parts", parts, "changed", (json_int_t)record->changed[0],
                      (json_int_t)record->changed[1], (json_int_t)record->changed[2]);
 }
@@ -211,6 +214,20 @@ static nof1_rc read_objected(struct site_record *record, const struct nof1_node 
     return NOF1_OK;
 }
 
+/* Stores written before the fields were there hold no noisy counts. */
+static nof1_rc read_noise(struct site_record *record, const struct nof1_node *node,
+                          struct nof1_error *error)
+{
+    const char *question = "";
+    if (nof1_node_get(node, "rho") == NULL) {
+        return NOF1_OK;
+    }
+    TRY(nof1_node_double(&record->rho, node, "rho", error));
+    TRY(nof1_node_text(&question, node, "question", error));
+    ENSURE(nof1_site_unhex(record->question, NOF1_HASH_BYTES, question), NOF1_E_STORE);
+    return NOF1_OK;
+}
+
 static nof1_rc read_record(struct site_record *record, struct nof1_arena *arena,
                            const struct nof1_node *node, struct nof1_error *error)
 {
@@ -226,6 +243,7 @@ static nof1_rc read_record(struct site_record *record, struct nof1_arena *arena,
     record->epoch = (uint32_t)epoch;
     TRY(read_objected(record, node, error));
     TRY(read_changed(record, node));
+    TRY(read_noise(record, node, error));
     TRY(read_parts(record, arena, parts));
     return read_rounds(record, arena, rounds, error);
 }

@@ -25,6 +25,7 @@ static nof1_rc new_record(struct site_record **out, struct nof1_site *site,
                                    .next = site->records};
     ENSURE(record->round != NULL, NOF1_E_NO_MEMORY);
     memcpy(record->h_q, attempt->h_q, sizeof record->h_q);
+    TRY(nof1_site_note_noise(record, site, attempt->query));
     site->records = record;
     *out = record;
     return NOF1_OK;

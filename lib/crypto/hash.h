@@ -28,6 +28,7 @@
 #define NOF1_DOMAIN_SUBMIT "nof1-submit-v1"       /* H_q; signed by the statistician */
 #define NOF1_DOMAIN_SERIES "nof1-series-v1"       /* a patient's frozen series; never leaves the site */
 #define NOF1_DOMAIN_SEED "nof1-seed-v1"           /* study, epoch, analysis, patient, trial; keyed by the site secret */
+#define NOF1_DOMAIN_NOISE "nof1-noise-v1"         /* H_c, epoch, analysis, question, names of elements; seed: that, site */
 #define NOF1_DOMAIN_PAIR "nof1-pair-v1"           /* HKDF info: H_q, lower id, higher id */
 
 struct nof1_field { const void *data; size_t length; };

@@ -77,6 +77,17 @@ static nof1_rc_value encode_term(struct nof1_ring *sum, const struct nof1_elemen
     return NOF1_OK;
 }
 
+/* The first used trial of its patient. */
+static bool is_counted(const struct run *run, size_t i)
+{
+    for (size_t j = 0; run->patient != NULL && j < i; j++) {
+        if (run->group[j] >= 0 && run->patient[j] == run->patient[i]) {
+            return false;
+        }
+    }
+    return true;
+}
+
 static nof1_rc_value sum_round(struct nof1_round_total *out, struct run *run, uint32_t round,
                                const double *theta, size_t parameters)
 {
@@ -92,8 +103,9 @@ static nof1_rc_value sum_round(struct nof1_round_total *out, struct run *run, ui
         for (size_t e = 0; e < layout.elements; e++) {
             term[e] = NAN;
         }
-        TRY(run->model->analysis->contribute(run->model, round, theta, &run->trial[i],
-                                             run->scratch, term));
+        struct nof1_trial trial = run->trial[i];
+        trial.counted = is_counted(run, i);
+        TRY(run->model->analysis->contribute(run->model, round, theta, &trial, run->scratch, term));
         for (size_t e = 0; e < layout.elements; e++) {
             if (layout.element[e].group >= 0 && layout.element[e].group != run->group[i] &&
                 term[e] != 0) {
