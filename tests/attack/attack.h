@@ -26,7 +26,8 @@ struct attack_result {
 
 struct attack {
     const char *id, *name;
-    const char *code; /* that the defended run must end with; NULL: a guessing attack */
+    const char *code; /* that the defended run must end with; NULL: a guessing attack; "open": it
+                       * succeeds on the real code, too, docs/disclosure.md says why */
     const char *off;  /* control: codes switched off; "rules": all of E2xxx; "masks", "transcript";
                        * NULL: there is nothing to switch off, so no control */
     void (*run)(struct attack_result *result);
@@ -34,7 +35,7 @@ struct attack {
 
 /* Tables of attacks, ended by id NULL. */
 extern const struct attack attacks_on_keys[], attacks_on_rounds[], attacks_on_releases[],
-    attacks_by_guessing[], attacks_by_reviewers[];
+    attacks_by_guessing[], attacks_by_reviewers[], attacks_by_lattice[];
 
 bool attack_is_control(void);
 void attack_switch_off(const char *codes);

@@ -37,11 +37,13 @@ awk -F'\t' -v only="$only" -v crashed=$crashed '
             id = order[i]
             if (only != "*" && id != only) { continue }
             c = id in control ? control[id] : "CONTROL DID NOT END"
-            ok = c !~ /[A-Z][A-Z]+ [A-Z]/ && defended[id] ~ /^defended/
+            ok = c !~ /[A-Z][A-Z]+ [A-Z]/ && defended[id] ~ /^(defended|open)/
+            open += defended[id] ~ /^open/
             printf "%s %s: %s / %s\n", id, name[id], c, defended[id]
             ok ? passed++ : failed++
         }
         if (only == "*" && crashed > 0) { print "an attack ended before it printed its line"; failed++ }
+        if (open > 0) { printf "%d of them open: the real code is not defended\n", open }
         printf "%d passed, %d failed\n", passed, failed
         exit failed > 0 || passed == 0
     }' "$scratch/attack_control" "$scratch/attack_defended"

@@ -77,6 +77,7 @@ struct hand_options {
     const char *plan;          /* YAML, default random_effects */
     const char *analyses;      /* YAML list, default [random_effects] */
     const char *covariate;     /* YAML of covariate sex */
+    const char *lambdas;       /* YAML list, default [0.25, 2] */
     size_t patients[SITES];    /* default 4 each */
     uint64_t data_seed;        /* of the outcomes only */
     bool lab, manual;
@@ -214,7 +215,7 @@ static inline void hand_charter(struct hand *h, const struct hand_options *o)
         "limits: %s\ntreatments: [\"A\", \"B\"]\noutcomes:\n  y: %s\n"
         "covariates:\n  sex: %s\n"
         "classes: {\"3x3\": {n: [3, 3], periods: [1, 2, 3, 4, 5, 6]}}\nmax_periods: 3\n"
-        "max_cycles: 3\nlambdas: [0.25, 2]\nbeta_box: 1\nvariance_ratio_box: 1000000\n"
+        "max_cycles: 3\nlambdas: %s\nbeta_box: 1\nvariance_ratio_box: 1000000\n"
         "analysis_set: both_arms\nmissing: centre\n"
         "analyses: %s\nsites:\n",
         o->lab ? "true" : "false", o->preset == NULL ? "standard" : o->preset,
@@ -224,6 +225,7 @@ static inline void hand_charter(struct hand *h, const struct hand_options *o)
                              "centre: 50, sd_within: 5, sd_between: 5, benefit: lower}",
         o->covariate != NULL ? o->covariate
                              : "{kind: factor, levels: [F, M], within: false}\nstrata: sex",
+        o->lambdas == NULL ? "[0.25, 2]" : o->lambdas,
         o->analyses == NULL ? "[random_effects]" : o->analyses));
     for (size_t s = 0; s < SITES; s++) {
         MUST(nof1_buffer_printf(&text, "  s%zu: {patient_cap: %u, edge: \"spiffe://x/s%zu\", "

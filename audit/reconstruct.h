@@ -1,0 +1,92 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later
+ *
+ * Attacks on released sums, as a tool for who has to judge the limits (docs/disclosure.md): made-up
+ * patients, the sums that a plan would release about them, and an attacker who knows those sums, the
+ * design and some of the patients. Never reads data of a study.
+ *
+ * Forms of release. DIFFERENCE: a number d a patient, sum d and sum d^2. SLOPE: two numbers (a, b) a
+ * patient, sums of a, b, a^2, ab, b^2. BASIS: d a patient with u = 1/k_A + 1/k_B known from the
+ * schedule, R sums of w d and R of w d^2 with public weights w_r = 1 / (lambda_r + u).
+ */
+#ifndef NOF1_AUDIT_RECONSTRUCT_H
+#define NOF1_AUDIT_RECONSTRUCT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <gsl/gsl_rng.h>
+#include <jansson.h>
+#include <nof1/error.h>
+
+#define RECONSTRUCT_PATIENTS 200
+#define RECONSTRUCT_WEIGHTS 8
+#define RECONSTRUCT_SUMS (2 * RECONSTRUCT_WEIGHTS)
+
+enum reconstruct_form { RECONSTRUCT_DIFFERENCE, RECONSTRUCT_SLOPE, RECONSTRUCT_BASIS };
+
+struct reconstruct {
+    enum reconstruct_form form;
+    size_t n;        /* patients whom the attacker does not hold, or by whom two releases differ */
+    size_t scalars;  /* outcome numbers released: 2, 5, or 2R */
+    size_t levels;   /* points of the scale; 0: continuous */
+    size_t periods;  /* BASIS: most periods of an arm; about `missing` of them are missing */
+    double missing;
+    double quantum;  /* linear sums are rounded to it, sums of squares to twice; 0: exact */
+    uint64_t seed;
+    size_t runs;     /* made-up studies */
+    size_t starts;   /* of the least squares, each study */
+};
+
+/* One made-up study and what was released about it. */
+struct reconstruct_case {
+    const struct reconstruct *asked;
+    size_t numbers;                        /* unknowns: n, or 2n in form SLOPE */
+    double x[2 * RECONSTRUCT_PATIENTS];    /* the truth: d, or a then b of each patient */
+    size_t k[RECONSTRUCT_PATIENTS][2];     /* BASIS: periods by arm */
+    double u[RECONSTRUCT_PATIENTS];
+    double lambda[RECONSTRUCT_WEIGHTS];
+    double sd;                             /* of d */
+    double sum[RECONSTRUCT_SUMS];
+};
+
+struct reconstruct_solved {
+    size_t starts, solutions;
+    double right;   /* share of patients within sd / 20, in a random solution */
+    double chance;  /* the same for numbers drawn from the population */
+    double spread;  /* sd over solutions of a patient's number, in population sd; 0: unique */
+};
+
+struct reconstruct_counted {
+    bool done;        /* false: too many to count, or a continuous scale */
+    double multisets; /* that give these sums */
+    double certain;   /* share of true values of d that occur in every one of them */
+};
+
+struct reconstruct_lattice {
+    bool done;
+    size_t classes, singles;           /* patterns of equal u; those of one patient */
+    size_t linear, squares;            /* classes whose sum of d, of d^2, was found exactly */
+    size_t exposed;                    /* single patients whose d was found exactly */
+};
+
+void reconstruct_make(struct reconstruct_case *c, const struct reconstruct *asked, gsl_rng *rng);
+/* The sums of `x`, unrounded. */
+void reconstruct_sums(double *sum, const struct reconstruct_case *c, const double *x);
+/* d of a patient. */
+double reconstruct_effect(const struct reconstruct_case *c, const double *x, size_t patient);
+/* Unknowns less the rank of the sums' derivatives at the truth: 0, and the sums are solved. */
+size_t reconstruct_free(const struct reconstruct_case *c);
+void reconstruct_solve(struct reconstruct_solved *out, const struct reconstruct_case *c,
+                       gsl_rng *rng);
+void reconstruct_count(struct reconstruct_counted *out, const struct reconstruct_case *c);
+/* Integer outcomes under real weights: every class's sum is a whole number, so one weighted sum of 50
+ * bits may tell many of them (lattice reduction). */
+void reconstruct_reduce(struct reconstruct_lattice *out, const struct reconstruct_case *c);
+
+/* All attacks on `asked->runs` studies, summed up. New reference. Errors: NOF1_E_USAGE. */
+nof1_rc reconstruct_run(json_t **out, const struct reconstruct *asked, struct nof1_error *error);
+
+int audit_command_reconstruct(int argc, char **argv);
+
+#endif

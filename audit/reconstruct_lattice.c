@@ -1,0 +1,202 @@
+/* SPDX-License-Identifier: GPL-3.0-or-later
+ *
+ * The lattice attack on sums under public real weights. Outcomes are decimals, so every pattern's sum
+ * D_g of d is a whole number of steps, and sum_g w_g D_g is known to about 50 bits: few whole numbers
+ * D_g give it. Lenstra, Lenstra, Lovasz (1982) with Kannan's embedding finds them in no time.
+ */
+#include "reconstruct.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define CLASSES 32
+#define DIMENSION (CLASSES + 1)
+#define COLUMNS (CLASSES + RECONSTRUCT_WEIGHTS + 1)
+#define DELTA 0.99L
+
+struct lattice {
+    size_t rows, columns;
+    long double b[DIMENSION][COLUMNS];
+    long double mu[DIMENSION][DIMENSION], norm[DIMENSION]; /* Gram-Schmidt */
+    long double star[DIMENSION][COLUMNS];
+};
+
+static long double dot(const long double *a, const long double *b, size_t n)
+{
+    long double sum = 0;
+    for (size_t i = 0; i < n; i++) {
+        sum += a[i] * b[i];
+    }
+    return sum;
+}
+
+static void orthogonalise(struct lattice *l, size_t from)
+{
+    for (size_t i = from; i < l->rows; i++) {
+        memcpy(l->star[i], l->b[i], sizeof l->b[i]);
+        for (size_t j = 0; j < i; j++) {
+            l->mu[i][j] = l->norm[j] > 0 ? dot(l->b[i], l->star[j], l->columns) / l->norm[j] : 0;
+            for (size_t k = 0; k < l->columns; k++) {
+                l->star[i][k] -= l->mu[i][j] * l->star[j][k];
+            }
+        }
+        l->norm[i] = dot(l->star[i], l->star[i], l->columns);
+    }
+}
+
+static void size_reduce(struct lattice *l, size_t i)
+{
+    for (size_t j = i; j-- > 0;) {
+        long double q = roundl(l->mu[i][j]);
+        if (q != 0) {
+            for (size_t k = 0; k < l->columns; k++) {
+                l->b[i][k] -= q * l->b[j][k];
+            }
+            for (size_t k = 0; k < j; k++) {
+                l->mu[i][k] -= q * l->mu[j][k];
+            }
+            l->mu[i][j] -= q;
+        }
+    }
+}
+
+static void reduce(struct lattice *l)
+{
+    size_t i = 1;
+    orthogonalise(l, 0);
+    for (size_t step = 0; i < l->rows && step < 100000; step++) {
+        size_reduce(l, i);
+        orthogonalise(l, i);
+        if (l->norm[i] >= (DELTA - l->mu[i][i - 1] * l->mu[i][i - 1]) * l->norm[i - 1]) {
+            i += 1;
+            continue;
+        }
+        long double row[COLUMNS];
+        memcpy(row, l->b[i], sizeof row);
+        memcpy(l->b[i], l->b[i - 1], sizeof row);
+        memcpy(l->b[i - 1], row, sizeof row);
+        orthogonalise(l, i - 1);
+        i = i > 1 ? i - 1 : 1;
+    }
+}
+
+/* Patients of equal u: their number, the step of d (1 / least common multiple of their periods), what
+ * is to be found. */
+struct pattern {
+    double u, step, d, squares;
+    size_t patients, last;
+};
+
+static size_t multiple(size_t a, size_t b)
+{
+    size_t m = a;
+    while (m % b != 0) {
+        m += a;
+    }
+    return m;
+}
+
+static size_t patterns_of(struct pattern *pattern, const struct reconstruct_case *c)
+{
+    size_t classes = 0, steps[CLASSES] = {0};
+    for (size_t i = 0; i < c->asked->n; i++) {
+        size_t g = 0;
+        while (g < classes && fabs(pattern[g].u - c->u[i]) > 1e-12) {
+            g++;
+        }
+        if (g == CLASSES) {
+            return 0;
+        }
+        if (g == classes) {
+            pattern[classes++] = (struct pattern){.u = c->u[i]};
+            steps[g] = 1;
+        }
+        steps[g] = multiple(steps[g], multiple(c->k[i][0], c->k[i][1]));
+        pattern[g].step = 1 / (double)steps[g];
+        pattern[g].d += c->x[i];
+        pattern[g].squares += c->x[i] * c->x[i];
+        pattern[g].patients += 1;
+        pattern[g].last = i;
+    }
+    return classes;
+}
+
+/* Find whole numbers of steps with sum_g w_rg step_g N_g = total_r for all r: the row of the reduced
+ * basis that holds the embedding's 1. expected and spread: of N_g, from the design alone. */
+static bool find(double *found, const struct reconstruct_case *c, const struct pattern *pattern,
+                 size_t classes, bool squares, const double *expected, const double *spread)
+{
+    struct lattice *l = calloc(1, sizeof *l);
+    size_t weights = c->asked->scalars / 2;
+    bool ok = false;
+    if (l == NULL) {
+        return false;
+    }
+    l->rows = classes + 1;
+    l->columns = classes + weights + 1;
+    for (size_t r = 0; r < weights; r++) {
+        long double total = c->sum[2 * r + (squares ? 1 : 0)], size = fabsl(total);
+        for (size_t g = 0; g < classes; g++) {
+            double w = 1 / (c->lambda[r] + pattern[g].u);
+            double step = squares ? pattern[g].step * pattern[g].step : pattern[g].step;
+            l->b[g][classes + r] = (long double)(w * step);
+            total -= (long double)(w * step * expected[g]);
+            size += (long double)(w * step * (fabs(expected[g]) + spread[g]));
+        }
+        long double error = size * 0x1p-49L;
+        long double rounding = (squares ? 1.0L : 0.5L) * (long double)c->asked->quantum;
+        error = rounding > error ? rounding : error;
+        for (size_t g = 0; g < classes; g++) {
+            l->b[g][classes + r] /= error;
+        }
+        l->b[classes][classes + r] = -total / error;
+    }
+    for (size_t g = 0; g < classes; g++) {
+        l->b[g][g] = 1 / (long double)spread[g];
+    }
+    l->b[classes][classes + weights] = 1;
+    reduce(l);
+    for (size_t i = 0; i < l->rows && !ok; i++) {
+        long double last = l->b[i][classes + weights];
+        if (fabsl(fabsl(last) - 1) < 1e-6L) {
+            ok = true;
+            for (size_t g = 0; g < classes; g++) {
+                found[g] = (double)(l->b[i][g] * last) * spread[g] + expected[g];
+            }
+        }
+    }
+    free(l);
+    return ok;
+}
+
+void reconstruct_reduce(struct reconstruct_lattice *out, const struct reconstruct_case *c)
+{
+    struct pattern pattern[CLASSES];
+    double expected[CLASSES], spread[CLASSES], found[CLASSES];
+    size_t classes = c->asked->form == RECONSTRUCT_BASIS && c->asked->levels > 0
+                         ? patterns_of(pattern, c) : 0;
+    *out = (struct reconstruct_lattice){.done = classes > 0, .classes = classes};
+    for (int squares = 0; classes > 0 && squares < 2; squares++) {
+        for (size_t g = 0; g < classes; g++) {
+            double step = squares ? pattern[g].step * pattern[g].step : pattern[g].step;
+            double n = (double)pattern[g].patients, sd = squares ? c->sd * c->sd : c->sd;
+            expected[g] = squares ? round(n * sd / step) : 0;
+            spread[g] = fmax(1, sqrt((squares ? 2 : 1) * n) * sd / step);
+        }
+        if (!find(found, c, pattern, classes, squares == 1, expected, spread)) {
+            continue;
+        }
+        for (size_t g = 0; g < classes; g++) {
+            double step = squares ? pattern[g].step * pattern[g].step : pattern[g].step;
+            double truth = squares ? pattern[g].squares : pattern[g].d;
+            bool right = fabs(found[g] - truth / step) < 0.25;
+            out->linear += right && !squares ? 1 : 0;
+            out->squares += right && squares ? 1 : 0;
+            out->exposed += right && !squares && pattern[g].patients == 1 ? 1 : 0;
+        }
+    }
+    for (size_t g = 0; g < classes; g++) {
+        out->singles += pattern[g].patients == 1 ? 1 : 0;
+    }
+}
