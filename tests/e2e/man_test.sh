@@ -54,6 +54,7 @@ page nof1-node.8 << 'TXT'
 nof1-node
 nof1-node charter show
 nof1-node charter approve
+nof1-node charter refuse
 nof1-node source check
 nof1-node freeze
 nof1-node status
@@ -62,6 +63,14 @@ nof1-node resume
 nof1-node approve
 nof1-node refuse
 nof1-node report
+nof1-node preview
+nof1-node egress
+nof1-node policy show
+nof1-node policy check
+nof1-node policy edit
+nof1-node policy approve
+nof1-node trial withdraw
+nof1-node trial queries
 TXT
 page nof1-coordinator.8 << 'TXT'
 nof1-coordinator
@@ -123,6 +132,8 @@ offered lab nof1 la
 offered --in-process nof1 lab run --in
 offered random_effects nof1 plan new ran
 offered approve nof1-node charter ap
+offered withdraw nof1-node trial wi
+offered --by nof1-node policy approve --b
 offered --round-timeout nof1-coordinator serve --round
 
 # ---- mandoc --------------------------------------------------------------------------------------
