@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include <base/log.h>
+#include <crypto/mask.h>
 #include <sys/confine.h>
 #include <sys/daemon.h>
 #include <sys/files.h>
@@ -68,7 +69,7 @@ static nof1_rc accept_edge(struct nof1_vault *vault)
 
 static nof1_rc read_edge(struct nof1_vault *vault)
 {
-    while (vault->edge != NULL && !vault->edge_broken) {
+    while (vault->edge != NULL && !vault->edge_broken && !nof1_site_is_delaying(vault->site)) {
         struct nof1_slice frame;
         bool got = false;
         if (nof1_socket_receive(vault->edge, &frame, &got) != NOF1_OK) {
@@ -165,8 +166,9 @@ static void fill_slots(const struct nof1_vault *vault, struct pollfd slot[SLOTS]
     slot[LISTENER].fd = vault->listener;
     slot[ADMIN_LISTENER].fd = vault->admin_listener;
     if (vault->edge != NULL) {
-        slot[EDGE].fd = nof1_socket_fd(vault->edge);
-        slot[EDGE].events = nof1_socket_events(vault->edge);
+        short unread = nof1_site_is_delaying(vault->site) ? POLLIN : 0;
+        slot[EDGE].events = (short)(nof1_socket_events(vault->edge) & ~unread);
+        slot[EDGE].fd = slot[EDGE].events == 0 ? -1 : nof1_socket_fd(vault->edge);
     }
     for (size_t i = 0; i < NOF1_ADMINS; i++) {
         if (vault->admin[i] != NULL) {
@@ -189,7 +191,6 @@ nof1_rc_value nof1_vault_reload(struct nof1_vault *vault)
     TRY(drop_edge(vault)); /* the edge connects again and the new session says hello */
     nof1_vault_unload(vault);
     nof1_driver_fini(&vault->driver);
-    TRY(nof1_store_last_time(&vault->clock.last, vault->store)); /* others have written, too */
     nof1_rc_value rc = nof1_vault_load(vault, &error);
     if (rc != NOF1_OK) {
         nof1_log_error(NOF1_LOG_ERROR, "vault.reload_failed", &error);
@@ -235,6 +236,7 @@ static nof1_rc loop(struct nof1_vault *vault)
         TRY(handle_slots(vault, slot));
         if (nof1_driver_due(&vault->driver, nof1_clock_now(&vault->clock))) {
             TRY(nof1_vault_step(vault, (struct nof1_event){.kind = NOF1_EVENT_TIMER}));
+            TRY(read_edge(vault)); /* what was kept waiting by an answer's delay */
         }
         if (vault->reload) {
             TRY(nof1_vault_reload(vault));
@@ -251,12 +253,17 @@ static nof1_rc close_in(const struct nof1_vault_config *config, struct nof1_erro
     bool locked = false;
     nof1_process_harden(&locked);
     TRY(nof1_process_confine(error));
+    nof1_rc_value rc = nof1_secrets_init();
+    if (rc != NOF1_OK && rc != NOF1_E_CONFIG) {
+        return nof1_fail(error, rc, "no memory for keys");
+    }
     if (!locked && config->service) {
         return nof1_fail(error, NOF1_E_CONFIG,
                          "memory cannot be locked: the service needs LimitMEMLOCK=infinity");
     }
     if (!locked) {
-        nof1_log(NOF1_LOG_NOTICE, "memory.not_locked", NOF1_LOG_NO_FIELDS);
+        nof1_log(NOF1_LOG_NOTICE, "memory.not_locked",
+                 NOF1_LOG_FIELDS(nof1_log_flag("masks_locked", rc == NOF1_OK)));
     }
     return NOF1_OK;
 }

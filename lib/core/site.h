@@ -39,6 +39,9 @@ nof1_rc nof1_site_new(struct nof1_site **out, const struct nof1_site_config *con
  * NOF1_E_CRYPTO, NOF1_E_BUG: the caller must stop the process. */
 nof1_rc nof1_site_step(struct nof1_site *site, const struct nof1_event *event,
                        struct nof1_actions *actions);
+/* Does an answer wait for its time? Then give it no further frame: the work for one query must not
+ * show in the times of another. */
+bool nof1_site_is_delaying(const struct nof1_site *site);
 /* What the steward sees: queries, states, refusals with their true reason, budget. New
  * reference. */
 json_t *nof1_site_status(const struct nof1_site *site);

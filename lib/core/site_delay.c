@@ -38,6 +38,15 @@ nof1_rc nof1_site_delay(struct nof1_site *site, struct site_attempt *attempt, si
     return nof1_site_timer(site, site->now);
 }
 
+bool nof1_site_is_delaying(const struct nof1_site *site)
+{
+    const struct site_attempt *attempt = site->attempts;
+    while (attempt != NULL && attempt->delaying == SITE_DELAY_NOTHING) {
+        attempt = attempt->next;
+    }
+    return attempt != NULL;
+}
+
 nof1_rc nof1_site_let_go(struct nof1_site *site, struct site_attempt *attempt)
 {
     int64_t spent = site->now - attempt->asked;

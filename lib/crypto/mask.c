@@ -15,7 +15,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define SECURE_HEAP_BYTES ((size_t)1 << 20)
+#define SECURE_HEAP_BYTES ((size_t)4 << 20) /* 64 attempts towards 1,000 peers, and more */
 #define SECURE_HEAP_UNIT 32
 #define KEY_BYTES 32
 #define CHUNK_ELEMENTS 128

@@ -58,6 +58,8 @@ struct sim_faults {
     bool (*crash)(void *context, struct sim *sim, size_t at, const struct nof1_action *action);
     /* A transaction is about to be committed: true makes the store fail, which ends the process. */
     bool (*store)(void *context, struct sim *sim, size_t at);
+    /* Milliseconds that a process works on an event before its actions happen; default none. */
+    int64_t (*work)(void *context, struct sim *sim, size_t at, const struct nof1_event *event);
     /* What a dishonest party does: rewrite a frame after its honest sender (bytes from `arena`). */
     struct nof1_slice (*rewrite)(void *context, struct sim *sim, size_t from, size_t to,
                                  struct nof1_slice bytes, struct nof1_arena *arena);

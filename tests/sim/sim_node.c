@@ -178,6 +178,9 @@ void sim_step(struct sim *sim, size_t index, struct nof1_event *event)
     if (rc != NOF1_OK) {
         sim_violate(sim, "%s stopped with %s", sim_name(sim, index), nof1_rc_code(rc));
     }
+    if (sim->faults.work != NULL) { /* one processor: everything else waits */
+        sim->now += sim->faults.work(sim->faults.context, sim, index, event);
+    }
     bool alive = rc == NOF1_OK;
     for (size_t i = 0; alive && i < actions.count; i++) {
         /* a send may break the stream: the process itself goes on */
