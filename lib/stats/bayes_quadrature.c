@@ -220,27 +220,29 @@ static void place(struct walk *walk, size_t level, bool whole, struct range *out
                                         top - walk->rules->cut);
 }
 
-/* From the range at the neighbouring point of the outer axis, by steps of a tenth; a gap inside it is
- * kept, and each first neighbour is placed by a scan. Only of four numbers. */
+/* From the range at the neighbouring point of the outer axis, by steps of a twentieth of it; a gap
+ * inside it is kept, and each first neighbour is placed by a scan. Only of four numbers. */
 static bool track(struct walk *walk, size_t level, struct range *range)
 {
-    const double step = 0.1;
-    if (!walk->placed[level] || walk->problem->axes < NOF1_BAYES_AXES ||
-        level == NOF1_BAYES_AXES - 1) {
+    const double step = fmax(1e-6, (range->high - range->low) / 20.0);
+    if (!walk->placed[level] || walk->problem->axes < NOF1_BAYES_AXES) {
         return false;
     }
-    double top = climb(walk, level, 0.3), cut;
+    double top = climb(walk, level, 3.0 * step), cut;
     if (!isfinite(top)) {
         return false;
     }
-    top = fmax(top, climb(walk, level, 0.05));
+    if (level < NOF1_BAYES_AXES - 1) {
+        top = fmax(top, climb(walk, level, 0.5 * step));
+    }
+    const double reach = level < NOF1_BAYES_AXES - 1 ? REACH : INTERVAL_REACH;
     cut = top - walk->rules->cut;
     double low = fmin(range->low, walk->last[level] - step);
     double high = fmax(range->high, walk->last[level] + step);
     if (profile(walk, level, low) > cut) {
         do {
             low -= step;
-        } while (low > -REACH && profile(walk, level, low) > cut);
+        } while (low > -reach && profile(walk, level, low) > cut);
     } else {
         while (low + step < walk->last[level] && !(profile(walk, level, low + step) > cut)) {
             low += step;
@@ -249,13 +251,13 @@ static bool track(struct walk *walk, size_t level, struct range *range)
     if (profile(walk, level, high) > cut) {
         do {
             high += step;
-        } while (high < REACH && profile(walk, level, high) > cut);
+        } while (high < reach && profile(walk, level, high) > cut);
     } else {
         while (high - step > walk->last[level] && !(profile(walk, level, high - step) > cut)) {
             high -= step;
         }
     }
-    *range = (struct range){fmax(low, -REACH), fmin(high, REACH), top, -INFINITY};
+    *range = (struct range){fmax(low, -reach), fmin(high, reach), top, -INFINITY};
     return true;
 }
 
@@ -309,7 +311,7 @@ static nof1_rc descend(struct walk *walk, size_t level, double log_weight, doubl
         walk->range[level] = range;
         walk->placed[level] = isfinite(range.top);
     }
-    if (level + 1 < problem->axes) {
+    if (level + 2 < problem->axes) { /* the last axis' first range is all there is */
         walk->placed[level + 1] = false;
     }
     if (!isfinite(range.top)) {
