@@ -21,7 +21,7 @@
 struct check {
     struct nof1_connection connection;
     struct nof1_arena *arena;
-    const char *plan, *charter_file, *census_file;
+    const char *plan, *census_file;
     bool json;
     const struct nof1_charter *charter;
     struct nof1_slice census;
@@ -46,7 +46,7 @@ static nof1_rc ask_coordinator(struct check *check, struct nof1_error *error)
         nof1_client_new(&client, check->connection.target, NULL, &check->connection.files, error);
     if (rc == NOF1_OK) {
         rc = nof1_remote_charter(&check->charter, &check->census, &atoms, check->arena, client,
-                                 error);
+                                 check->connection.pin, error);
         json_decref(atoms);
         nof1_client_free(client);
     }
@@ -54,20 +54,13 @@ static nof1_rc ask_coordinator(struct check *check, struct nof1_error *error)
     return rc;
 }
 
-/* A charter as people wrote it, or the canonical one, of which the census names the hash. */
-static nof1_rc read_charter(struct check *check, struct nof1_error *error)
+/* The census names the hash of its charter. */
+static nof1_rc read_files(struct check *check, struct nof1_error *error)
 {
-    struct nof1_slice text;
-    TRY(read_text(&text, check->arena, check->charter_file, error));
     if (check->census_file != NULL) {
         TRY(read_text(&check->census, check->arena, check->census_file, error));
     }
-    if (text.length > 0 && text.data[0] == '{') {
-        return nof1_charter_read(&check->charter, check->arena, text, error);
-    }
-    const struct nof1_node *node = NULL;
-    TRY(nof1_yaml_read(&node, check->arena, check->charter_file, text, error));
-    return nof1_charter_from_node(&check->charter, check->arena, node, error);
+    return nof1_connection_charter(&check->charter, check->arena, check->connection.charter, error);
 }
 
 static nof1_rc run(json_t **out, struct check *check, struct nof1_error *error)
@@ -79,7 +72,8 @@ static nof1_rc run(json_t **out, struct check *check, struct nof1_error *error)
     ENSURE(check->arena != NULL, NOF1_E_NO_MEMORY);
     TRY(read_text(&text, check->arena, check->plan, error));
     TRY(nof1_yaml_read(&node, check->arena, check->plan, text, error));
-    TRY(check->charter_file == NULL ? ask_coordinator(check, error) : read_charter(check, error));
+    bool files = check->connection.target == NULL && check->connection.charter != NULL;
+    TRY(files ? read_files(check, error) : ask_coordinator(check, error));
     return nof1_assess(out, check->charter, check->census, node, nof1_clock_now(&clock) / 1000,
                        error);
 }
@@ -135,13 +129,13 @@ int nof1_command_check(int argc, char **argv)
     bool help = false;
     const struct nof1_argument rows[] = {
         NOF1_CONNECTION_ARGUMENTS(check.connection),
-        {"charter", "FILE", &check.charter_file, NULL, "instead of asking the coordinator"},
-        {"census", "FILE", &check.census_file, NULL, "the census, canonical JSON"},
+        {"census", "FILE", &check.census_file, NULL,
+         "without --target: the census, canonical JSON, of --charter FILE"},
         {"json", NULL, NULL, &check.json, "print one JSON object"},
         {NULL, NULL, NULL, NULL, NULL}};
     const struct nof1_usage_text usage = {
-        "nof1 check PLAN (--target HOST:PORT --ca FILE --cert FILE --key FILE | --charter FILE "
-        "[--census FILE]) [--json]",
+        "nof1 check PLAN (--target HOST:PORT --ca FILE --cert FILE --key FILE [--charter FILE|HASH] | "
+        "--charter FILE [--census FILE]) [--json]",
         "Say what the plan would release, how many patients it needs, and which rule would refuse\n"
         "it, before any budget is spent; propose the other forms of the same question.\n",
         rows};

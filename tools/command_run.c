@@ -57,6 +57,7 @@ static nof1_rc run_plan(json_t **result, struct nof1_connection *connection, con
                                            .files = connection->files,
                                            .statistician = connection->identity.id,
                                            .key = key,
+                                           .pin = connection->pin,
                                            .wait = NEVER,
                                            .patience = NEVER,
                                            .stop_fd = signals,
@@ -92,7 +93,8 @@ int nof1_command_run(int argc, char **argv)
         {"quiet", NULL, NULL, &quiet, "no progress on stderr"},
         {NULL, NULL, NULL, NULL, NULL}};
     const struct nof1_usage_text usage = {
-        "nof1 run PLAN --target HOST:PORT --ca FILE --cert FILE --key FILE [--json]",
+        "nof1 run PLAN --target HOST:PORT --ca FILE --cert FILE --key FILE "
+        "[--charter FILE|HASH] [--json]",
         "Complete the plan from charter and census, sign it, submit it, wait for the result.\n"
         "Running the same plan again costs no budget. Try `nof1 check PLAN` first.\n",
         rows};
@@ -123,6 +125,17 @@ static bool read_hash(uint8_t out[NOF1_HASH_BYTES], const char *text)
     return text[2 * NOF1_HASH_BYTES] == '\0';
 }
 
+static nof1_rc check_charter(struct nof1_client *client, const uint8_t *pin,
+                             struct nof1_error *error)
+{
+    NOF1_CLEANUP(nof1_arena_freep) struct nof1_arena *arena = nof1_arena_new();
+    NOF1_CLEANUP(nof1_json_freep) json_t *atoms = NULL;
+    const struct nof1_charter *charter = NULL;
+    struct nof1_slice census = {0};
+    ENSURE(arena != NULL, NOF1_E_NO_MEMORY);
+    return nof1_remote_charter(&charter, &census, &atoms, arena, client, pin, error);
+}
+
 static nof1_rc ask(json_t **out, struct nof1_connection *connection, bool result,
                    const uint8_t *hash, struct nof1_error *error)
 {
@@ -130,11 +143,14 @@ static nof1_rc ask(json_t **out, struct nof1_connection *connection, bool result
     struct nof1_client *client = NULL;
     nof1_rc_value rc =
         nof1_client_new(&client, connection->target, NULL, &connection->files, error);
+    if (rc == NOF1_OK && connection->pin != NULL) {
+        rc = check_charter(client, connection->pin, error);
+    }
     if (rc == NOF1_OK) {
         rc = result ? nof1_remote_result(out, client, hash, error)
                     : nof1_remote_status(out, client, hash, error);
-        nof1_client_free(client);
     }
+    nof1_client_free(client);
     nof1_connection_close(connection);
     return rc;
 }
@@ -148,7 +164,7 @@ int nof1_command_status(int argc, char **argv)
     const struct nof1_argument rows[] = {NOF1_CONNECTION_ARGUMENTS(connection),
                                          {NULL, NULL, NULL, NULL, NULL}};
     const struct nof1_usage_text usage = {
-        "nof1 status --target HOST:PORT --ca FILE --cert FILE --key FILE",
+        "nof1 status --target HOST:PORT --ca FILE --cert FILE --key FILE [--charter FILE|HASH]",
         "Print the state of every query as JSON: who is awaited, since when.\n", rows};
     nof1_rc_value rc = nof1_arguments_read(&usage, 0, NULL, argc, argv, &help, &error);
     if (help) {
@@ -172,7 +188,8 @@ int nof1_command_result_of(int argc, char **argv)
                                          {"json", NULL, NULL, &json, "print one JSON object"},
                                          {NULL, NULL, NULL, NULL, NULL}};
     const struct nof1_usage_text usage = {
-        "nof1 result QUERY --target HOST:PORT --ca FILE --cert FILE --key FILE [--json]",
+        "nof1 result QUERY --target HOST:PORT --ca FILE --cert FILE --key FILE "
+        "[--charter FILE|HASH] [--json]",
         "Print the result of a query, named by its 64 hex digits.\n", rows};
     nof1_rc_value rc = nof1_arguments_read(&usage, 1, &query, argc, argv, &help, &error);
     if (help) {

@@ -8,6 +8,7 @@
 #include <poll.h>
 #include <string.h>
 
+#include <base/hex.h>
 #include <base/json.h>
 #include <core/charter.h>
 #include <rpc/unary.h>
@@ -26,9 +27,26 @@ static nof1_rc read_json(json_t **out, struct nof1_slice text, struct nof1_error
     return NOF1_OK;
 }
 
+/* A plan binds the charter it was made for, and the coordinator says which that is. */
+static nof1_rc check_pin(const struct nof1_charter *charter, const uint8_t *pin,
+                         struct nof1_error *error)
+{
+    char theirs[2 * NOF1_HASH_BYTES + 1];
+    if (pin == NULL || memcmp(pin, charter->hash, NOF1_HASH_BYTES) == 0) {
+        return NOF1_OK;
+    }
+    nof1_hex_text(theirs, charter->hash, NOF1_HASH_BYTES);
+    return nof1_fail(error, NOF1_E_CONFIG,
+                     "the coordinator has another charter than the one given: version %u of study "
+                     "%s, hash %s; if the consortium has told you this hash, give --charter %s, "
+                     "otherwise send nothing and ask the consortium",
+                     charter->version, charter->study, theirs, theirs);
+}
+
 nof1_rc_value nof1_remote_charter(const struct nof1_charter **charter, struct nof1_slice *census,
                                   json_t **atoms, struct nof1_arena *arena,
-                                  struct nof1_client *client, struct nof1_error *error)
+                                  struct nof1_client *client, const uint8_t *pin,
+                                  struct nof1_error *error)
 {
     NOF1_CLEANUP(nof1_buffer_free) struct nof1_buffer reply = {0};
     struct nof1_charter_reply read = {0};
@@ -41,6 +59,7 @@ nof1_rc_value nof1_remote_charter(const struct nof1_charter **charter, struct no
         nof1_verify((*charter)->coordinator.spki, (*charter)->hash, read.signature) != NOF1_OK) {
         return nof1_fail(error, NOF1_E2105, "the charter's signature is not its coordinator's");
     }
+    TRY(check_pin(*charter, pin, error));
     *census = read.census;
     *atoms = NULL;
     return read.atoms.length == 0 ? NOF1_OK : read_json(atoms, read.atoms, error);
@@ -119,7 +138,8 @@ static nof1_rc make_submission(struct nof1_submission *submission, const struct 
         const struct nof1_charter *charter = NULL;
         struct nof1_slice census = {0};
         ENSURE(arena != NULL, NOF1_E_NO_MEMORY);
-        TRY(nof1_remote_charter(&charter, &census, &atoms, arena, client, error));
+        TRY(nof1_remote_charter(&charter, &census, &atoms, arena, client, remote->pin,
+                                error));
         if (census.length > 0) {
             return nof1_submission_make(submission, charter, census, atoms, plan, remote->key,
                                         nof1_clock_now(&clock) / 1000, error);
@@ -219,15 +239,36 @@ static nof1_rc await(json_t **result, const struct nof1_remote *remote, struct n
     }
 }
 
+static bool told_to_stop(const struct nof1_remote *remote)
+{
+    struct pollfd slot = {.fd = remote->stop_fd, .events = POLLIN};
+    return poll(&slot, 1, 0) > 0 && slot.revents != 0;
+}
+
+static nof1_rc_value say_stopped(bool made, const uint8_t *hash, struct nof1_error *error)
+{
+    char query[2 * NOF1_HASH_BYTES + 1];
+    nof1_hex_text(query, hash, NOF1_HASH_BYTES);
+    *error = (struct nof1_error){0};
+    return made ? nof1_fail(error, NOF1_E_UNREACHABLE,
+                            "stopped waiting; a query that was submitted goes on: nof1 status shows "
+                            "it, nof1 result %s prints its result",
+                            query)
+                : nof1_fail(error, NOF1_E_UNREACHABLE, "stopped before the plan was submitted");
+}
+
 nof1_rc_value nof1_remote_run(json_t **result, const struct nof1_remote *remote,
                               const struct nof1_node *plan, struct nof1_error *error)
 {
     struct nof1_client *client = NULL;
     struct nof1_submission submission = {0};
     TRY(nof1_client_new(&client, remote->target, NULL, &remote->files, error));
+    nof1_client_stop_on(client, remote->stop_fd);
     nof1_rc_value rc = make_submission(&submission, remote, client, plan, error);
-    rc = rc == NOF1_OK ? submit(&submission, remote, client, error) : rc;
+    bool made = rc == NOF1_OK;
+    rc = made ? submit(&submission, remote, client, error) : rc;
     rc = rc == NOF1_OK ? await(result, remote, client, submission.hash, error) : rc;
+    rc = rc != NOF1_OK && told_to_stop(remote) ? say_stopped(made, submission.hash, error) : rc;
     nof1_submission_free(&submission);
     nof1_client_free(client);
     return rc;

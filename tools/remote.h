@@ -18,6 +18,7 @@ struct nof1_remote {
     struct nof1_tls_files files;
     const char *statistician;   /* as on charter and certificate */
     const struct nof1_key *key; /* signs plans */
+    const uint8_t *pin;         /* hash of the charter that plans are signed for; NULL: any */
     int wait;                   /* seconds to wait for a census and for the result */
     int patience;               /* seconds to wait, once the plan is being submitted, for a coordinator
                                  * that cannot be reached any more; 0: not at all */
@@ -28,10 +29,11 @@ struct nof1_remote {
 };
 
 /* The charter (canonical bytes), latest census and atoms as the coordinator publishes them, in
- * `arena`. Errors: those of nof1_client_call. */
+ * `arena`. pin: the only hash that the charter may have; NULL: any. Errors: NOF1_E_CONFIG, those of
+ * nof1_client_call. */
 nof1_rc nof1_remote_charter(const struct nof1_charter **charter, struct nof1_slice *census,
                             json_t **atoms, struct nof1_arena *arena, struct nof1_client *client,
-                            struct nof1_error *error);
+                            const uint8_t *pin, struct nof1_error *error);
 /* Wait for a census, complete, sign and submit the plan, wait for its end. nof1_rpc_start first.
  * *result: the final object, new reference. Errors: NOF1_E_EXPIRED after `wait` seconds,
  * NOF1_E_UNREACHABLE when stopped or not reached, those of making and submitting the plan. */

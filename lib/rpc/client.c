@@ -16,6 +16,7 @@
 #include <sys/clock.h>
 
 #define RETRY_AFTER 250 /* milliseconds */
+#define LOOK_EVERY 50   /* milliseconds between looks at the stop descriptor */
 #define ROLES (NOF1_ROLE_STATISTICIAN | NOF1_ROLE_AUDITOR)
 
 struct nof1_client {
@@ -25,6 +26,7 @@ struct nof1_client {
     grpc_channel *channel; /* NULL: to be opened; gRPC would wait 15 s before it dialled again */
     grpc_completion_queue *queue;
     bool admitted; /* the coordinator has answered at least once */
+    int stop_fd;   /* readable: stop; -1: none */
 };
 
 void nof1_client_free(struct nof1_client *client)
@@ -79,6 +81,7 @@ nof1_rc nof1_client_new(struct nof1_client **out, const char *target, const char
     TRY(nof1_identity_check(&own, files, false, ROLES, error));
     struct nof1_client *client = calloc(1, sizeof *client);
     ENSURE(client != NULL, NOF1_E_NO_MEMORY);
+    client->stop_fd = -1;
     nof1_rc_value rc = copy_names(client, target, server_name, files);
     if (rc == NOF1_OK) {
         client->queue = grpc_completion_queue_create_for_next(NULL);
@@ -91,6 +94,38 @@ nof1_rc nof1_client_new(struct nof1_client **out, const char *target, const char
     }
     *out = client;
     return NOF1_OK;
+}
+
+void nof1_client_stop_on(struct nof1_client *client, int fd)
+{
+    client->stop_fd = fd;
+}
+
+/* Wait; true: told to stop. */
+static bool stopped(const struct nof1_client *client, int milliseconds)
+{
+    struct pollfd slot = {.fd = client->stop_fd, .events = POLLIN};
+    return poll(&slot, 1, milliseconds) > 0 && slot.revents != 0; /* a negative fd is never ready */
+}
+
+/* The batch's event: the queue holds no other. A cancelled call comes back, too. */
+static grpc_event await_batch(const struct nof1_client *client, grpc_call *call)
+{
+    bool cancelled = false;
+    for (;;) {
+        bool look = client->stop_fd >= 0 && !cancelled;
+        gpr_timespec until = look ? gpr_time_add(gpr_now(GPR_CLOCK_MONOTONIC),
+                                                 gpr_time_from_millis(LOOK_EVERY, GPR_TIMESPAN))
+                                  : gpr_inf_future(GPR_CLOCK_REALTIME);
+        grpc_event event = grpc_completion_queue_next(client->queue, until, NULL);
+        if (event.type != GRPC_QUEUE_TIMEOUT) {
+            return event;
+        }
+        if (stopped(client, 0)) {
+            cancelled = true;
+            (void)grpc_call_cancel(call, NULL);
+        }
+    }
 }
 
 /* Everything one call needs until its batch is back. */
@@ -121,8 +156,7 @@ static bool perform(struct nof1_client *client, struct exchange *exchange)
     if (grpc_call_start_batch(exchange->call, op, 6, exchange, NULL) != GRPC_CALL_OK) {
         return false;
     }
-    grpc_event event =
-        grpc_completion_queue_next(client->queue, gpr_inf_future(GPR_CLOCK_REALTIME), NULL);
+    grpc_event event = await_batch(client, exchange->call);
     return event.type == GRPC_OP_COMPLETE; /* success is the batch's; the status is the call's */
 }
 
@@ -130,6 +164,9 @@ static nof1_rc judge(const struct nof1_client *client, const struct exchange *ex
                      struct nof1_buffer *reply, struct nof1_error *error)
 {
     char details[600];
+    if (exchange->status != GRPC_STATUS_OK && stopped(client, 0)) {
+        return nof1_fail(error, NOF1_E_UNREACHABLE, "stopped");
+    }
     nof1_message_text(details, sizeof details, exchange->details);
     if (exchange->status == GRPC_STATUS_DEADLINE_EXCEEDED) {
         return nof1_fail(error, NOF1_E_EXPIRED, "%s did not answer in time", client->target);
@@ -189,12 +226,12 @@ nof1_rc nof1_client_call(struct nof1_client *client, enum nof1_method method,
         nof1_rc_value rc = call_once(client, method, request, reply, (int)left, &why);
         client->admitted = client->admitted || rc == NOF1_OK;
         left = end - nof1_clock_monotonic() - RETRY_AFTER;
-        if (rc != NOF1_E_UNREACHABLE || !client->admitted || left <= 0) {
+        if (rc != NOF1_E_UNREACHABLE || !client->admitted || left <= 0 ||
+            stopped(client, RETRY_AFTER)) {
             if (rc != NOF1_OK && error != NULL) {
                 *error = why;
             }
             return rc;
         }
-        (void)poll(NULL, 0, RETRY_AFTER);
     }
 }

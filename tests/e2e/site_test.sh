@@ -126,6 +126,32 @@ if run "$work/second" && numbers "$work/second" > "$work/second.numbers" &&
     pass "the same plan gives the same numbers after a restart"
 else fail "the same plan gives the same numbers after a restart" "$work/second.err" "$work/hub.log"; fi
 
+# ---- the statistician holds the coordinator to a charter ------------------------------------------
+ask() { # command, then its words: as the statistician
+    what=$1; shift
+    timeout 20 "$bin/nof1" "$what" "$@" --target "127.0.0.1:$port" --ca "$ca/ca.pem" \
+        --cert "$ca/statistician/ada.pem" --key "$ca/statistician/ada.key"
+}
+other=$(printf '%064d' 0)
+good=true
+for words in "run $work/data/plan.yaml" "check $work/data/plan.yaml" status "result $other"; do
+    code=0
+    # shellcheck disable=SC2086
+    ask $words --charter "$other" > "$work/out" 2>&1 || code=$?
+    if [ $code -ne 78 ] || ! grep -q "give --charter $hash" "$work/out"; then
+        good=false; echo "     $words: exit $code"; cat "$work/out"
+    fi
+done
+if $good && ! "$bin/nof1-coordinator" status --dir "$work/hub" | grep -q "$other"; then
+    pass "another charter than the one given is refused before anything is sent"
+else fail "another charter than the one given is refused"; fi
+if ask run "$work/data/plan.yaml" --charter "$work/charter.json" --json > "$work/pinned" 2> "$work/err" &&
+    ask run "$work/data/plan.yaml" --charter "$hash" --json > "$work/pinned" 2> "$work/err" &&
+    ask status --charter "$work/charter.json" > "$work/out" 2> "$work/err" &&
+    numbers "$work/pinned" | cmp -s - "$work/first.numbers"; then
+    pass "the charter given is accepted as file and as hash"
+else fail "the charter given is accepted as file and as hash" "$work/err"; fi
+
 # ---- a paused site refuses, and says so without a reason ------------------------------------------
 # another question: what the totals of the first tell would be answered without any site
 sed -e 's/^analysis:.*/analysis: summary_test/' -e '/^method:/d' -e '/^test:/d' "$work/data/plan.yaml" > "$work/plan-z.yaml"
@@ -141,21 +167,41 @@ else fail "a paused site refuses: exit $code" "$work/paused.err" "$work/paused";
 finish_all() { for pid in $pids; do kill "$pid"; wait "$pid" || true; done; pids=""; }
 finish_all
 start site-02
-run "$work/manual" &
-waiting=$!
+# an interrupt ends the waiting at once, not the query; nor does a coordinator that hangs hold it up
+interrupt() { # seconds
+    code=0 began=$(date +%s)
+    timeout -s INT "$1" "$bin/nof1" run "$work/data/plan.yaml" --target "127.0.0.1:$port" \
+        --ca "$ca/ca.pem" --cert "$ca/statistician/ada.pem" --key "$ca/statistician/ada.key" \
+        > "$work/out" 2> "$work/interrupted" || code=$?
+    took=$(($(date +%s) - began))
+}
+interrupt 3
+if [ $took -le 5 ] && grep -qE "goes on: nof1 status shows it, nof1 result [0-9a-f]{64} prints" "$work/interrupted"; then
+    pass "an interrupted run says that its query goes on"
+else fail "an interrupted run says that its query goes on: $code after $took s" "$work/interrupted"; fi
 turn=0 query=""
 while [ -z "$query" ] && [ $turn -lt 100 ]; do
     query=$("$bin/nof1-node" status --dir "$work/site-02" 2> /dev/null | tr -d ' \n' |
         grep -oE '"query":"[0-9a-f]{64}","state":"[a-z]*approval' | grep -oE '[0-9a-f]{64}' | head -1 || true)
     sleep 0.1; turn=$((turn + 1))
 done
-if [ -n "$query" ] && "$bin/nof1-node" approve "$query" --dir "$work/site-02" > "$work/out" 2>&1 &&
-    wait $waiting; then pass "a plan is answered after the steward approved it"
+"$bin/nof1-node" approve "${query:-none}" --dir "$work/site-02" > "$work/out" 2>&1 || true
+turn=0
+until ask result "$query" --json > "$work/manual" 2> "$work/err" || [ $turn -ge 20 ]; do
+    sleep 0.3; turn=$((turn + 1))
+done
+if grep -q provenance "$work/manual" && grep -q "nof1 result $query prints" "$work/interrupted"; then
+    pass "a plan is answered after the steward approved it"
 else
-    kill $waiting 2> /dev/null || true
-    fail "a plan is answered after the steward approved it ($query)" "$work/manual.err" "$work/out"
+    fail "a plan is answered after the steward approved it ($query)" "$work/err" "$work/out"
     "$bin/nof1-node" status --dir "$work/site-02" || true
 fi
+kill -STOP "${pids%% *}"
+interrupt 2
+kill -CONT "${pids%% *}"
+if [ $took -le 4 ] && grep -q "stopped before the plan was submitted" "$work/interrupted"; then
+    pass "an interrupt ends a call that nobody answers"
+else fail "an interrupt ends a call that nobody answers: $code after $took s" "$work/interrupted"; fi
 
 # ---- a lost secret --------------------------------------------------------------------------------
 finish_all
