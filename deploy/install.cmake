@@ -5,7 +5,7 @@ install(FILES deploy/systemd/nof1-vault.service deploy/systemd/nof1-edge.service
     deploy/systemd/nof1-coordinator.service DESTINATION lib/systemd/system)
 install(DIRECTORY deploy/demo/sleep DESTINATION share/doc/nof1fed/examples)
 install(DIRECTORY certs DESTINATION share/nof1fed USE_SOURCE_PERMISSIONS)
-install(FILES README.md CHANGELOG.md SECURITY.md LICENSE docs/architecture.md docs/data.md
+install(FILES README.md CHANGELOG.md SECURITY.md LICENSE docs/architecture.md docs/data.md docs/disclosure.md
     docs/operations.md docs/protocol.md DESTINATION share/doc/nof1fed)
 foreach(program nof1 nof1-node nof1-coordinator)
     install(FILES deploy/completion/${program} DESTINATION share/bash-completion/completions)

@@ -7,7 +7,7 @@
 set -eu
 bin=$(cd "${1:?folder of the programs}" && pwd)
 root=$(cd "$(dirname "$0")/../.." && pwd)
-for program in nof1 nof1-coordinator nof1-vault nof1-edge nof1-node nof1-lab-site; do
+for program in nof1 nof1-coordinator nof1-vault nof1-edge nof1-node nof1-lab-site nof1-audit; do
     [ -x "$bin/$program" ] || { echo "no $program in $bin"; exit 77; }
 done
 man=$root/docs/man
@@ -49,6 +49,9 @@ page nof1-lab.1 << 'TXT'
 nof1 lab new
 nof1 lab run
 nof1-lab-site
+TXT
+page nof1-audit.1 << 'TXT'
+nof1-audit reconstruct
 TXT
 page nof1-node.8 << 'TXT'
 nof1-node

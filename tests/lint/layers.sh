@@ -22,6 +22,7 @@ check lib/sys 'base|stats|crypto|proto|core|sys'
 check lib/rpc 'base|stats|crypto|proto|core|sys|rpc'
 check node 'base|stats|crypto|proto|core|sys|rpc|node'
 check coordinator 'base|stats|crypto|proto|core|sys|rpc|coordinator'
+check audit 'base|stats|crypto|proto|core|sys|tools'
 check tools 'base|stats|crypto|proto|core|sys|rpc|node|tools'
 only() { # header pattern, the one folder that may include it
     bad=$(grep -rnE "^#include <$1" lib node coordinator tools --include='*.c' --include='*.h' |
