@@ -19,7 +19,7 @@ static const char style[] =
     "body{font:16px/1.5 sans-serif;color:#111;background:#fff;max-width:46em;margin:2em auto;"
     "padding:0 1em}h1{font-size:1.5em}h2{font-size:1.15em;margin-top:1.6em}"
     "table{border-collapse:collapse;margin:.6em 0}th,td{border:1px solid #555;padding:.25em .6em;"
-    "text-align:right}th[scope=row],td.text{text-align:left}caption{text-align:left;"
+    "text-align:right}th[scope=row],td.text,th.text{text-align:left}caption{text-align:left;"
     "font-weight:bold;padding:.3em 0}svg{max-width:100%;height:auto}.answer{border-left:.4em solid "
     "#005a9c;padding:.2em 1em;background:#f2f7fb}.note{color:#333}"
     "@media print{body{margin:0;max-width:none;font-size:11pt}.answer{background:#fff}"
@@ -164,6 +164,7 @@ static nof1_rc put_periods(struct nof1_buffer *out, const struct nof1_report *r)
     TRY(put(out, "<circle cx=\"70\" cy=\"248\" r=\"5\" fill=\"#fff\" stroke=\"#111\" "
                  "stroke-width=\"2\"/><rect x=\"345\" y=\"243\" width=\"10\" height=\"10\" "
                  "fill=\"#005a9c\"/>\n"));
+    TRY(put_label(out, RIGHT, 236.0, "end", "periods in order of time"));
     TRY(put_label(out, 82.0, 252.0, "start", r->reference));
     TRY(put_label(out, 362.0, 252.0, "start", r->active));
     return put(out, "</svg>\n");
@@ -221,8 +222,11 @@ static nof1_rc put_effects(struct nof1_buffer *out, const struct nof1_report *r)
 static nof1_rc put_row(struct nof1_buffer *out, const char *name, double mean, double low,
                        double high)
 {
-    return nof1_buffer_printf(out, "<tr><th scope=\"row\">%s</th><td>%.4g</td><td>%.4g</td>"
-                                   "<td>%.4g</td></tr>\n", name, mean, low, high);
+    double width = high - low; /* two digits of it */
+    int digits = width > 0.0 ? (int)fmin(9.0, fmax(0.0, 1.0 - floor(log10(width)))) : 3;
+    return nof1_buffer_printf(out, "<tr><th scope=\"row\">%s</th><td>%.*f</td><td>%.*f</td>"
+                                   "<td>%.*f</td></tr>\n", name, digits, mean, digits, low, digits,
+                              high);
 }
 
 static nof1_rc put_effect_table(struct nof1_buffer *out, const struct nof1_report *r)
@@ -231,9 +235,12 @@ static nof1_rc put_effect_table(struct nof1_buffer *out, const struct nof1_repor
     TRY(put_text(out, r->active));
     TRY(put(out, " minus "));
     TRY(put_text(out, r->reference));
-    TRY(nof1_buffer_printf(out, "</caption>\n<tr><th scope=\"col\">from</th><th scope=\"col\">"
-                                "estimate</th><th scope=\"col\">low (%.0f %%)</th>"
-                                "<th scope=\"col\">high</th></tr>\n", 100.0 * r->level));
+    TRY(put(out, ": below 0 means lower on "));
+    TRY(put_text(out, r->active));
+    TRY(put(out, r->benefit == 0 ? "" : r->benefit < 0 ? ", which is better" : ", which is worse"));
+    TRY(nof1_buffer_printf(out, "</caption>\n<tr><th scope=\"col\" class=\"text\">from</th>"
+                                "<th scope=\"col\">estimate</th><th scope=\"col\">low (%.0f %%)"
+                                "</th><th scope=\"col\">high</th></tr>\n", 100.0 * r->level));
     TRY(put_row(out, "this patient alone", r->own, r->own_low, r->own_high));
     TRY(put_row(out, "this patient, with what others tell", r->mean, r->low, r->high));
     TRY(put_row(out, "patients on average", r->others, r->others_low, r->others_high));
@@ -244,7 +251,7 @@ static nof1_rc put_period_table(struct nof1_buffer *out, const struct nof1_repor
 {
     TRY(put(out, "<table><caption>Values by period</caption>\n<tr><th scope=\"col\">cycle</th>"
                  "<th scope=\"col\">period</th><th scope=\"col\">treatment</th><th scope=\"col\">"
-                 "mean</th><th scope=\"col\">values</th></tr>\n"));
+                 "mean</th><th scope=\"col\">number of values</th></tr>\n"));
     for (size_t i = 0; i < r->periods; i++) {
         const struct nof1_report_period *p = &r->period[i];
         TRY(nof1_buffer_printf(out, "<tr><td>%d</td><td>%d</td><td class=\"text\">", p->cycle,

@@ -153,9 +153,7 @@ static void compare_all(const char *model, double tolerance)
         snprintf(what, sizeof what, "%s %s", csv, text);
         json_t *result = run(arena, csv, text, NOF1_OK);
         if (result != NULL) {
-            /* Panels of the four-number reference are coarse for narrow or heavy posteriors. */
-            bool coarse = strstr(text, "one_stage") != NULL && strcmp(csv, "complete.csv") != 0;
-            compare(what, result, want, coarse ? 1e-4 : tolerance);
+            compare(what, result, want, tolerance);
             compare_chain(what, result, json_object_get(want, "chain"));
             json_decref(result);
         }

@@ -21,7 +21,8 @@ cp "$work/data/charter.yaml" "$work/site/charter.json"
     --site site-01 --charter "$work/data/charter.yaml" > /dev/null
 printf 'outcome: pain\ntreatment: {reference: A, active: [B]}\nanalysis: bayes\nmcid: 0.5\n' > "$work/bayes.yaml"
 printf 'outcome: pain\ntreatment: {reference: A, active: [B]}\nanalysis: random_effects\n' > "$work/effects.yaml"
-for plan in bayes effects; do
+printf 'outcome: pain\ntreatment: {reference: A, active: [B]}\nanalysis: mixed_model\n' > "$work/mixed.yaml"
+for plan in bayes effects mixed; do
     "$bin/nof1" lab run --sites "$work/data/sites" --plan "$work/$plan.yaml" --map "$work/data/map.yaml" \
         --policy open --in-process --json > "$work/$plan.json" 2> /dev/null
 done
@@ -41,6 +42,19 @@ check "numbers from the hyper-posterior" \
     'report --result "$work/bayes.json" --json | grep -q "\"benefit.mcid\": 0\."'
 check "numbers by empirical Bayes" \
     'report --result "$work/effects.json" --outcome pain --reference A --active B --json | grep -q "\"borrowed\": "'
+check "a mixed model shrinks as its variances say" \
+    'report --result "$work/mixed.json" --outcome pain --reference A --active B --json > "$work/shrunk.json" && python3 - "$work/mixed.json" "$work/shrunk.json" << "END"
+import json, sys
+model, report = (json.load(open(path)) for path in sys.argv[1:])
+mu = [row["estimate"] for row in model["estimates"] if row["term"] == "treatment"][0]
+tau2, sigma2 = ([row["estimate"] for row in model["variance_components"]
+                 if row["group"] == group and not row.get("term2") and row.get("term1") in names][0]
+                for group, names in (("trial", ("treatment",)), ("Residual", (None, "", "Observation"))))
+rows = [sum(p["rows"] for p in report["periods"] if p["treatment"] == arm) for arm in "AB"]
+v = sigma2 * sum(1 / n for n in rows)
+mean = (tau2 * report["own"] + v * mu) / (tau2 + v)
+assert abs(mean - report["estimate"]) < 1e-9 and report["low"] < mean < report["high"], (mean, report["estimate"])
+END'
 check "names that the result lacks are asked for" \
     '! report --result "$work/effects.json" 2> "$work/err" && grep -q -- "--outcome" "$work/err"'
 check "an unknown patient is refused" \

@@ -241,7 +241,7 @@ static json_t *table(const char *title, const char *const *column, size_t column
     return json_pack("{s:s,s:o,s:o}", "title", title, "columns", names, "cells", cells);
 }
 
-static nof1_rc posterior_table(const struct writer *w, json_t *tables)
+static nof1_rc posterior_table(const struct writer *w, json_t *tables, const struct summary *mu)
 {
     static const char *const columns[] = {"quantity", "mean", "sd", "median", "low", "high"};
     const struct bayes_model *m = w->model;
@@ -251,8 +251,7 @@ static nof1_rc posterior_table(const struct writer *w, json_t *tables)
     bool tail = second_moment(&m->tau, r->trials);
     const char *const third = m->one_stage ? "intercept_sd" : "omega";
     json_array_append_new(tables, table("Posterior", columns, 6, cells));
-    TRY(effect_summary(&s, w->p, 0.0, m->level, true));
-    json_array_append_new(cells, summary_row("mu", &s));
+    json_array_append_new(cells, summary_row("mu", mu));
     TRY(effect_summary(&s, w->p, 1.0, m->level, tail));
     json_array_append_new(cells, summary_row("next patient", &s));
     TRY(axis_summary(&s, w->p, 0, m->level, tail));
@@ -435,7 +434,7 @@ static nof1_rc fill(struct writer *w, json_t *object)
     json_array_append_new(estimates, estimate_row("treatment", &mu));
     TRY(write_strata(w, estimates));
     TRY(prior_warnings(w, &mu));
-    TRY(posterior_table(w, tables));
+    TRY(posterior_table(w, tables, &mu));
     json_t *chances = json_array(), *effect = probabilities(w, w->p, 0.0);
     json_t *next = probabilities(w, w->p, 1.0);
     static const char *const columns[] = {"effect of", "benefit", "benefit.mcid", "above.zero",
