@@ -15,6 +15,7 @@
 #include <core/entropy.h>
 #include <core/ratio.h>
 #include <crypto/transcript.h>
+#include <stats/cells.h>
 
 nof1_rc nof1_attempt_history(struct nof1_history *out, struct attempt *attempt)
 {
@@ -266,6 +267,14 @@ static nof1_rc complete(json_t *result, const struct nof1_coordinator *coordinat
     return kept ? NOF1_OK : NOF1_E_NO_MEMORY;
 }
 
+/* No small cell and none that a margin tells, whatever analysis made the tables. */
+static nof1_rc gate(const json_t *result, const struct run *run, struct nof1_error *error)
+{
+    const struct nof1_query *query = run->query;
+    return nof1_cells_gate(result, &query->study.charter->limits,
+                           !query->census && query->analysis->tables, error);
+}
+
 nof1_rc nof1_release(struct nof1_coordinator *coordinator, struct run *run)
 {
     const struct nof1_model *model = run->query->model;
@@ -275,6 +284,7 @@ nof1_rc nof1_release(struct nof1_coordinator *coordinator, struct run *run)
     TRY(nof1_attempt_history(&history, run->attempt));
     nof1_rc_value rc =
         model->analysis->report(model, &history, run->attempt->arena, &result, &error);
+    rc = rc == NOF1_OK ? gate(result, run, &error) : rc;
     if (rc == NOF1_E_NO_MEMORY) {
         return rc;
     }
@@ -359,6 +369,7 @@ static nof1_rc release_derived(struct nof1_coordinator *coordinator, struct run 
     const struct nof1_model *model = run->query->model;
     struct nof1_error error = {0};
     nof1_rc_value rc = model->analysis->report(model, history, arena, &result, &error);
+    rc = rc == NOF1_OK ? gate(result, run, &error) : rc;
     if (rc == NOF1_E_NO_MEMORY) {
         return rc;
     }

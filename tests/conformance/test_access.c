@@ -152,8 +152,9 @@ Test(access, suppression_leaves_no_single_gap)
 {
     const struct nof1_limits limits = {.min_cell = 8, .rounding = 5};
     static const struct { double count[4]; const char *code; } cases[] = {
-        {{20, 30, 40, 50}, "...."}, {{7, 30, 40, 50}, "12.."}, {{7, 0, 0, 0}, "1..."},
-        {{1, 2, 40, 50}, "11.."}, {{50, 40, 3, 40}, ".21."}};
+        {{20, 30, 40, 50}, "...."}, {{7, 30, 40, 50}, "12.."}, {{7, 0, 0, 0}, "12.."},
+        {{1, 2, 40, 50}, "11.."}, {{50, 40, 3, 40}, ".21."}, {{1, 1, 40, 50}, "112."},
+        {{7, 7, 0, 9}, "11.2"}, {{7, 7, 0, 0}, "112."}};
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         const char *code[4];
         nof1_cells_suppress(code, &limits, cases[i].count, 1, 4);

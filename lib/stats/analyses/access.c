@@ -304,9 +304,9 @@ static json_t *recruitment_json(const struct access *model, const struct nof1_hi
                       (json_int_t)history->counts.group_patients[g], "trials",
                       (json_int_t)history->counts.group_trials[g]));
     }
-    return json_pack("{s:s,s:[s,s,s,s,s,s,s],s:o}", "title", "Recruitment", "columns", "level",
-                     "recruited", "share", "expected", "ratio", "patients", "trials", "cells",
-                     cells);
+    return json_pack("{s:s,s:[s,s,s,s,s,s,s],s:{s:[s]},s:o}", "title", "Recruitment", "columns",
+                     "level", "recruited", "share", "expected", "ratio", "patients", "trials",
+                     "counts", "down", "recruited", "cells", cells);
 }
 
 static void interval_name(char *out, size_t size, const struct access *model, size_t b)
@@ -356,18 +356,19 @@ static json_t *waiting_json(const struct access *model, const struct nof1_histor
                             bool *hidden)
 {
     json_t *columns = json_pack("[s,s]", "level", "trials");
-    json_t *cells = json_array();
+    json_t *cells = json_array(), *across = json_array();
     for (size_t b = 0; b < model->breaks + 2; b++) {
         char name[INTERVAL_TEXT];
         interval_name(name, sizeof name, model, b);
         json_array_append_new(columns, json_string(name));
+        json_array_append_new(across, json_string(name));
     }
     for (size_t g = 0; g < model->base.groups; g++) {
         json_array_append_new(cells, waiting_row(model, history, g, hidden));
     }
-    return json_pack("{s:s+,s:o,s:o}", "title", "Trials by time to treatment, ",
+    return json_pack("{s:s+,s:o,s:{s:o},s:o}", "title", "Trials by time to treatment, ",
                      model->base.study->charter->covariate[model->time].name, "columns", columns,
-                     "cells", cells);
+                     "counts", "across", across, "cells", cells);
 }
 
 static json_t *warnings_json(const struct access *model, bool hidden)

@@ -389,7 +389,7 @@ static json_t *table_json(const struct descriptive *model, const char *by,
         json_array_append_new(cells, cell_json(model, level == NULL ? numbered : level[i], &cell[i],
                                                code[i]));
     }
-    return json_pack("{s:s,s:o}", "by", by, "cells", cells);
+    return json_pack("{s:s,s:{s:[s]},s:o}", "by", by, "counts", "n", "trials", "cells", cells);
 }
 
 /* The p quantile by straight lines through the cumulative histogram. */
