@@ -95,6 +95,7 @@ json_t *sim_result(struct sim *sim, const uint8_t h_q[32]); /* new reference or 
 void sim_break(struct sim *sim, size_t site, int64_t down);
 void sim_up(struct sim *sim, size_t site);
 void sim_crash(struct sim *sim, size_t node, int64_t down);
+void sim_next_charter(struct sim *sim); /* everybody restarts under the next version */
 void sim_swap(struct sim *sim, size_t site); /* the vault restarts, its edge keeps the stream */
 void sim_event(struct sim *sim, size_t node, const struct nof1_event *event); /* now is filled in */
 

@@ -91,7 +91,8 @@ static const char *allowed(const struct sim_options *options)
 static void print_charter(struct nof1_buffer *text, const struct sim *sim)
 {
     const struct sim_options *options = &sim->options;
-    PRINT("study: sim\nversion: 1\nlab: %s\neffective: 2026-01-01T00:00:00Z\n",
+    PRINT("study: sim\nversion: %u\nlab: %s\neffective: 2026-01-01T00:00:00Z\n",
+          sim->charter == NULL ? 1 : sim->charter->version + 1,
           options->preset == NULL ? "true" : "false");
     PRINT("preset: %s\n", options->preset == NULL ? "open" : options->preset);
     if (options->limits != NULL) {
@@ -135,6 +136,14 @@ static void make_charter(struct sim *sim)
     }
     SIM_MUST(rc == NOF1_OK);
     sim->charter_bytes = nof1_arena_copy(sim->arena, nof1_buffer_slice(&bytes));
+}
+
+void sim_next_charter(struct sim *sim)
+{
+    make_charter(sim);
+    for (size_t node = 0; node <= sim->options.sites; node++) {
+        sim_crash(sim, node, 10);
+    }
 }
 
 /* ---- the trials ------------------------------------------------------------------------------------- */

@@ -263,6 +263,38 @@ Test(queries, new_epoch_takes_its_own_census)
     sim_free(sim);
 }
 
+/* The epoch stays; what was counted, waited for and released under the earlier version does not hold
+ * the coordinator up, and the new version takes its own census. */
+Test(queries, a_new_charter_takes_its_own_census)
+{
+    struct sim *sim = sim_new(&(struct sim_options){.sites = 3, .patients = 6, .seed = 26});
+    static const char other[] =
+        "plan: 1\noutcome: y\ntreatment: {reference: \"A\", active: [\"B\"]}\n"
+        "analysis: mixed_model\nfixed: [treatment]\nrandom: {trial: [intercept]}\n"
+        "incomplete: score\ngather_by: 2h\ndeadline: 10m\n";
+    uint8_t old[32], waiting[32], now[32];
+    sim_start(sim);
+    cr_assert_eq(sim_submit(sim, titled(sim, "old", 0, NULL), old), NOF1_OK);
+    expect_state(sim, old, "released");
+    sim_break(sim, 1, 3000);
+    cr_assert_eq(sim_submit(sim, sim_plan(sim, other), waiting), NOF1_OK);
+    sim_next_charter(sim);
+    sim_run(sim, sim_now(sim) + 20000);
+    cr_assert_not_null(sim_coordinator(sim), "%s", sim_trace(sim));
+    cr_expect_str_eq(sim_state(sim, old), "released");
+    expect_code(sim, waiting, "E1010");
+    struct nof1_slice census = sim_stored(sim, 3, "census/0000000001");
+    char hex[65];
+    nof1_hex_text(hex, sim_charter(sim)->hash, 32);
+    cr_assert_not_null(memmem(census.data, census.length, hex, 64), "%s", sim_trace(sim));
+    cr_assert_eq(sim_submit(sim, titled(sim, "now", 0, NULL), now), NOF1_OK);
+    expect_state(sim, now, "released");
+    sim_crash(sim, 3, 10);
+    sim_run(sim, sim_now(sim) + 5000);
+    cr_expect_str_eq(sim_state(sim, now), "released");
+    sim_free(sim);
+}
+
 Test(queries, no_census_while_a_site_is_missing)
 {
     struct sim *sim = sim_new(&(struct sim_options){.sites = 3, .patients = 6, .seed = 25});
