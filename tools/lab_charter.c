@@ -468,6 +468,27 @@ static nof1_rc derive_blocks(struct nof1_charter *charter, struct nof1_arena *ar
     return NOF1_OK;
 }
 
+/* 0, or where all times are far from zero a round number among them. */
+static double derive_time_centre(const struct nof1_lab_derive *from)
+{
+    double least = INFINITY, most = -INFINITY;
+    for (size_t s = 0; s < from->sources; ++s) {
+        const struct nof1_table *table = from->source[s].table;
+        for (size_t i = 0; i < table->rows; ++i) {
+            if (!isnan(table->time[i])) {
+                least = fmin(least, table->time[i]);
+                most = fmax(most, table->time[i]);
+            }
+        }
+    }
+    double range = most - least, middle = least + range / 2;
+    if (!(range > 0) || fabs(middle) < 100 * range) {
+        return 0;
+    }
+    double step = pow(10, floor(log10(range)));
+    return rint(middle / step) * step;
+}
+
 static nof1_rc derive_rules(struct nof1_charter *charter, struct nof1_arena *arena,
                             const struct nof1_lab_derive *from)
 {
@@ -480,6 +501,7 @@ static nof1_rc derive_rules(struct nof1_charter *charter, struct nof1_arena *are
     }
     charter->lambdas = trials < 19 ? 2 : 3; /* three from n = 19: docs/statistics.md */
     charter->lambda = trials < 19 ? two : three;
+    charter->time_centre = derive_time_centre(from);
     charter->beta_box = charter->limits.open ? LAB_BETA_BOX : 1;
     charter->variance_ratio_box = 1e6;
     charter->any_arm = charter->limits.open;

@@ -105,6 +105,7 @@ struct nof1_charter {
     uint32_t max_cycles;
     const char *const *analysis;    /* allowed ids */
     const double *lambda;           /* public lambda_r of the weight basis, ascending */
+    double time_centre;             /* subtracted from times that a model takes as a column; undone */
     double beta_box;                /* |fixed effect| bound in units of outcome upper - lower */
     double variance_ratio_box;      /* bound of relative covariance parameters */
     bool any_arm;                   /* analysis set: false = both arms observed; true = any row (lab) */

@@ -22,6 +22,7 @@
  *   max_periods: 3                    # of one arm in one trial
  *   max_cycles: 3
  *   lambdas: [0.25, 2]
+ *   time_centre: 0                    # where times are far from zero (Julian days)
  *   beta_box: 1
  *   variance_ratio_box: 1000000
  *   analysis_set: both_arms           # both_arms | any (lab)

@@ -83,6 +83,7 @@ static nof1_rc read_rules(const struct reader *r, struct nof1_charter *c,
     TRY(read_lambdas(r, c, root));
     c->beta_box = 1;
     c->variance_ratio_box = 1e6;
+    TRY(reader_opt_double(r, &c->time_centre, root, "time_centre"));
     TRY(reader_opt_double(r, &c->beta_box, root, "beta_box"));
     TRY(reader_opt_double(r, &c->variance_ratio_box, root, "variance_ratio_box"));
     if (!(c->beta_box > 0) || !(c->variance_ratio_box > 0)) {
@@ -188,6 +189,7 @@ nof1_rc nof1_charter_from_node(const struct nof1_charter **out, struct nof1_aren
                                         "max_periods",
                                         "max_cycles",
                                         "lambdas",
+                                        "time_centre",
                                         "beta_box",
                                         "variance_ratio_box",
                                         "analysis_set",

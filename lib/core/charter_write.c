@@ -211,6 +211,9 @@ static nof1_rc put_rules(json_t *root, const struct nof1_charter *charter)
     TRY(put(root, "max_periods", json_integer(charter->max_periods)));
     TRY(put(root, "max_cycles", json_integer(charter->max_cycles)));
     TRY(put_doubles(root, "lambdas", charter->lambda, charter->lambdas));
+    if (charter->time_centre != 0) {
+        TRY(put(root, "time_centre", nof1_json_double(charter->time_centre)));
+    }
     TRY(put(root, "beta_box", nof1_json_double(charter->beta_box)));
     TRY(put(root, "variance_ratio_box", nof1_json_double(charter->variance_ratio_box)));
     TRY(put(root, "analysis_set", json_string(charter->any_arm ? "any" : "both_arms")));

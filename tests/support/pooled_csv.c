@@ -481,6 +481,7 @@ static void make_charter(struct loader *l)
     charter->missing = strcmp(rule, "centre") == 0    ? NOF1_MISSING_CENTRE
                        : strcmp(rule, "exclude") == 0 ? NOF1_MISSING_EXCLUDE
                                                       : NOF1_MISSING_ROWS;
+    charter->time_centre = double_or(l->charter, "time_centre", 0);
     charter->beta_box = double_or(l->charter, "beta_box", 100);
     charter->variance_ratio_box = double_or(l->charter, "variance_ratio_box", 1e8);
     charter->stratum_covariate = text_or(l->charter, "stratum", NULL);

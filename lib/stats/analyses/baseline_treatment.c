@@ -299,6 +299,8 @@ static nof1_rc_value prepare(struct nof1_model **out, struct nof1_arena *arena,
     read_charter(m);
     TRY(write_formula(m, arena));
     TRY(choose_form(m, arena, error));
+    m->base.sums = nof1_arena_printf(arena, "baseline_treatment %s %s", m->base.form, m->formula);
+    ENSURE(m->base.sums != NULL, NOF1_E_NO_MEMORY);
     m->base.scratch = bt_scratch(m);
     m->base.scratch_row = bt_scratch_row(m);
     *out = &m->base;

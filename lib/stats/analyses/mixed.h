@@ -44,7 +44,7 @@ struct mixed_column {
     size_t arm;        /* TREATMENT, PREVIOUS and by_treatment: the arm, 1 .. arms - 1 */
     const char *name;  /* as R names it */
     const char *term;  /* of the plan's `fixed`; NULL: the intercept */
-    double centre;     /* NUMERIC: subtracted from the covariate; mixed_report.c undoes it */
+    double centre;     /* NUMERIC, TIME: subtracted; mixed_report.c undoes it */
 };
 
 enum mixed_df { MIXED_Z, MIXED_SATTERTHWAITE, MIXED_KENWARD_ROGER };

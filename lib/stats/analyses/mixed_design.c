@@ -252,10 +252,14 @@ static void centre_columns(struct column_list *list)
     for (size_t c = 0; c < list->count; c++) {
         treatment = treatment || list->column[c].kind == MIXED_TREATMENT;
         interaction = interaction ||
-                      (list->column[c].kind == MIXED_NUMERIC && list->column[c].by_treatment);
+                      ((list->column[c].kind == MIXED_NUMERIC || list->column[c].kind == MIXED_TIME) &&
+                       list->column[c].by_treatment);
     }
     for (size_t c = 0; c < list->count && (treatment || !interaction); c++) {
         struct mixed_column *column = &list->column[c];
+        if (column->kind == MIXED_TIME) {
+            column->centre = list->model->base.study->charter->time_centre;
+        }
         if (column->kind == MIXED_NUMERIC) {
             column->centre =
                 list->model->base.study->charter->covariate[column->covariate].centre;
@@ -408,7 +412,7 @@ static double value_of(const struct mixed_model *model, const struct nof1_trial 
     case MIXED_PERIOD_LEVEL:
         return indicator(s->period[i], column->level, largest_period(study->charter));
     case MIXED_TIME:
-        return s->time[i];
+        return s->time[i] - column->centre;
     case MIXED_CYCLE:
         return cycle;
     case MIXED_CYCLE_LEVEL:

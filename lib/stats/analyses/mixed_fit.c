@@ -148,12 +148,22 @@ nof1_rc_value mixed_refuse_structure(const struct mixed_fit *fit, const struct m
     double work[3 * NOF1_TERMS_MAX * NOF1_TERMS_MAX + 2 * NOF1_TERMS_MAX];
     struct nof1_gaussian_point point;
     size_t n = m->terms;
+    if (nof1_gaussian_point(&point, arena, &fit->sums, &fit->shape, gamma, true, false) !=
+        NOF1_OK) {
+        return NOF1_OK; /* no residual variation: said elsewhere */
+    }
+    if (m->effects > 0 && point.expected[0] <= 1e-9 * fit->sums.trace2[0]) {
+        return nof1_fail(error, NOF1_E2601,
+                         "fixed, random: the fixed terms leave no variation between trials (as many "
+                         "sites as trials, or nearly), so that their variance cannot be estimated; "
+                         "leave out site or block");
+    }
     if (m->arms == 2 && n == nof1_gaussian_block(&m->shape)) {
         return NOF1_OK;
     }
     if (nof1_gaussian_point(&point, arena, &fit->sums, &fit->shape, gamma, m->reml, false) !=
         NOF1_OK) {
-        return NOF1_OK; /* no residual variation: said elsewhere */
+        return NOF1_OK;
     }
     for (size_t i = 0; i < n * n; i++) {
         information[i] = point.expected[i / n * NOF1_TERMS_MAX + i % n];

@@ -372,6 +372,9 @@ nof1_rc_value mixed_prepare(struct nof1_model **out, struct nof1_arena *arena,
                          m->profile ? "interval: wald" : "tests: []");
     }
     measure_scratch(m);
+    m->base.sums = nof1_arena_printf(arena, "mixed %s %s%s", m->base.form, m->formula,
+                                     strcmp(m->rule, "exclude") == 0 ? ", others left out" : "");
+    ENSURE(m->base.sums != NULL, NOF1_E_NO_MEMORY);
     *out = &m->base;
     return NOF1_OK;
 }
