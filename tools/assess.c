@@ -33,16 +33,23 @@ static uint64_t of_outcome(const struct nof1_query *query, const char *what)
 }
 
 /* Does the census count the trials of a group by its name? */
-static bool in_census(const char *group)
+static bool in_census(const struct nof1_query *query, const char *group)
 {
-    return strncmp(group, "class:", 6) == 0 || strncmp(group, "stratum:", 8) == 0 ||
-           strncmp(group, "cycles:", 7) == 0 || strncmp(group, "pattern:", 8) == 0;
+    const struct nof1_study *study = &query->study;
+    char name[3 * NOF1_NAME_MAX];
+    snprintf(name, sizeof name, "%s/%s", study->charter->outcome[study->plan->outcome].name, group);
+    for (size_t e = 0; study->census != NULL && e < study->census->elements; ++e) {
+        if (strcmp(study->census->element[e], name) == 0) {
+            return true;
+        }
+    }
+    return false;
 }
 
 /* Patients of a group; one that the census does not know holds everybody. */
 static uint64_t of_group(const struct nof1_query *query, const char *group, uint64_t all)
 {
-    return in_census(group) ? of_outcome(query, group) : all;
+    return in_census(query, group) ? of_outcome(query, group) : all;
 }
 
 static void fill_blocks(struct expected *e)
@@ -68,7 +75,7 @@ static uint64_t left_out(const struct nof1_query *query, uint64_t patients)
     uint64_t used = 0;
     bool everybody = false;
     for (size_t g = 0; g < model->groups; ++g) {
-        everybody = everybody || !in_census(model->group[g]);
+        everybody = everybody || !in_census(query, model->group[g]);
         used += of_group(query, model->group[g], patients);
     }
     if (everybody) {
