@@ -167,6 +167,33 @@ Test(queries, what_totals_already_tell_is_answered_without_a_round)
     }
 }
 
+/* The sums of design classes answer another method, test, interval or level of one mixed model. */
+Test(queries, sums_of_classes_answer_other_fits_of_one_model)
+{
+    static const char *const same[] = {"method: ML\ndf: z", "df: satterthwaite\nlevel: 0.9",
+                                       "tests: [variances, fixed]\ninterval: profile"};
+    struct sim *sim = sim_new(&(struct sim_options){
+        .sites = 5, .patients = 8, .seed = 31, .analyses = "[random_effects, bayes, mixed_model]"});
+    const char *head = "plan: 1\ntitle: another\noutcome: y\ntreatment: {reference: \"A\", "
+                       "active: [\"B\"]}\ngather_by: 2h\ndeadline: 10m\nanalysis: mixed_model";
+    uint8_t first[32];
+    char text[512];
+    sim_start(sim);
+    snprintf(text, sizeof text, "%s\n", head);
+    cr_assert_eq(sim_submit(sim, sim_plan(sim, text), first), NOF1_OK);
+    expect_state(sim, first, "released");
+    for (size_t i = 0; i < 3; i++) {
+        uint8_t derived[32];
+        snprintf(text, sizeof text, "%s\n%s\n", head, same[i]);
+        size_t frames = sim_frames(sim);
+        cr_assert_eq(sim_submit(sim, sim_plan(sim, text), derived), NOF1_OK);
+        cr_expect_str_eq(sim_state(sim, derived), "released", "%s", same[i]);
+        cr_expect_eq(sim_frames(sim), frames, "%s sent something", same[i]);
+    }
+    cr_expect_str_eq(sim_violation(sim), "");
+    sim_free(sim);
+}
+
 /* The derived result has the bits that rounds of its own would have given. */
 Test(queries, derived_results_have_the_bits_of_rounds)
 {
