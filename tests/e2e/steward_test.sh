@@ -88,9 +88,11 @@ pids=$!
 turn=0
 until [ -s "$work/port" ] || [ $turn -ge 100 ]; do sleep 0.1; turn=$((turn + 1)); done
 port=$(cat "$work/port")
+echo 'max_queries_day: 4' > "$work/file.yaml"
 for id in $sites; do
     manual="" socket=$work/$id/edge.sock
     [ "$id" = site-02 ] && manual=--manual-approval
+    [ "$id" = site-04 ] && manual="--policy $work/file.yaml"
     # shellcheck disable=SC2086
     vault "$id" $manual
     if [ "$id" = site-02 ]; then
@@ -156,6 +158,16 @@ printf '# our board, 13 May: the charter suffices\n{}\n' > "$work/none.yaml"
 check "the limit is taken back" code_is 0 node policy edit --dir "$d1" --file "$work/none.yaml" --by ann
 check "by two people" code_is 0 node policy approve 2 --dir "$d1" --by bob --json
 
+node policy show --dir "$work/site-04" --json > "$work/shown.json"
+check "a file given to the vault is told apart" [ "$(json "$work/shown.json" \
+    '(v["limits"]["max_queries_day"]["value"], "nof1-vault was started with" in v["limits"]["max_queries_day"]["from"])')" = "(4.0, True)" ]
+# shellcheck disable=SC2016 # the editor expands it
+printf '#!/bin/sh\nsed -i "s/^preset:.*/max_queries_epoch: 40/" "$1"\n' > "$work/editor"
+chmod +x "$work/editor"
+check "an editor is opened on a text to start from" code_is 0 env EDITOR="$work/editor" VISUAL= \
+    "$bin/nof1-node" policy edit --dir "$work/site-05" --by ann
+check "whose change is shown" says "max_queries_epoch    50 -> 40 (stricter)"
+
 # ---- preview, approve ----------------------------------------------------------------------------
 plan "$work/plan-2.yaml" two random_effects
 run "$work/plan-2.yaml" "$work/r2" &
@@ -165,7 +177,7 @@ check "a preview of it is shown" code_is 0 node preview "$query" --dir "$d2"
 check "with the numbers by name" says "patients"
 check "and says that masks are added" says "what leaves is this plus the masks"
 node preview "$query" --dir "$d2" --json > "$work/preview.json"
-python3 - "$work/preview.json" "$work/data/sites/site-02.csv" "$work/data/map.yaml" > "$work/out" 2>&1 << 'PY' &&
+if python3 - "$work/preview.json" "$work/data/sites/site-02.csv" "$work/data/map.yaml" > "$work/out" 2>&1 << 'PY'
 import csv, hashlib, json, re, sys
 preview = json.load(open(sys.argv[1]))
 column = re.search(r"trial: *(\w+)", open(sys.argv[3]).read()).group(1)
@@ -183,8 +195,8 @@ for part in (zero, one):
     assert hashlib.sha256(raw).hexdigest() == part["unmasked"]["sha256"]
 assert "masked" not in preview
 PY
-    pass "the preview holds this site's own sums and their encoding" ||
-    fail "the preview holds this site's own sums and their encoding" "$work/out" "$work/preview.json"
+then pass "the preview holds this site's own sums and their encoding"
+else fail "the preview holds this site's own sums and their encoding" "$work/out" "$work/preview.json"; fi
 check "the preview is for the steward alone: nothing was charged" \
     [ "$(node status --dir "$d2" | tr -d ' \n' | grep -o '"queries":[0-9]*' | head -1)" = '"queries":0' ]
 check "the steward approves it" code_is 0 node approve "$query" --dir "$d2" --by carol
