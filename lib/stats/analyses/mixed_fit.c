@@ -12,6 +12,14 @@
 static nof1_rc refuse_counts(const struct mixed_model *m, const struct nof1_gaussian_sums *sums,
                              double trials, struct nof1_error *error)
 {
+    if (sums->rows < 1 && m->shape.correlated) {
+        return nof1_fail(error, NOF1_E_MODEL,
+                         "residual: no trial has times that the correlation allows: %ss missing, "
+                         "two rows of a trial in one%s; write %s, or residual: iid",
+                         m->by_period ? "period" : "time",
+                         m->shape.positive ? "" : ", or steps that are not whole numbers",
+                         m->by_period ? "by: time" : "residual: car1, by: period");
+    }
     if (sums->rows < 1) {
         return nof1_fail(error, NOF1_E_MODEL,
                          "no row has the outcome and every term of fixed: is a column of them "
