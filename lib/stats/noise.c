@@ -104,7 +104,7 @@ double nof1_zcdp_delta(double rho, double epsilon)
     if (rho == 0.0) {
         return 0.0;
     }
-    /* the logarithm is convex in alpha; its derivative is (2 alpha - 1) rho - epsilon + log(1 - 1/alpha),
+    /* the logarithm is convex in alpha; its derivative, the slope below, is
      * below 0 near 1 and above 0 at the upper end */
     double low = 1.0 + 1e-9, high = (epsilon + 1.0) / (2.0 * rho) + 2.0;
     for (int i = 0; i < BISECTIONS; i++) {

@@ -3,7 +3,8 @@
  * Discrete Gaussian noise by the exact sampler of Canonne, Kamath and Steinke (2020, "The discrete
  * Gaussian for differential privacy", algorithms 1 to 3), and the accountant of zero-concentrated
  * differential privacy (Bun and Steinke 2016; conversion to epsilon at delta as in the same paper,
- * proposition 12). The sampler uses integers only: no floating-point rounding can give a count away.
+ * proposition 12). The sampler uses integers only: no floating-point rounding
+ * can give a count away.
  */
 #ifndef NOF1_STATS_NOISE_H
 #define NOF1_STATS_NOISE_H
@@ -18,7 +19,8 @@
 int64_t nof1_noise_gaussian(struct nof1_stream *stream, uint32_t variance);
 
 /* The least delta for which rho-zCDP gives (epsilon, delta)-DP:
- * min over alpha > 1 of exp((alpha - 1)(alpha rho - epsilon) + alpha log(1 - 1/alpha)) / (alpha - 1).
+ * min over alpha > 1 of
+ *   exp((alpha - 1)(alpha rho - epsilon) + alpha log(1 - 1/alpha)) / (alpha - 1).
  * rho >= 0, epsilon >= 0. */
 double nof1_zcdp_delta(double rho, double epsilon);
 /* The least epsilon at delta, 0 < delta < 1, and the largest rho that stays within both. */

@@ -367,14 +367,14 @@ static json_t *table_json(const struct feasibility *model, const struct nof1_his
     for (size_t cell = 0; cell < model->cells; cell++) {
         json_array_append_new(cells, cell_json(model, history, cell, margin));
     }
-    return json_pack("[{s:s,s:o,s:o}]", "title", "Patients, with noise", "columns", columns, "cells",
-                     cells);
+    return json_pack("[{s:s,s:o,s:o}]", "title", "Patients, with noise", "columns", columns,
+                     "cells", cells);
 }
 
 static json_t *noise_json(const struct feasibility *model, double sd)
 {
-    return json_pack("{s:s,s:f,s:f,s:f,s:f,s:f,s:I,s:I}", "mechanism", "discrete Gaussian", "sd", sd,
-                     "sd.site", sqrt((double)model->share) / UNITS, "rho", model->base.rho,
+    return json_pack("{s:s,s:f,s:f,s:f,s:f,s:f,s:I,s:I}", "mechanism", "discrete Gaussian", "sd",
+                     sd, "sd.site", sqrt((double)model->share) / UNITS, "rho", model->base.rho,
                      "epsilon", nof1_zcdp_epsilon(model->base.rho, model->delta), "delta",
                      model->delta, "sites", (json_int_t)model->sites, "assumed_colluders",
                      (json_int_t)model->base.study->charter->limits.assumed_colluders);
