@@ -16,12 +16,14 @@
 #include <crypto/hash.h>
 #include <node/policy_store.h>
 #include <node/store.h>
+#include <node/succession.h>
 #include <sys/entropy.h>
 #include <sys/files.h>
 
 #define DOCUMENT_LIMIT ((size_t)8 << 20)
 #define ANSWER_DELAY 4 /* milliseconds: hides what a round of few trials costs */
 #define SECRET_DIGEST "vault/secret"
+#define LAST_CHARTER "vault/charter" /* the last that the vault started with */
 #define ANSWERS_AFTER "vault/answers-after" /* epoch number, decimal: later ones are answered */
 
 static nof1_rc read_file(struct nof1_slice *out, struct nof1_arena *arena, const char *path,
@@ -56,6 +58,34 @@ static nof1_rc read_charter(struct nof1_vault *vault, struct nof1_error *error)
                          "%s: a lab charter; this program answers none", path);
     }
     return NOF1_OK;
+}
+
+/* A charter file may have been put in place without `nof1-node charter approve`: what was released
+ * under the last one must stay true here, too. */
+static nof1_rc check_succession(struct nof1_vault *vault, struct nof1_error *error)
+{
+    const struct nof1_site_config *site = &vault->site_config;
+    const struct nof1_store_reader reader = nof1_store_reader(vault->store);
+    const struct nof1_charter *before = NULL;
+    struct nof1_slice last = {0};
+    if (vault->config->lab) {
+        return NOF1_OK; /* made anew again and again */
+    }
+    nof1_rc_value rc = nof1_store_get(&last, vault->arena, vault->store, LAST_CHARTER);
+    if (rc != NOF1_OK && rc != NOF1_E_NOT_FOUND) {
+        return rc;
+    }
+    if (rc == NOF1_OK && nof1_slice_equal(last, site->charter_bytes)) {
+        return NOF1_OK;
+    }
+    if (rc == NOF1_OK) {
+        TRY(nof1_charter_read(&before, vault->arena, last, error));
+        TRY(nof1_charter_follows(before, site->charter, error));
+    }
+    TRY(nof1_charter_keeps_released(site->charter, &reader, error));
+    TRY(nof1_store_begin(vault->store));
+    TRY(nof1_store_put(vault->store, LAST_CHARTER, site->charter_bytes));
+    return nof1_store_commit(vault->store);
 }
 
 /* The site may only refuse more than the charter: of charter, approved policy and file the stricter
@@ -183,6 +213,7 @@ nof1_rc nof1_vault_load(struct nof1_vault *vault, struct nof1_error *error)
     vault->arena = nof1_arena_new();
     ENSURE(vault->arena != NULL, NOF1_E_NO_MEMORY);
     TRY(read_charter(vault, error));
+    TRY(check_succession(vault, error));
     TRY(read_policy(vault, error));
     TRY(read_key(vault, error));
     TRY(read_secret(vault, error));

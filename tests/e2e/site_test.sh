@@ -215,6 +215,26 @@ else fail "a site that lost its secret answers no plan" "$work/site-04.log"; fi
 if wait_for "$work/site-04.log" epoch=2; then pass "until the next freeze, which the running vault loads"
 else fail "a freeze is loaded by the running vault" "$work/site-04.log"; fi
 
+# ---- a charter put in place by hand ---------------------------------------------------------------
+finish_all
+vault_refuses() { # name, words of the reason
+    code=0
+    timeout 10 "$bin/nof1-vault" --dir "$work/site-01" --site site-01 --key "$work/site-01/vault.key" \
+        --socket "$work/site-01/edge.sock" > "$work/out" 2>&1 || code=$?
+    if [ $code -eq 78 ] && grep -q "$2" "$work/out"; then pass "$1"; else fail "$1: exit $code" "$work/out"; fi
+}
+by_hand() { # sed script on the charter: signed and copied, not approved
+    sed "$1" "$work/charter.yaml" > "$work/next.yaml"
+    "$bin/nof1-coordinator" charter sign --dir "$work/hub" --charter "$work/next.yaml" \
+        --out "$work/next.json" > "$work/out" 2>&1 || cat "$work/out"
+    cp "$work/next.json" "$work/site-01/charter.json"
+}
+by_hand 's/^version: .*/version: 2/; /^  pain:/s/bounds: \[[^]]*\]/bounds: [-5, 25]/'
+vault_refuses "a charter that changes what was released is refused by the vault, too" "changes its bounds"
+by_hand 's/^effective: .*/effective: 2026-02-02T00:00:00Z/'
+vault_refuses "a charter of no higher version is refused by the vault, too" "version 1 is approved already"
+cp "$work/charter.json" "$work/site-01/charter.json"
+
 # ---- a lost store ---------------------------------------------------------------------------------
 finish_all
 rm -f "$work"/site-04/site.sqlite*
