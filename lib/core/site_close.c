@@ -74,7 +74,7 @@ static nof1_rc attest_totals(struct nof1_site *site, struct site_attempt *attemp
     attempt->masker = NULL;
     attempt->phase = SITE_ATTESTED;
     attempt->record->closed = true;
-    nof1_site_hex(hex, attempt->transcript, NOF1_HASH_BYTES);
+    nof1_hex_text(hex, attempt->transcript, NOF1_HASH_BYTES);
     TRY(nof1_site_put_record(site, attempt->record));
     if (attempt->query->census) {
         TRY(keep_census(site, attempt));

@@ -7,6 +7,7 @@
 #ifndef NOF1_CORE_SITE_PARTS_H
 #define NOF1_CORE_SITE_PARTS_H
 
+#include <base/hex.h>
 #include <core/atoms.h>
 #include <core/checks.h>
 #include <core/frame.h>
@@ -225,8 +226,6 @@ nof1_rc nof1_site_resend(struct nof1_site *site, struct nof1_slice bytes);
 nof1_rc nof1_site_timer(struct nof1_site *site, int64_t at);
 
 /* site_record.c: store and ledger */
-void nof1_site_hex(char *out, const uint8_t *bytes, size_t length); /* 2 * length + 1 characters */
-bool nof1_site_unhex(uint8_t *out, size_t length, const char *text);
 nof1_rc nof1_site_restore(struct nof1_site *site, struct nof1_error *error);
 struct site_record *nof1_site_record(const struct nof1_site *site, const uint8_t *h_q);
 nof1_rc nof1_site_put_record(struct nof1_site *site, const struct site_record *record);

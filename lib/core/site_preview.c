@@ -18,7 +18,7 @@ static json_t *hex_json(struct nof1_arena *arena, const uint8_t *bytes, size_t l
     if (hex == NULL) {
         return NULL;
     }
-    nof1_site_hex(hex, bytes, length);
+    nof1_hex_text(hex, bytes, length);
     return json_string(hex);
 }
 
@@ -217,7 +217,7 @@ nof1_rc nof1_site_preview(json_t **out, struct nof1_site *site, const uint8_t h_
     if (!live->query->census) {
         attempt->family_version = nof1_site_family(site, plan)->version;
     }
-    nof1_site_hex(hex, h_q, NOF1_HASH_BYTES);
+    nof1_hex_text(hex, h_q, NOF1_HASH_BYTES);
     json_t *root = json_pack("{s:s, s:s, s:s, s:s, s:I, s:[]}", "query", hex, "analysis",
                              plan->analysis, "title", plan->title, "outcome",
                              plan->outcome_name == NULL ? "" : plan->outcome_name, "max_rounds",

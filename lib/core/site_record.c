@@ -14,36 +14,6 @@
 #include <base/json.h>
 #include <core/census.h>
 
-void nof1_site_hex(char *out, const uint8_t *bytes, size_t length)
-{
-    static const char digit[] = "0123456789abcdef";
-    for (size_t i = 0; i < length; i++) {
-        out[2 * i] = digit[bytes[i] >> 4];
-        out[2 * i + 1] = digit[bytes[i] & 15];
-    }
-    out[2 * length] = 0;
-}
-
-static int digit_of(char c)
-{
-    return c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
-
-bool nof1_site_unhex(uint8_t *out, size_t length, const char *text)
-{
-    if (strlen(text) != 2 * length) {
-        return false;
-    }
-    for (size_t i = 0; i < length; i++) {
-        int high = digit_of(text[2 * i]), low = digit_of(text[2 * i + 1]);
-        if (high < 0 || low < 0) {
-            return false;
-        }
-        out[i] = (uint8_t)(high * 16 + low);
-    }
-    return true;
-}
-
 static nof1_rc add_json(struct nof1_site *site, enum nof1_action_kind kind, const char *key,
                         json_t *value)
 {
@@ -70,7 +40,7 @@ nof1_rc nof1_site_append(struct nof1_site *site, const char *kind, const uint8_t
               json_object_set_new(entry, "time", json_integer(site->now)) == 0;
     if (ok && h_q != NULL) {
         char hex[SITE_HEX];
-        nof1_site_hex(hex, h_q, NOF1_HASH_BYTES);
+        nof1_hex_text(hex, h_q, NOF1_HASH_BYTES);
         ok = json_object_set_new(entry, "query", json_string(hex)) == 0;
     }
     if (!ok) {
@@ -95,7 +65,7 @@ struct site_record *nof1_site_record(const struct nof1_site *site, const uint8_t
 static json_t *round_json(const struct site_record_round *round)
 {
     char hex[SITE_HEX];
-    nof1_site_hex(hex, round->total, NOF1_HASH_BYTES);
+    nof1_hex_text(hex, round->total, NOF1_HASH_BYTES);
     json_t *parameters = json_array();
     for (size_t p = 0; p < round->parameters; p++) {
         if (json_array_append_new(parameters, nof1_json_double(round->parameter[p])) != 0) {
@@ -123,7 +93,7 @@ static json_t *record_json(const struct site_record *record)
         return NULL;
     }
     char question[SITE_HEX];
-    nof1_site_hex(question, record->question, NOF1_HASH_BYTES);
+    nof1_hex_text(question, record->question, NOF1_HASH_BYTES);
     return json_pack("{s:I, s:I, s:b, s:b, s:b, s:s, s:o, s:s, s:o, s:o, s:[I, I, I]}", "epoch",
                      (json_int_t)record->epoch, "day", (json_int_t)record->day, "census",
                      record->census ? 1 : 0, "opened", record->opened ? 1 : 0, "closed",
@@ -137,7 +107,7 @@ static json_t *record_json(const struct site_record *record)
 nof1_rc nof1_site_put_record(struct nof1_site *site, const struct site_record *record)
 {
     char hex[SITE_HEX];
-    nof1_site_hex(hex, record->h_q, NOF1_HASH_BYTES);
+    nof1_hex_text(hex, record->h_q, NOF1_HASH_BYTES);
     const char *key = nof1_arena_printf(site->scratch, "plan/%s", hex);
     ENSURE(key != NULL, NOF1_E_NO_MEMORY);
     return nof1_site_put(site, key, record_json(record));
@@ -164,7 +134,7 @@ static nof1_rc read_rounds(struct site_record *record, struct nof1_arena *arena,
         ENSURE(parameters != NULL, NOF1_E_STORE);
         TRY(nof1_node_flag(&round->answered, &list->item[r], "answered", error));
         TRY(nof1_node_text(&total, &list->item[r], "total", error));
-        round->known = nof1_site_unhex(round->total, NOF1_HASH_BYTES, total);
+        round->known = nof1_hex_read(round->total, NOF1_HASH_BYTES, total);
         round->parameters = parameters->items;
         round->parameter = nof1_arena_alloc(arena, parameters->items, sizeof *round->parameter);
         ENSURE(round->parameter != NULL, NOF1_E_NO_MEMORY);
@@ -224,7 +194,7 @@ static nof1_rc read_noise(struct site_record *record, const struct nof1_node *no
     }
     TRY(nof1_node_double(&record->rho, node, "rho", error));
     TRY(nof1_node_text(&question, node, "question", error));
-    ENSURE(nof1_site_unhex(record->question, NOF1_HASH_BYTES, question), NOF1_E_STORE);
+    ENSURE(nof1_hex_read(record->question, NOF1_HASH_BYTES, question), NOF1_E_STORE);
     return NOF1_OK;
 }
 
@@ -256,7 +226,7 @@ static nof1_rc_value visit_record(void *context, const char *key, struct nof1_sl
     struct site_record *record = nof1_arena_alloc(site->arena, 1, sizeof *record);
     ENSURE(record != NULL, NOF1_E_NO_MEMORY);
     TRY(nof1_canonical_read(&node, reading->arena, value, reading->error));
-    if (!nof1_site_unhex(record->h_q, NOF1_HASH_BYTES, key + strlen("plan/"))) {
+    if (!nof1_hex_read(record->h_q, NOF1_HASH_BYTES, key + strlen("plan/"))) {
         return nof1_fail(reading->error, NOF1_E_STORE, "a stored plan has no hash");
     }
     TRY(read_record(record, site->arena, node, reading->error));

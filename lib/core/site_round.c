@@ -70,7 +70,7 @@ static nof1_rc answer(struct nof1_site *site, struct site_attempt *attempt, uint
     attempt->round = round;
     attempt->elements = elements;
     char hex[SITE_HEX];
-    nof1_site_hex(hex, digest, sizeof digest);
+    nof1_hex_text(hex, digest, sizeof digest);
     TRY(nof1_site_append(site, "round.answered", attempt->h_q,
                          json_pack("{s:I, s:I, s:s}", "round", (json_int_t)round, "elements",
                                    (json_int_t)elements, "digest", hex)));

@@ -143,7 +143,7 @@ nof1_rc nof1_site_series(const char **out, struct nof1_site *site,
         if (known) {
             struct nof1_slice all = nof1_buffer_slice(&bytes);
             TRY(nof1_hash(digest, NOF1_DOMAIN_SERIES, 1, &all));
-            nof1_site_hex(hex, digest, DIGEST / 2);
+            nof1_hex_text(hex, digest, DIGEST / 2);
             memcpy(text + DIGEST * p, hex, DIGEST);
         }
     }

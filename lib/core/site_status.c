@@ -26,7 +26,7 @@ static json_t *query_json(const uint8_t *h_q, const char *state, const char *ana
                           const char *title, nof1_rc_value code)
 {
     char hex[SITE_HEX];
-    nof1_site_hex(hex, h_q, NOF1_HASH_BYTES);
+    nof1_hex_text(hex, h_q, NOF1_HASH_BYTES);
     json_t *query =
         json_pack("{s:s, s:s, s:s, s:s}", "query", hex, "state", state, "analysis",
                   analysis == NULL ? "" : analysis, "title", title == NULL ? "" : title);

@@ -57,7 +57,7 @@ static nof1_rc_value visit_plan(void *context, const char *key, struct nof1_slic
 {
     const struct plan_visit *visit = context;
     uint8_t h_q[NOF1_HASH_BYTES];
-    if (value.length == 0 || !nof1_site_unhex(h_q, sizeof h_q, key + visit->prefix)) {
+    if (value.length == 0 || !nof1_hex_read(h_q, sizeof h_q, key + visit->prefix)) {
         return NOF1_OK;
     }
     return nof1_site_add_plan(visit->site, visit->plans, h_q);
@@ -109,7 +109,7 @@ bool nof1_site_approved(const struct nof1_site *site, const struct site_attempt 
 static nof1_rc keep_decision(struct nof1_site *site, const struct nof1_event *event)
 {
     char hex[SITE_HEX];
-    nof1_site_hex(hex, event->bytes.data, NOF1_HASH_BYTES);
+    nof1_hex_text(hex, event->bytes.data, NOF1_HASH_BYTES);
     const char *key =
         nof1_arena_printf(site->scratch, "%s/%s", event->flag ? "approval" : "declined", hex);
     ENSURE(key != NULL, NOF1_E_NO_MEMORY);
@@ -145,9 +145,9 @@ const char *nof1_site_trial_id(struct nof1_arena *arena, const char *patient, co
     size_t length = strlen(patient);
     char *id = nof1_arena_alloc(arena, 2 * (length + strlen(trial)) + 2, 1);
     if (id != NULL) {
-        nof1_site_hex(id, (const uint8_t *)patient, length);
+        nof1_hex_text(id, (const uint8_t *)patient, length);
         id[2 * length] = '/';
-        nof1_site_hex(id + 2 * length + 1, (const uint8_t *)trial, strlen(trial));
+        nof1_hex_text(id + 2 * length + 1, (const uint8_t *)trial, strlen(trial));
     }
     return id;
 }
@@ -175,7 +175,7 @@ nof1_rc nof1_site_put_used(struct nof1_site *site, const struct site_attempt *at
 {
     const struct nof1_plan *plan = attempt->query->study.plan;
     char hex[SITE_HEX];
-    nof1_site_hex(hex, attempt->h_q, NOF1_HASH_BYTES);
+    nof1_hex_text(hex, attempt->h_q, NOF1_HASH_BYTES);
     const char *key = nof1_arena_printf(site->scratch, "used/%s", hex);
     json_t *trials = attempt->query->census ? NULL : used_trials(site, attempt);
     if (attempt->query->census) { /* counts of the epoch, of nobody's outcomes: not a plan */
@@ -221,7 +221,7 @@ nof1_rc nof1_site_note_sent(struct nof1_site *site, const Nof1__V1__Frame *frame
     const char *what = kind_of(frame, &round);
     ENSURE(what != NULL, NOF1_E_BUG);
     TRY(nof1_sha256(digest, bytes));
-    nof1_site_hex(hex, digest, sizeof digest);
+    nof1_hex_text(hex, digest, sizeof digest);
     json_t *entry = json_pack("{s:s, s:s, s:I}", "what", what, "digest", hex, "bytes",
                               (json_int_t)bytes.length);
     ENSURE(entry != NULL, NOF1_E_NO_MEMORY);
