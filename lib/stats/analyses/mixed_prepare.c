@@ -174,7 +174,7 @@ static void read_charter(struct mixed_model *m)
         m->start[j] = j < m->terms - m->shape.ratios ? 0.5 : 1;
     }
     if (m->shape.correlated) {
-        m->start[m->terms - 1] = m->shape.positive ? -1 : 0.2;
+        m->start[m->terms - 1] = m->shape.positive ? 0.5 : 0.3;
     }
     m->beta_limit = (charter->beta_box > 0 ? charter->beta_box : 100) * (range > 0 ? range : 1);
     m->reach = fmax(fabs(o->upper - o->centre), fabs(o->lower - o->centre));
