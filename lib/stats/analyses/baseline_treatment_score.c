@@ -333,13 +333,15 @@ nof1_rc_value bt_score_advance(const struct bt_model *m, const struct nof1_histo
         TRY(far_step(x, m, &visited[0], true, arena));
         return propose(next, m, x, arena);
     }
+    /* Curvature in rho is learnt near the optimum only: far from it secants mislead. */
+    size_t skip = m->shape.correlated ? 5 : 2;
     struct nof1_ask ask;
-    TRY(nof1_ask(&ask, arena, evaluation, rounds, n, 2, p, 1));
+    TRY(nof1_ask(&ask, arena, evaluation, rounds, n, skip, p, 1));
     const struct bt_visit *best = &visited[ask.best];
     bool stalled = false; /* rounding of the parameters allows no further descent */
     if (rounds > 2 && ask.decrement < 1e-13) {
         struct nof1_ask before;
-        TRY(nof1_ask(&before, arena, evaluation, rounds - 1, n, 2, p, 1));
+        TRY(nof1_ask(&before, arena, evaluation, rounds - 1, n, skip, p, 1));
         stalled = ask.decrement > 0.25 * before.decrement;
     }
     bool limit = m->residual == BT_CAR1 && fabs(best->x[n - 1]) > RHO_LIMIT && ask.decrement < 1e-6;
