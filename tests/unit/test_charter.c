@@ -230,6 +230,22 @@ Test(charter, every_mistake_is_refused_at_its_line)
     }
 }
 
+/* A charter without it keeps its hash: 0 is not written. */
+Test(charter, a_time_centre_survives_and_is_hashed)
+{
+    const struct nof1_charter *plain = test_charter(arena), *c = NULL, *again = NULL;
+    struct nof1_buffer bytes = {0};
+    const char *text = test_replace(arena, test_charter_text(arena), "max_cycles: 3",
+                                    "max_cycles: 3\ntime_centre: 2456000", NULL);
+    cr_expect_eq(plain->time_centre, 0);
+    cr_assert_eq(nof1_charter_from_node(&c, arena, test_yaml(arena, "f", text), &error), NOF1_OK);
+    cr_assert_eq(nof1_charter_canonical(&bytes, c), NOF1_OK);
+    cr_assert_eq(nof1_charter_read(&again, arena, nof1_buffer_slice(&bytes), &error), NOF1_OK);
+    cr_expect_eq(again->time_centre, 2456000);
+    cr_expect(memcmp(again->hash, plain->hash, 32) != 0);
+    nof1_buffer_free(&bytes);
+}
+
 Test(charter, missing_parts_are_named)
 {
     static const struct {
