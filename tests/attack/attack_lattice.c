@@ -43,10 +43,14 @@ static void case_of(struct reconstruct_case *c, struct reconstruct *asked, const
 
 static void patient_alone_in_pattern(struct attack_result *r)
 {
-    static const struct hand_options options = {
+    struct hand_options options = {
         .patients = {5, 5, 5, 5, 5}, .patient_cap = 5, .missing = true, .lambdas = "[0.1, 0.3162, 1]",
         .outcome = "{kind: continuous, unit: points, bounds: [0, 100], quantum: 1, centre: 50, "
                    "sd_within: 5, sd_between: 5, benefit: lower}"};
+    if (attack_is_control()) { /* a charter that hides the step of its outcome: nothing is rounded */
+        options.outcome = "{kind: continuous, unit: points, bounds: [0, 100], centre: 50, "
+                          "sd_within: 5, sd_between: 5, benefit: lower}";
+    }
     struct hand *h = hand_new(&options);
     struct reconstruct asked = {.form = RECONSTRUCT_BASIS, .scalars = 6, .levels = 101};
     struct reconstruct_case *c = calloc(1, sizeof *c);
@@ -64,6 +68,7 @@ static void patient_alone_in_pattern(struct attack_result *r)
             }
         }
         reconstruct_reduce(&lattice, c);
+        snprintf(r->code, sizeof r->code, "rounded");
         r->won = lattice.exposed > 0 && lattice.exposed == lattice.singles;
     }
     free(c);
@@ -71,6 +76,6 @@ static void patient_alone_in_pattern(struct attack_result *r)
 }
 
 const struct attack attacks_by_lattice[] = {
-    {"B22", "decimals under public weights", "open", "", patient_alone_in_pattern},
+    {"B22", "decimals under public weights", "rounded", "", patient_alone_in_pattern},
     {0},
 };

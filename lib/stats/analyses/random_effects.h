@@ -91,6 +91,8 @@ size_t re_basis_size(const struct re_model *model);
 /* Outcome numbers of a correction round about d (linear) and about d^2 (quadratic). */
 void re_correction_size(const struct re_model *model, size_t *linear, size_t *quadratic);
 /* random_effects_layout.c */
+/* BASIS: step to which a trial's w*d is rounded, w*d^2 to its square; 0: not rounded. */
+double re_term_step(const struct re_model *model);
 nof1_rc_value re_layout(const struct nof1_model *base, uint32_t round, struct nof1_arena *arena,
                         struct nof1_layout *out);
 nof1_rc_value re_contribute(const struct nof1_model *base, uint32_t round, const double *theta,
@@ -124,6 +126,8 @@ struct re_basis {
     struct nof1_two_stage_power sum[RE_BASIS_MOST];
     double error;                     /* largest relative error of w, w^2 at the last point asked */
 };
+/* What rounded terms may move the effect by, in standard errors: one of them errs by step/sqrt(12). */
+double re_basis_rounding(const struct re_basis *basis, double lambda);
 struct nof1_two_stage_oracle re_basis_oracle(struct re_basis *basis, const struct re_model *model,
                                              const struct nof1_history *history);
 struct re_own {

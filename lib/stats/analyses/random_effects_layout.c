@@ -218,11 +218,23 @@ static void walk_classes(struct walk *walk, const struct re_model *model,
     }
 }
 
+/* Decimals under real weights: every class's sum is a whole number of steps, which a lattice reduction
+ * finds in exact weighted sums (docs/disclosure.md). Terms rounded to about that step tell no more
+ * than the entropy rule charges. */
+double re_term_step(const struct re_model *model)
+{
+    const struct nof1_charter *charter = model->base.study->charter;
+    double quantum = charter->outcome[model->base.study->plan->outcome].quantum;
+    bool exact = charter->limits.open || !(quantum > 0.0);
+    return exact ? 0.0 : ldexp(1.0, ilogb(quantum / (double)model->most));
+}
+
 static void walk_basis(struct walk *walk, const struct re_model *model,
                        const struct re_trial *trial)
 {
     walk_within(walk, model, trial);
     put(walk, design(1.0), "", "trials", 1.0);
+    double step = re_term_step(model);
     for (size_t r = 0; r < model->weights; r++) {
         double w = 1.0 / (model->lambda[r] + trial->u);
         double most = 1.0 / (model->lambda[r] + 1.0 / (double)model->most);
@@ -235,6 +247,8 @@ static void walk_basis(struct walk *walk, const struct re_model *model,
             struct nof1_element element =
                 outcome(most * product->bound, 1, (uint16_t)model->columns);
             element.role = product->role;
+            element.quantum = product->kind == RE_XY ? step : step * step; /* YY; XX is design */
+            element.quantum = product->kind == RE_XX ? 0.0 : element.quantum;
             element.sparse = product->sparse;
             put(walk, element, prefix, product->name,
                 w * re_product_value(product, trial->x, trial->d));

@@ -108,6 +108,21 @@ static void project_all(struct nof1_two_stage_power w[4], struct miss *miss,
     }
 }
 
+double re_basis_rounding(const struct re_basis *basis, double lambda)
+{
+    const struct re_model *model = basis->model;
+    double f[CLASSES_MOST], unused[CLASSES_MOST], coefficient[RE_BASIS_MOST];
+    double squares = 0.0, weight = 0.0;
+    weights_of(f, model, lambda, 1);
+    project(coefficient, unused, model, f);
+    for (size_t r = 0; r < model->weights; r++) {
+        squares += coefficient[r] * coefficient[r];
+        weight += coefficient[r] * basis->sum[r].xx[0];
+    }
+    double step = re_term_step(model) / basis->sigma;
+    return weight > 0.0 ? step * sqrt(squares * basis->trials / (12.0 * weight)) : 0.0;
+}
+
 /* Largest relative error of w and w^2 at lambda; a correction takes away what was missing there. */
 static double largest_error(const struct re_model *model, const struct miss *here,
                             const struct miss *there, double lambda)

@@ -217,7 +217,8 @@ static void size_basis(struct re_model *model, size_t *corrections)
     const struct nof1_charter *charter = model->base.study->charter;
     size_t most = charter->limits.max_rounds_query > 1 ? charter->limits.max_rounds_query - 1 : 0;
     /* A correction shifts the sums of d and d^2 only; with moderators there are others. */
-    most = model->columns > 1 ? 0 : least(MOST_CORRECTIONS, most);
+    /* nor would one tell anything that rounded terms leave unknown */
+    most = model->columns > 1 || re_term_step(model) > 0.0 ? 0 : least(MOST_CORRECTIONS, most);
     model->weights = least(RE_BASIS_MOST, charter->lambdas);
     *corrections = most;
     if (charter->limits.open) {

@@ -256,12 +256,13 @@ static nof1_rc fit_basis(struct re_result *out, double *lambda, const struct re_
     TRY(oracle.weighted(&basis, *lambda, &sums));
     double close = close_enough(model, *lambda);
     bool unweighted = model->fit.method == NOF1_TS_HE || model->fit.method == NOF1_TS_SJ;
-    out->exact = (history->rounds == 1 && basis.error < 1e-12) ||
+    double rounding = re_basis_rounding(&basis, *lambda);
+    out->exact = (rounding == 0.0 && history->rounds == 1 && basis.error < 1e-12) ||
                  (!unweighted && corrected_at(history, *lambda, 10.0 * close) &&
                   (!needs_zero(model) || corrected_at(history, 0.0, 0.0)));
     /* |sum (w - w~) e| <= error sum w |e| <= error sqrt(sum w) sqrt(sum w e^2), and the last sum is
      * k on average: so much of a standard error. */
-    out->approximation = out->exact ? 0.0 : basis.error * sqrt(basis.trials);
+    out->approximation = out->exact ? 0.0 : basis.error * sqrt(basis.trials) + rounding;
     rescale(&out->fit, basis.sigma);
     out->fit.beta[0] += basis.shift;
     return NOF1_OK;
