@@ -178,13 +178,15 @@ nof1_rc_value mixed_refuse_structure(const struct mixed_fit *fit, const struct m
     }
     if (nof1_symmetric_pseudo_inverse(out, information, n, 1e-9, work) < n) {
         return nof1_fail(error, NOF1_E2601,
-                         m->shape.correlated ? "random, residual: the data cannot tell random "
-                         "effects from serial correlation (too few times a trial); write a smaller "
-                         "random, {trial: []}, or residual: iid" :
-                         "random, residual: the data cannot tell the variances apart (as many "
-                         "random effects as rows, an arm or cycle with one row each, or a "
-                         "treatment that few patients took); leave out \"trial:cycle\" or "
-                         "\"trial:treatment\", or write random: {trial: [intercept]}, residual: iid");
+                         m->shape.correlated
+                             ? "random, residual: the data cannot tell random effects from serial "
+                               "correlation (too few times a trial); write a smaller random, {trial: "
+                               "[]}, or residual: iid"
+                             : "random, residual: the data cannot tell the variances apart (as many "
+                               "random effects as rows, an arm or cycle with one row each, or a "
+                               "treatment that few patients took); leave out \"trial:cycle\" or "
+                               "\"trial:treatment\", or write random: {trial: [intercept]}, "
+                               "residual: iid");
     }
     return NOF1_OK;
 }
