@@ -280,10 +280,12 @@ static nof1_rc choose_pool(struct mixed_model *m, struct nof1_arena *arena, cons
 {
     if (strcmp(wish, "auto") == 0 && pooled_model(m, wish, NULL) != NOF1_OK) {
         return nof1_fail(error, NOF1_E_PLAN,
-                         "incomplete: auto found no form: the data are not complete, score needs "
+                         "incomplete: auto found no form: %s, score needs "
                          "%d rounds of %zu numbers, which the release ratio or too few patterns of "
                          "missing periods do not allow, and pool fits fixed: [treatment], "
                          "random: {trial: [intercept, treatment]}, method: REML only",
+                         m->shape.correlated ? "correlated residuals take rounds"
+                                             : "the data are not complete",
                          SCORE_ROUNDS, m->columns + m->terms + 1);
     }
     TRY(pooled_model(m, wish, error));
