@@ -73,11 +73,12 @@ for id in $sites; do
     "$bin/nof1-node" charter approve "$work/charter.json" --dir "$work/$id" --hash "$hash" > "$work/node.out" 2>&1
     "$bin/nof1-node" freeze "$work/data/sites/$id.csv" --dir "$work/$id" --map "$work/data/map.yaml" \
         --site "$id" > "$work/node.out" 2>&1 || fail "$id freezes" "$work/node.out"
-    canary relay "$work/$id.sock" "$work/$id/edge.sock" "$out/$id.socket" & relays="$relays $!"
+    python3 "$here/canary/canary.py" relay "$work/$id.sock" "$work/$id/edge.sock" "$out/$id.socket" & relays="$relays $!"
 done
-if [ "$(id -u)" -eq 0 ]; then canary lo "$out/loopback" 2> "$work/lo.err" & relays="$relays $!"; fi
+if [ "$(id -u)" -eq 0 ]; then python3 "$here/canary/canary.py" lo "$out/loopback" 2> "$work/lo.err" & relays="$relays $!"; fi
 
 # ---- programs ---------------------------------------------------------------------------------------
+# shellcheck disable=SC3045
 ulimit -c unlimited 2> /dev/null || true
 cd "$work/cores" # where a core file would be
 start_hub() { # address
