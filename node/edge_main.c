@@ -146,11 +146,11 @@ static nof1_rc run(const struct settings *settings, struct nof1_error *error)
                                                    .frame = frame_from_coordinator}};
     int signals = -1;
     bool locked = false;
+    nof1_process_harden(&locked); /* before the TLS key is read */
     if (settings->vault_user != NULL) {
         TRY(nof1_user_find(&edge.vault_user, settings->vault_user, error));
     }
     TRY(nof1_signals_open(&signals));
-    nof1_process_harden(&locked);
     TRY(nof1_rpc_start(error));
     nof1_rc_value rc = nof1_link_start(&edge.link, &config, error);
     if (rc == NOF1_OK) {
