@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include <base/document.h>
+#include <base/hex.h>
 #include <coordinator/coordinator.h>
 #include <sys/daemon.h>
 #include <sys/files.h>
@@ -85,8 +86,10 @@ static int run_sign(int argc, char **argv, int first)
     uint8_t hash[32];
     struct nof1_error error = {0};
     nof1_rc_value rc = nof1_coordinator_sign(hash, folder, charter, out, &error);
-    for (size_t i = 0; rc == NOF1_OK && i < sizeof hash; i++) {
-        printf("%02x%s", hash[i], i + 1 == sizeof hash ? "\n" : "");
+    if (rc == NOF1_OK) {
+        char text[2 * sizeof hash + 1];
+        nof1_hex_text(text, hash, sizeof hash);
+        printf("%s\n", text);
     }
     return report(rc, &error);
 }

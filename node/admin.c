@@ -9,6 +9,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include <base/hex.h>
 #include <base/json.h>
 #include <base/time.h>
 #include <core/policy.h>
@@ -65,13 +66,6 @@ nof1_rc_value nof1_node_charter(const struct nof1_charter **out, struct nof1_sli
     return NOF1_OK;
 }
 
-static void hex_text(char out[65], const uint8_t hash[32])
-{
-    for (size_t i = 0; i < 32; ++i) {
-        snprintf(out + 2 * i, 3, "%02x", hash[i]);
-    }
-}
-
 static void show_dictionary(FILE *out, const struct nof1_charter *charter)
 {
     fprintf(out, "treatments: ");
@@ -116,7 +110,7 @@ void nof1_node_show_charter(FILE *out, const struct nof1_charter *charter)
 {
     char hex[65];
     char effective[NOF1_TIME_TEXT];
-    hex_text(hex, charter->hash);
+    nof1_hex_text(hex, charter->hash, sizeof charter->hash);
     nof1_time_text(effective, charter->effective_at);
     fprintf(out, "hash: %s\nstudy: %s, version %u%s\neffective: %s\n", hex, charter->study,
             charter->version, charter->lab ? " (LAB ONLY: no vault in service accepts it)" : "",
@@ -150,7 +144,7 @@ static nof1_rc check_succession(const struct nof1_charter *charter, const char *
         return NOF1_OK;
     }
     TRY(nof1_store_open_read(&store, database, error));
-    hex_text(hex, charter->hash);
+    nof1_hex_text(hex, charter->hash, sizeof charter->hash);
     TRY(nof1_charter_is_refused(&refused, arena, store, hex));
     if (refused != NULL) {
         return nof1_fail(error, NOF1_E_CONFIG,
@@ -172,7 +166,7 @@ nof1_rc_value nof1_node_approve_charter(const char *folder, const char *path, co
     ENSURE(arena != NULL, NOF1_E_NO_MEMORY);
     TRY(nof1_node_charter(&charter, &bytes, arena, path, error));
     TRY(nof1_charter_read(&charter, arena, bytes, error)); /* keys and all */
-    hex_text(hex, charter->hash);
+    nof1_hex_text(hex, charter->hash, sizeof charter->hash);
     if (strcmp(hex, hash) != 0) {
         return nof1_fail_at(error, NOF1_E_USAGE, path, 0, 0,
                             "this charter's hash is %s, not the one given; do not approve it "

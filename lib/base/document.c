@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "hex.h"
 #include "json.h"
 
 #define LARGEST_INTEGER ((INT64_C(1) << 53) - 1)
@@ -143,17 +144,6 @@ nof1_rc nof1_node_flag(bool *out, const struct nof1_node *parent, const char *ke
     return NOF1_OK;
 }
 
-static int hex_digit(char c)
-{
-    if (c >= '0' && c <= '9') {
-        return c - '0';
-    }
-    if (c >= 'a' && c <= 'f') {
-        return c - 'a' + 10;
-    }
-    return -1;
-}
-
 nof1_rc nof1_node_hex(struct nof1_slice *out, struct nof1_arena *arena,
                       const struct nof1_node *parent, const char *key, struct nof1_error *error)
 {
@@ -166,13 +156,8 @@ nof1_rc nof1_node_hex(struct nof1_slice *out, struct nof1_arena *arena,
     }
     uint8_t *bytes = nof1_arena_alloc(arena, length / 2, 1);
     ENSURE(bytes != NULL, NOF1_E_NO_MEMORY);
-    for (size_t i = 0; i < length; i += 2) {
-        int high = hex_digit(node->text[i]);
-        int low = hex_digit(node->text[i + 1]);
-        if (high < 0 || low < 0) {
-            return expected(node, what, error);
-        }
-        bytes[i / 2] = (uint8_t)(high << 4 | low);
+    if (!nof1_hex_read(bytes, length / 2, node->text)) {
+        return expected(node, what, error);
     }
     *out = nof1_slice_of(bytes, length / 2);
     return NOF1_OK;

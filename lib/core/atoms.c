@@ -7,29 +7,20 @@
 #include <stdio.h>
 #include <string.h>
 
+#include <base/hex.h>
 #include <crypto/hash.h>
 
 #define RELEASED_TEXT 32
-
-static void hex_of(char *out, const uint8_t *bytes, size_t length)
-{
-    static const char digit[] = "0123456789abcdef";
-    for (size_t i = 0; i < length; i++) {
-        out[2 * i] = digit[bytes[i] >> 4];
-        out[2 * i + 1] = digit[bytes[i] & 15];
-    }
-    out[2 * length] = 0;
-}
 
 nof1_rc nof1_atom_used(char out[NOF1_ATOM_TEXT], const char *key, const uint8_t h_q[32])
 {
     char text[NOF1_ATOM_TEXT + 1 + 2 * NOF1_HASH_BYTES + 1], plan[2 * NOF1_HASH_BYTES + 1];
     uint8_t digest[NOF1_HASH_BYTES];
     ENSURE(strlen(key) < NOF1_ATOM_TEXT, NOF1_E_BUG);
-    hex_of(plan, h_q, NOF1_HASH_BYTES);
+    nof1_hex_text(plan, h_q, NOF1_HASH_BYTES);
     (void)snprintf(text, sizeof text, "%s/%s", key, plan);
     TRY(nof1_sha256(digest, nof1_slice_text(text)));
-    hex_of(out, digest, 16);
+    nof1_hex_text(out, digest, 16);
     return NOF1_OK;
 }
 

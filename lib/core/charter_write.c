@@ -8,6 +8,7 @@
 
 #include <string.h>
 
+#include <base/hex.h>
 #include <base/json.h>
 #include <base/time.h>
 #include <core/policy.h>
@@ -64,11 +65,7 @@ static nof1_rc put_hex(json_t *object, const char *key, struct nof1_slice bytes)
     if (bytes.length == 0) {
         return NOF1_OK;
     }
-    NOF1_CLEANUP(nof1_buffer_free) struct nof1_buffer text = {0};
-    for (size_t i = 0; i < bytes.length; i++) {
-        TRY(nof1_buffer_printf(&text, "%02x", bytes.data[i]));
-    }
-    return put(object, key, json_stringn((const char *)text.data, text.length));
+    return put(object, key, nof1_hex_json(bytes.data, bytes.length));
 }
 
 static nof1_rc put_text(json_t *object, const char *key, const char *text)

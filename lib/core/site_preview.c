@@ -9,27 +9,18 @@
 
 #include <string.h>
 
+#include <base/hex.h>
 #include <base/json.h>
 #include <crypto/hash.h>
 
-static json_t *hex_json(struct nof1_arena *arena, const uint8_t *bytes, size_t length)
-{
-    char *hex = nof1_arena_alloc(arena, 2 * length + 1, 1);
-    if (hex == NULL) {
-        return NULL;
-    }
-    nof1_hex_text(hex, bytes, length);
-    return json_string(hex);
-}
-
 /* length, SHA-256 and the bytes themselves. */
-static nof1_rc bytes_json(json_t **out, struct nof1_arena *arena, struct nof1_slice bytes)
+static nof1_rc bytes_json(json_t **out, struct nof1_slice bytes)
 {
     uint8_t digest[NOF1_HASH_BYTES];
     TRY(nof1_sha256(digest, bytes));
     *out = json_pack("{s:I, s:o, s:o}", "length", (json_int_t)bytes.length, "sha256",
-                     hex_json(arena, digest, sizeof digest), "hex",
-                     hex_json(arena, bytes.data, bytes.length));
+                     nof1_hex_json(digest, sizeof digest), "hex",
+                     nof1_hex_json(bytes.data, bytes.length));
     return *out == NULL ? NOF1_E_NO_MEMORY : NOF1_OK;
 }
 
@@ -52,7 +43,7 @@ static nof1_rc round_json(json_t **out, struct nof1_arena *arena,
                  numbers, json_pack("{s:s, s:s, s:f}", "name", round->name[e], "role",
                                     round->role[e], "value", nof1_ring_decode(&round->y[e]))) == 0;
     }
-    nof1_rc_value rc = ok ? bytes_json(&encoding, arena,
+    nof1_rc_value rc = ok ? bytes_json(&encoding,
                                        nof1_slice_of(bytes, round->elements * NOF1_RING_BYTES))
                           : NOF1_E_NO_MEMORY;
     if (rc != NOF1_OK) {
@@ -188,7 +179,7 @@ static nof1_rc fill(json_t *root, struct nof1_site *site, struct site_attempt *a
     ENSURE(json_array_append_new(json_object_get(root, "rounds"), opening) == 0, NOF1_E_NO_MEMORY);
     TRY(add_first(root, site, attempt, live));
     if (live->own_vector.length > 0) {
-        TRY(bytes_json(&masked, site->scratch, live->own_vector));
+        TRY(bytes_json(&masked, live->own_vector));
         ENSURE(json_object_set_new(masked, "round", json_integer(live->round)) == 0 &&
                    json_object_set_new(root, "masked", masked) == 0,
                NOF1_E_NO_MEMORY);
