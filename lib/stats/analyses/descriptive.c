@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include <base/document.h>
+#include <base/json.h>
 #include <stats/cells.h>
 #include <stats/registry.h>
 #include <stats/series.h>
@@ -349,7 +350,7 @@ static nof1_rc_value advance(const struct nof1_model *base, const struct nof1_hi
 
 static json_t *number(double x)
 {
-    return isfinite(x) ? json_real(x) : json_null();
+    return nof1_json_number(x);
 }
 
 /* sd with n - 1. */

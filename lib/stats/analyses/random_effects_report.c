@@ -8,11 +8,12 @@
 #include <math.h>
 #include <stdio.h>
 
+#include <base/json.h>
 #include <stats/distributions.h>
 
 static json_t *number(double x)
 {
-    return isfinite(x) ? json_real(x) : json_null();
+    return nof1_json_number(x);
 }
 
 /* ---- estimates ---- */

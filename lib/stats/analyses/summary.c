@@ -15,6 +15,7 @@
 #include <gsl/gsl_randist.h>
 
 #include <base/document.h>
+#include <base/json.h>
 #include <stats/distributions.h>
 
 void summary_visit(struct summary_walk *walk, const char *name, struct nof1_element element,
@@ -53,7 +54,7 @@ double summary_number(const struct nof1_study *study, const char *key, double ot
 
 json_t *summary_json(double x)
 {
-    return isfinite(x) ? json_real(x) : json_null();
+    return nof1_json_number(x);
 }
 
 void summary_warn(json_t *list, bool when, const char *text)
