@@ -141,6 +141,10 @@ nof1_rc_value mixed_prepare(struct nof1_model **out, struct nof1_arena *arena,
                             const struct nof1_study *study, struct nof1_error *error);
 /* Census count of "OUTCOME/WHAT"; 0 when the census does not have it. */
 uint64_t mixed_census(const struct nof1_study *study, const char *what);
+/* The step to which linear terms of weighted sums are rounded: the outcome's quantum over the most
+ * periods. 0 (exact): an open lab, or a continuous outcome. Exact sums of decimals under public real
+ * weights give away single patterns to a lattice reduction (docs/disclosure.md). */
+double mixed_term_step(const struct nof1_study *study);
 
 /* ---- forms: each fills the same slots ---- */
 nof1_rc mixed_class_prepare(struct mixed_model *model, struct nof1_arena *arena, bool *possible);

@@ -8,6 +8,7 @@
  * which is exact when there are no more patterns than weights. Then score rounds (3 numbers each)
  * correct the rest, with the completed likelihood as their Hessian.
  */
+#include <float.h>
 #include <math.h>
 #include <stats/matrix.h>
 #include <stdio.h>
@@ -104,6 +105,8 @@ static nof1_rc keep_unsolvable(struct mixed_model *m, struct nof1_error *error)
                          "be solved for single patterns; write cycles, or analysis: random_effects");
     }
     double rounds = 1 + fmin(floor(room / 3), floor((double)(classes - 1 - m->basis) / 2));
+    /* Rounded terms leave nothing to correct. */
+    rounds = mixed_term_step(m->base.study) > 0 ? 1 : rounds;
     m->base.max_rounds = (uint32_t)fmin((double)m->base.max_rounds, rounds);
     return NOF1_OK;
 }
@@ -205,7 +208,7 @@ static nof1_rc_value pool_layout(const struct mixed_model *m, uint32_t round,
     for (size_t e = 0; e < score.elements; e++) {
         element[count++] = score.element[e];
     }
-    double d = 2 * m->reach;
+    double d = 2 * m->reach, step = mixed_term_step(m->base.study);
     for (size_t r = 0; r < m->basis && is_basis_round(m, round); r++) {
         double lambda = m->base.study->charter->lambda[r], weight = 1 / fmax(lambda, 0x1p-20);
         weight = fmin(weight, m->base.study->charter->max_periods + 1.0);
@@ -215,7 +218,8 @@ static nof1_rc_value pool_layout(const struct mixed_model *m, uint32_t round,
             ENSURE(name != NULL, NOF1_E_NO_MEMORY);
             element[count++] =
                 (struct nof1_element){name, NOF1_OUTCOME, -1, 0, 1, false,
-                                      fmin(0x1p96, weight * (power == 1 ? d : d * d)), 0};
+                                      fmin(0x1p96, weight * (power == 1 ? d : d * d)),
+                                      power == 1 ? step : step * step};
         }
     }
     if (is_basis_round(m, round)) {
@@ -426,7 +430,9 @@ static nof1_rc fit_basis(struct mixed_fit *fit, struct completion *c, const stru
         }
     }
     double gap = span_gap(m, gamma);
-    fit->approximation = gap < 1e-10 ? 0 : gap * sqrt(fit->point.n);
+    /* Rounding errs by step / sqrt(12) a trial, and an average trial weighs as the others do. */
+    double step = mixed_term_step(m->base.study) / sqrt(12 * fmax(sigma2, DBL_MIN));
+    fit->approximation = (gap < 1e-10 ? 0 : gap * sqrt(fit->point.n)) + step * sqrt(fit->point.n);
     return NOF1_OK;
 }
 

@@ -15,6 +15,13 @@
 #define SCORE_CHARGED 8  /* rounds charged outside an open lab: 7 to 9 converge, as measured */
 #define SCORE_LIMIT 40   /* rounds after which a score fit gives up */
 
+double mixed_term_step(const struct nof1_study *study)
+{
+    double quantum = study->charter->outcome[study->plan->outcome].quantum;
+    bool exact = study->charter->limits.open || !(quantum > 0);
+    return exact ? 0 : ldexp(1, ilogb(quantum / fmax(1, study->charter->max_periods)));
+}
+
 uint64_t mixed_census(const struct nof1_study *study, const char *what)
 {
     char text[256];

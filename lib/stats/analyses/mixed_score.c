@@ -144,9 +144,17 @@ static void add_design(struct element_list *list)
     }
 }
 
+/* The last element's terms are at least rounded to `step` (mixed_term_step). */
+static void round_last(struct element_list *list, double step)
+{
+    struct nof1_element *last = &list->element[list->count - 1];
+    last->quantum = fmax(last->quantum, step);
+}
+
 static void add_outcome(struct element_list *list)
 {
     const struct mixed_model *m = list->model;
+    double step = mixed_term_step(m->base.study);
     double reach = 2 * m->reach;
     for (size_t i = 0; i < m->columns; i++) {
         reach += m->beta_limit * mixed_column_bound(m, &m->column[i]);
@@ -155,13 +163,16 @@ static void add_outcome(struct element_list *list)
         double x = mixed_column_bound(m, &m->column[i]);
         add(list, nof1_arena_printf(list->arena, "score %s", m->column[i].name), NOF1_OUTCOME,
             ROWS_MAX * x * reach, m->scale * fmin(1, x), mixed_sparse(&m->column[i]));
+        round_last(list, x > 0 ? step * fmin(1, power_below(x)) : 0);
     }
     for (size_t j = 0; j < m->terms; j++) {
         add(list, nof1_arena_printf(list->arena, "square %s", term_name(list, j)), NOF1_OUTCOME,
             4 * ROWS_MAX * ROWS_MAX * reach * reach, m->scale * m->scale, false);
+        round_last(list, step * step);
     }
     add(list, "square residual", NOF1_OUTCOME, ROWS_MAX * reach * reach, m->scale * m->scale,
         false);
+    round_last(list, step * step);
 }
 
 size_t mixed_score_elements(const struct mixed_model *m)
