@@ -114,8 +114,8 @@ const struct nof1_policy_version *nof1_policy_active(const struct nof1_policy_ve
     return NULL;
 }
 
-nof1_rc_value nof1_policy_node(const struct nof1_node **out, struct nof1_arena *arena,
-                               const struct nof1_policy_version *version, struct nof1_error *error)
+static nof1_rc read_version(const struct nof1_node **out, struct nof1_arena *arena,
+                            const struct nof1_policy_version *version, struct nof1_error *error)
 {
     const char *name = nof1_arena_printf(arena, "policy version %u", version->version);
     ENSURE(name != NULL, NOF1_E_NO_MEMORY);
@@ -132,7 +132,7 @@ nof1_rc_value nof1_policy_effective(struct nof1_limits *out, struct nof1_arena *
     TRY(nof1_policy_versions(&version, &count, arena, store));
     const struct nof1_policy_version *active = nof1_policy_active(version, count);
     if (active != NULL) {
-        TRY(nof1_policy_node(&node, arena, active, error));
+        TRY(read_version(&node, arena, active, error));
     }
     return nof1_policy_site(out, charter, node, false, error);
 }

@@ -33,9 +33,6 @@ nof1_rc nof1_policy_versions(const struct nof1_policy_version **out, size_t *cou
 /* The highest approved version among them; NULL: none. */
 const struct nof1_policy_version *nof1_policy_active(const struct nof1_policy_version *version,
                                                      size_t count);
-/* Parse a version's text. */
-nof1_rc nof1_policy_node(const struct nof1_node **out, struct nof1_arena *arena,
-                         const struct nof1_policy_version *version, struct nof1_error *error);
 /* The stricter of charter and approved version. Errors: NOF1_E_STORE, NOF1_E_CONFIG. */
 nof1_rc nof1_policy_effective(struct nof1_limits *out, struct nof1_arena *arena,
                               struct nof1_store *store, const struct nof1_limits *charter,

@@ -195,15 +195,6 @@ nof1_rc nof1_server_allow(struct nof1_server *server, size_t count,
     return NOF1_OK;
 }
 
-size_t nof1_server_links(const struct nof1_server *server)
-{
-    size_t links = 0;
-    for (const struct nof1_call *call = server->calls; call != NULL; call = call->next) {
-        links += call->attached ? 1 : 0;
-    }
-    return links;
-}
-
 int64_t nof1_server_next_update(struct nof1_server *server)
 {
     return nof1_gate_next_update(server->gate);

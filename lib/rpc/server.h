@@ -48,8 +48,6 @@ nof1_rc nof1_server_send(struct nof1_server *server, const char *site, struct no
  * be let in now. Errors: as nof1_gate_set; the old state stays. */
 nof1_rc nof1_server_allow(struct nof1_server *server, size_t count,
                           const struct nof1_allowed *allowed, struct nof1_error *error);
-/* Number of sites whose stream is up. */
-size_t nof1_server_links(const struct nof1_server *server);
 int64_t nof1_server_next_update(struct nof1_server *server); /* of the revocation lists; 0: none */
 /* Refuse new calls, give open ones `grace` milliseconds, cancel them, free. No handler is
  * called. */
