@@ -191,6 +191,9 @@ nof1_rc_value nof1_vault_reload(struct nof1_vault *vault)
     TRY(drop_edge(vault)); /* the edge connects again and the new session says hello */
     nof1_vault_unload(vault);
     nof1_driver_fini(&vault->driver);
+    int64_t last = 0; /* other programs of this site have written to the ledger, too */
+    TRY(nof1_store_last_time(&last, vault->store));
+    vault->clock.last = last > vault->clock.last ? last : vault->clock.last;
     nof1_rc_value rc = nof1_vault_load(vault, &error);
     if (rc != NOF1_OK) {
         nof1_log_error(NOF1_LOG_ERROR, "vault.reload_failed", &error);
