@@ -340,9 +340,7 @@ static nof1_rc print_notes(struct nof1_buffer *out, const json_t *result)
     const json_t *warnings = json_object_get(result, "warnings");
     for (size_t w = 0; w < json_array_size(warnings); ++w) {
         const json_t *warning = json_array_get(warnings, w);
-        const char *text =
-            json_is_string(warning) ? json_string_value(warning) : text_of(warning, "text", "");
-        TRY(nof1_buffer_printf(out, "Warning: %s\n", text));
+        TRY(nof1_buffer_printf(out, "Warning: %s\n", text_of(warning, "text", "")));
     }
     return NOF1_OK;
 }

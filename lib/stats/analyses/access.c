@@ -14,6 +14,7 @@
 #include <stats/cells.h>
 #include <stats/options.h>
 #include <stats/registry.h>
+#include <stats/report.h>
 #include <stats/series.h>
 
 #define MOST_STRATA 64
@@ -374,24 +375,14 @@ static json_t *waiting_json(const struct access *model, const struct nof1_histor
 static json_t *warnings_json(const struct access *model, bool hidden)
 {
     json_t *warnings = json_array();
-    if (hidden) {
-        json_array_append_new(warnings,
-                              json_string("cells below min_cell are not shown (E2401), nor those "
-                                          "that would tell them (E2402)"));
-    }
-    if (model->merged) {
-        json_array_append_new(warnings,
-                              json_string("strata too small to stand alone are joined with the "
-                                          "next"));
-    }
-    if (model->base.study->census == NULL) {
-        json_array_append_new(warnings, json_string("no census: recruited patients are not known"));
-    }
-    if (!model->any_expected) {
-        json_array_append_new(warnings,
-                              json_string("no expected shares given: recruitment is described, not "
-                                          "compared"));
-    }
+    nof1_warn(warnings, hidden, "hidden_cells",
+              "cells below min_cell are not shown (E2401), nor those that would tell them (E2402)");
+    nof1_warn(warnings, model->merged, "joined_strata",
+              "strata too small to stand alone are joined with the next");
+    nof1_warn(warnings, model->base.study->census == NULL, "no_census",
+              "no census: recruited patients are not known");
+    nof1_warn(warnings, !model->any_expected, "not_compared",
+              "no expected shares given: recruitment is described, not compared");
     return warnings;
 }
 

@@ -10,6 +10,7 @@
 #include <stdio.h>
 
 #include <base/json.h>
+#include <stats/report.h>
 
 #define GRID_LEAST 1e-7 /* weights below are not published */
 
@@ -24,13 +25,6 @@ struct writer {
 };
 
 struct summary { double mean, sd, median, low, high; };
-
-static void warn(struct writer *w, bool when, const char *code, const char *text)
-{
-    if (when) {
-        json_array_append_new(w->warnings, json_pack("{s:s,s:s}", "code", code, "text", text));
-    }
-}
 
 /* ---- summaries ---- */
 
@@ -343,8 +337,9 @@ static nof1_rc sensitivity_table(struct writer *w, json_t *tables, double sd)
     for (size_t i = 0; i < PRIORS; i++) {
         TRY(sensitivity_row(w, cells, &range, &prior[i]));
     }
-    warn(w, range.high - range.low > 0.5 * sd || range.chance_high - range.chance_low > 0.1,
-         "prior_sensitive", "the conclusion depends on the prior of tau: see the table");
+    nof1_warn(w->warnings,
+              range.high - range.low > 0.5 * sd || range.chance_high - range.chance_low > 0.1,
+              "prior_sensitive", "the conclusion depends on the prior of tau: see the table");
     return NOF1_OK;
 }
 
@@ -357,28 +352,24 @@ static nof1_rc prior_warnings(struct writer *w, const struct summary *mu)
     TRY(axis_summary(&tau, w->p, 0, 0.9, true));
     double width = nof1_bayes_prior_quantile(&m->tau, 0.95) -
                    nof1_bayes_prior_quantile(&m->tau, 0.05);
-    warn(w, w->result->trials == 1.0, "one_trial",
-         "one trial in all: only the prior tells how effects vary between patients");
-    warn(w, m->tau.family != NOF1_BAYES_FIXED && tau.high - tau.low > 0.8 * width,
-         "prior_dominates", "prior dominates: the data tell little about tau");
-    warn(w, mu->sd * mu->sd > 0.5 * m->sd[1] * m->sd[1], "prior_dominates",
-         "prior dominates: the data tell less about the mean effect than its prior");
-    warn(w, w->result->zero_within, "zero_within",
-         "no variation inside any trial: sigma is taken as 0");
-    warn(w, w->benefit == 0, "benefit",
-         "the charter does not say which direction is better: see above.mcid and below.minus.mcid");
-    warn(w, !second_moment(&m->tau, w->result->trials), "no_sd",
-         "under this prior tau has no standard deviation");
-    warn(w, w->result->approximation > 0.0, "approximate",
-         "sums by a weight basis: approximate, see fit.approximation_se");
-    warn(w, w->p->error > 1e-8, "quadrature",
-         "the integrals did not reach 1e-8: see fit.quadrature_error");
-    if (w->history->counts.left_out > 0) {
-        char text[100];
-        snprintf(text, sizeof text, "%llu trials left out: no effect by this form",
-                 (unsigned long long)w->history->counts.left_out);
-        warn(w, true, "left_out", text);
-    }
+    nof1_warn(w->warnings, w->result->trials == 1.0, "one_trial",
+              "one trial in all: only the prior tells how effects vary between patients");
+    nof1_warn(w->warnings, m->tau.family != NOF1_BAYES_FIXED && tau.high - tau.low > 0.8 * width,
+              "prior_dominates", "prior dominates: the data tell little about tau");
+    nof1_warn(w->warnings, mu->sd * mu->sd > 0.5 * m->sd[1] * m->sd[1], "prior_dominates",
+              "prior dominates: the data tell less about the mean effect than its prior");
+    nof1_warn(w->warnings, w->result->zero_within, "zero_within",
+              "no variation inside any trial: sigma is taken as 0");
+    nof1_warn(
+        w->warnings, w->benefit == 0, "benefit",
+        "the charter does not say which direction is better: see above.mcid and below.minus.mcid");
+    nof1_warn(w->warnings, !second_moment(&m->tau, w->result->trials), "no_sd",
+              "under this prior tau has no standard deviation");
+    nof1_warn(w->warnings, w->result->approximation > 0.0, "approximate",
+              "sums by a weight basis: approximate, see fit.approximation_se");
+    nof1_warn(w->warnings, w->p->error > 1e-8, "quadrature",
+              "the integrals did not reach 1e-8: see fit.quadrature_error");
+    nof1_warn_left_out(w->warnings, w->history, "no effect by this form");
     return NOF1_OK;
 }
 

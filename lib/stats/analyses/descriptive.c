@@ -14,6 +14,7 @@
 #include <base/json.h>
 #include <stats/cells.h>
 #include <stats/registry.h>
+#include <stats/report.h>
 #include <stats/series.h>
 
 #define MOST_BINS 200
@@ -534,10 +535,9 @@ static nof1_rc_value report(const struct nof1_model *base, const struct nof1_his
                                   study->charter->treatment[study->plan->active]};
     json_t *tables = tables_json(model, numbers, level);
     json_t *warnings = json_array();
-    if (any_suppressed(tables)) {
-        json_array_append_new(warnings, json_string("cells with few trials are not shown (E2401), "
-                                                    "nor those that would tell them (E2402)"));
-    }
+    nof1_warn(warnings, any_suppressed(tables), "hidden_cells",
+              "cells with few trials are not shown (E2401), nor those that would tell them "
+              "(E2402)");
     *out = json_pack(
         "{s:o,s:o,s:o,s:o,s:o,s:{s:o,s:I,s:I,s:I,s:b},s:{s:s,s:s,s:s},s:s,s:o}", "estimates",
         json_array(), "tables", tables, "difference", difference_json(numbers), "histogram",

@@ -390,14 +390,14 @@ static nof1_rc_value report(const struct nof1_model *base, const struct nof1_his
     }
     double sd = sqrt((double)model->share * (double)model->sites) / UNITS;
     *out = json_pack(
-        "{s:[],s:o,s:o,s:{s:I,s:I,s:I,s:I,s:b},s:{s:s,s:s,s:s},s:s,s:[s]}", "estimates", "tables",
-        table_json(model, history, sd), "noise", noise_json(model, sd), "fit", "nobs",
+        "{s:[],s:o,s:o,s:{s:I,s:I,s:I,s:I,s:b},s:{s:s,s:s,s:s},s:s,s:[{s:s,s:s}]}", "estimates",
+        "tables", table_json(model, history, sd), "noise", noise_json(model, sd), "fit", "nobs",
         (json_int_t)history->counts.patients, "trials", (json_int_t)history->counts.trials, "sites",
         (json_int_t)history->counts.sites, "rounds", (json_int_t)history->rounds, "converged", true,
         "estimand", "sentence",
         "number of these patients in each cell; the intervals are about the added noise alone",
         "population", "patients with both treatments observed", "weights", "each patient 1", "form",
-        base->form, "warnings",
+        base->form, "warnings", "code", "noise", "text",
         "counts carry noise: they serve planning, not inference, and cells need not add up to the "
         "number of patients");
     ENSURE(*out != NULL, NOF1_E_NO_MEMORY);

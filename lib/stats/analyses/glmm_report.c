@@ -6,6 +6,7 @@
 #include <base/json.h>
 #include <math.h>
 #include <stats/distributions.h>
+#include <stats/report.h>
 #include <stdio.h>
 
 #include "glmm_model.h"
@@ -15,32 +16,8 @@ struct writer {
     const struct glmm_model *model;
     const struct nof1_history *history;
     const struct glmm_fit *fit;
-    json_t *warnings;
-    bool failed;
+    struct nof1_report report;
 };
-
-static void put(struct writer *w, json_t *object, const char *key, json_t *value)
-{
-    w->failed = w->failed || value == NULL || json_object_set_new(object, key, value) != 0;
-}
-
-static void put_number(struct writer *w, json_t *object, const char *key, double value)
-{
-    put(w, object, key, nof1_json_number(value));
-}
-
-static void append(struct writer *w, json_t *array, json_t *value)
-{
-    w->failed = w->failed || value == NULL || json_array_append_new(array, value) != 0;
-}
-
-static void warn(struct writer *w, const char *code, const char *text)
-{
-    json_t *warning = json_object();
-    put(w, warning, "code", json_string(code));
-    put(w, warning, "text", json_string(text));
-    append(w, w->warnings, warning);
-}
 
 static const struct mixed_column *column_of(const struct glmm_model *m, size_t i)
 {
@@ -78,18 +55,8 @@ static json_t *estimate_row(struct writer *w, size_t i)
         }
     }
     double error = fit->known[i] && variance > 0 ? sqrt(variance) : NAN;
-    double reach = nof1_normal_quantile((1 - m->level) / 2) * error;
-    estimate = fit->known[i] ? estimate : NAN;
-    json_t *row = json_object();
-    put(w, row, "term", json_string(m->name[i]));
-    put_number(w, row, "estimate", estimate);
-    put_number(w, row, "std.error", error);
-    put_number(w, row, "statistic", estimate / error);
-    put(w, row, "df", json_null());
-    put_number(w, row, "p.value", nof1_t_two_sided(estimate / error, INFINITY));
-    put_number(w, row, "conf.low", estimate - reach);
-    put_number(w, row, "conf.high", estimate + reach);
-    return row;
+    return nof1_report_estimate(&w->report, m->name[i], fit->known[i] ? estimate : NAN, error,
+                                INFINITY, m->level);
 }
 
 /* Columns that have no value in the data are left out, as R drops them; thresholds stay. */
@@ -101,30 +68,28 @@ static void write_estimates(struct writer *w, json_t *out)
     for (size_t i = 0; i < m->fixed; i++) {
         empty = empty || (i < m->cuts && !w->fit->known[i]);
         if (w->fit->known[i] || i < m->cuts || w->fit->effect_only) {
-            append(w, rows, estimate_row(w, i));
+            nof1_report_append(&w->report, rows, estimate_row(w, i));
         }
     }
-    put(w, out, "estimates", rows);
-    if (empty) {
-        warn(w, "empty_category",
-             "a category was never observed: the threshold beside it does not exist");
-    }
+    nof1_report_put(&w->report, out, "estimates", rows);
+    nof1_warn(w->report.warnings, empty, "empty_category",
+              "a category was never observed: the threshold beside it does not exist");
 }
 
 static void add_component(struct writer *w, json_t *rows, const char *term1, const char *term2,
                           double estimate, double correlation)
 {
     json_t *row = json_object();
-    put(w, row, "group", json_string("trial"));
-    put(w, row, "term1", json_string(term1));
-    put(w, row, "term2", term2 == NULL ? json_null() : json_string(term2));
-    put_number(w, row, "estimate", estimate);
+    nof1_report_put(&w->report, row, "group", json_string("trial"));
+    nof1_report_put(&w->report, row, "term1", json_string(term1));
+    nof1_report_put(&w->report, row, "term2", term2 == NULL ? json_null() : json_string(term2));
+    nof1_report_number(&w->report, row, "estimate", estimate);
     if (term2 == NULL) {
-        put_number(w, row, "sd", sqrt(fmax(0, estimate)));
+        nof1_report_number(&w->report, row, "sd", sqrt(fmax(0, estimate)));
     } else {
-        put_number(w, row, "cor", correlation);
+        nof1_report_number(&w->report, row, "cor", correlation);
     }
-    append(w, rows, row);
+    nof1_report_append(&w->report, rows, row);
 }
 
 static void write_components(struct writer *w, json_t *out)
@@ -140,11 +105,10 @@ static void write_components(struct writer *w, json_t *out)
         add_component(w, rows, "(Intercept)", NULL, a, 0);
         add_component(w, rows, "treatment", NULL, b, 0);
         add_component(w, rows, "(Intercept)", "treatment", c, correlation);
-        if (!isfinite(correlation)) {
-            warn(w, "correlation", "a variance is zero: the correlation does not exist");
-        }
+        nof1_warn(w->report.warnings, !isfinite(correlation), "correlation",
+                  "a variance is zero: the correlation does not exist");
     }
-    put(w, out, "variance_components", rows);
+    nof1_report_put(&w->report, out, "variance_components", rows);
 }
 
 static void write_fit(struct writer *w, json_t *out)
@@ -153,37 +117,34 @@ static void write_fit(struct writer *w, json_t *out)
     const struct nof1_counts *counts = &w->history->counts;
     double free = (double)fit->free;
     json_t *o = json_object();
-    put(w, o, "nobs", json_integer((json_int_t)llround(fit->rows)));
-    put(w, o, "trials", json_integer((json_int_t)counts->trials));
-    put(w, o, "sites", json_integer((json_int_t)counts->sites));
-    put_number(w, o, "logLik", fit->value);
-    put_number(w, o, "deviance", -2 * fit->value);
-    put_number(w, o, "AIC", -2 * fit->value + 2 * free);
-    put_number(w, o, "BIC", -2 * fit->value + log(fit->rows) * free);
-    put(w, o, "rounds", json_integer((json_int_t)w->history->rounds));
-    put(w, o, "converged", json_boolean(fit->converged));
-    put(w, o, "boundary", json_boolean(fit->boundary));
-    put_number(w, o, "gradient", sqrt(fmax(0, fit->decrement)));
-    put(w, o, "exact", json_boolean(fit->approximation == 0 && fit->converged));
-    put_number(w, o, "approximation_se", fit->approximation);
-    put(w, out, "fit", o);
+    nof1_report_put(&w->report, o, "nobs", json_integer((json_int_t)llround(fit->rows)));
+    nof1_report_put(&w->report, o, "trials", json_integer((json_int_t)counts->trials));
+    nof1_report_put(&w->report, o, "sites", json_integer((json_int_t)counts->sites));
+    nof1_report_number(&w->report, o, "logLik", fit->value);
+    nof1_report_number(&w->report, o, "deviance", -2 * fit->value);
+    nof1_report_number(&w->report, o, "AIC", -2 * fit->value + 2 * free);
+    nof1_report_number(&w->report, o, "BIC", -2 * fit->value + log(fit->rows) * free);
+    nof1_report_put(&w->report, o, "rounds", json_integer((json_int_t)w->history->rounds));
+    nof1_report_put(&w->report, o, "converged", json_boolean(fit->converged));
+    nof1_report_put(&w->report, o, "boundary", json_boolean(fit->boundary));
+    nof1_report_number(&w->report, o, "gradient", sqrt(fmax(0, fit->decrement)));
+    nof1_report_put(&w->report, o, "exact",
+                    json_boolean(fit->approximation == 0 && fit->converged));
+    nof1_report_number(&w->report, o, "approximation_se", fit->approximation);
+    nof1_report_put(&w->report, out, "fit", o);
     if (fit->boundary) {
-        warn(w, "boundary",
-             "the estimated covariance of the random effects is singular; with a variance of zero "
-             "the model is the ordinary generalised linear one");
+        nof1_warn(
+            w->report.warnings, true, "boundary",
+            "the estimated covariance of the random effects is singular; with a variance of zero "
+            "the model is the ordinary generalised linear one");
     }
-    if (fit->approximation > 0) {
-        warn(w, "approximate",
-             "what was released does not determine the optimum: estimates may differ from it by "
-             "about approximation_se standard errors");
-    }
-    if (fit->effect_only) {
-        warn(w, "effect_only",
-             "two sums were released: they determine the effect, not intercept and variance");
-    }
-    if (!fit->effect_only && !isfinite(fit->value)) {
-        warn(w, "likelihood", "the value of the likelihood is not released in this form");
-    }
+    nof1_warn(w->report.warnings, fit->approximation > 0, "approximate",
+              "what was released does not determine the optimum: estimates may differ from it by "
+              "about approximation_se standard errors");
+    nof1_warn(w->report.warnings, fit->effect_only, "effect_only",
+              "two sums were released: they determine the effect, not intercept and variance");
+    nof1_warn(w->report.warnings, !fit->effect_only && !isfinite(fit->value), "likelihood",
+              "the value of the likelihood is not released in this form");
 }
 
 static void write_estimand(struct writer *w, json_t *out)
@@ -196,36 +157,39 @@ static void write_estimand(struct writer *w, json_t *out)
     snprintf(text, sizeof text, "%s %s, treatment %s against %s", what[w->model->family],
              study->plan->outcome_name, study->charter->treatment[study->plan->active],
              study->charter->treatment[study->plan->reference]);
-    put(w, o, "sentence", json_string(text));
-    put(w, o, "population",
+    nof1_report_put(&w->report, o, "sentence", json_string(text));
+    nof1_report_put(
+        &w->report, o, "population",
         json_string(w->model->shape.effects == 2
                         ? "a patient with average random effects; effects vary between patients"
                         : "a patient of average level; one effect common to all, given the level"));
-    put(w, o, "weights", json_string("information of each trial under the fitted model"));
-    put(w, out, "estimand", o);
+    nof1_report_put(&w->report, o, "weights",
+                    json_string("information of each trial under the fitted model"));
+    nof1_report_put(&w->report, out, "estimand", o);
 }
 
 nof1_rc_value glmm_report_json(json_t **out, struct nof1_arena *arena, const struct glmm_model *m,
                                const struct nof1_history *history, const struct glmm_fit *fit)
 {
     static const char *const family[] = {"binomial(logit)", "poisson(log)", "ordinal(logit)"};
-    struct writer w = {arena, m, history, fit, json_array(), false};
+    struct writer w = {arena, m, history, fit, {json_array(), false}};
     json_t *o = json_object();
-    ENSURE(o != NULL && w.warnings != NULL, NOF1_E_NO_MEMORY);
-    put(&w, o, "analysis", json_string("glmm"));
-    put(&w, o, "form", json_string(m->base.form));
-    put(&w, o, "model", json_string(m->formula));
-    put(&w, o, "family", json_string(family[m->family]));
-    put(&w, o, "method",
+    ENSURE(o != NULL && w.report.warnings != NULL, NOF1_E_NO_MEMORY);
+    nof1_report_put(&w.report, o, "analysis", json_string("glmm"));
+    nof1_report_put(&w.report, o, "form", json_string(m->base.form));
+    nof1_report_put(&w.report, o, "model", json_string(m->formula));
+    nof1_report_put(&w.report, o, "family", json_string(family[m->family]));
+    nof1_report_put(
+        &w.report, o, "method",
         json_string(m->shape.nodes == 1 ? "Laplace" : "adaptive Gauss-Hermite quadrature"));
-    put(&w, o, "quadrature", json_integer((json_int_t)m->shape.nodes));
-    put(&w, o, "df_method", json_string("z"));
+    nof1_report_put(&w.report, o, "quadrature", json_integer((json_int_t)m->shape.nodes));
+    nof1_report_put(&w.report, o, "df_method", json_string("z"));
     write_estimates(&w, o);
     write_components(&w, o);
     write_fit(&w, o);
     write_estimand(&w, o);
-    put(&w, o, "warnings", w.warnings);
-    if (w.failed) {
+    nof1_report_put(&w.report, o, "warnings", w.report.warnings);
+    if (w.report.failed) {
         json_decref(o);
         return NOF1_E_NO_MEMORY;
     }

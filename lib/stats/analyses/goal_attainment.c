@@ -12,6 +12,7 @@
 
 #include <base/document.h>
 #include <stats/registry.h>
+#include <stats/report.h>
 #include <stats/series.h>
 
 #include "summary.h"
@@ -389,9 +390,9 @@ static nof1_rc_value report(const struct nof1_model *base, const struct nof1_his
 {
     const struct goal_attainment *model = (const struct goal_attainment *)base;
     json_t *warnings = json_array();
-    summary_warn_left_out(warnings, history,
-                          model->mcid ? "no difference of treatments, or no usable MCID"
-                                      : "no goal scored on both treatments");
+    nof1_warn_left_out(warnings, history,
+                       model->mcid ? "no difference of treatments, or no usable MCID"
+                                   : "no goal scored on both treatments");
     const char *text = "T = 50 + 10 sum(w x) / sqrt((1 - rho) sum(w^2) + rho (sum w)^2) of a row; "
                        "one difference a trial: one-sample t";
     if (model->mcid) {
@@ -399,9 +400,9 @@ static nof1_rc_value report(const struct nof1_model *base, const struct nof1_his
     }
     if (model->base.form == SUMMARY_RESPONDER) {
         text = "d_i > MCID_i, one difference a trial: exact (Clopper-Pearson) interval of a share";
-        summary_warn(warnings, true,
-                     "observed differences vary by chance too: this is the share of observed, not "
-                     "of true, responders");
+        nof1_warn(warnings, true, "observed",
+                  "observed differences vary by chance too: this is the share of observed, not "
+                  "of true, responders");
     }
     return summary_report(&model->base, history, estimand(model, arena), warnings, text, out,
                           error);

@@ -6,6 +6,7 @@
 #include <base/json.h>
 #include <math.h>
 #include <stats/distributions.h>
+#include <stats/report.h>
 #include <stdio.h>
 
 #include "mixed.h"
@@ -15,49 +16,8 @@ struct writer {
     const struct mixed_model *model;
     const struct nof1_history *history;
     const struct mixed_fit *fit;
-    json_t *warnings;
-    bool failed;
+    struct nof1_report report;
 };
-
-static void put(struct writer *w, json_t *object, const char *key, json_t *value)
-{
-    w->failed = w->failed || value == NULL || json_object_set_new(object, key, value) != 0;
-}
-
-static void put_number(struct writer *w, json_t *object, const char *key, double value)
-{
-    put(w, object, key, nof1_json_number(value));
-}
-
-static void append(struct writer *w, json_t *array, json_t *value)
-{
-    w->failed = w->failed || value == NULL || json_array_append_new(array, value) != 0;
-}
-
-static void warn(struct writer *w, const char *code, const char *text)
-{
-    json_t *warning = json_object();
-    put(w, warning, "code", json_string(code));
-    put(w, warning, "text", json_string(text));
-    append(w, w->warnings, warning);
-}
-
-static json_t *estimate_row(struct writer *w, const char *term, double estimate, double variance,
-                            double df)
-{
-    json_t *row = json_object();
-    double error = variance >= 0 ? sqrt(variance) : NAN;
-    double reach = nof1_t_quantile((1 - w->model->level) / 2, df) * error;
-    put(w, row, "term", json_string(term));
-    put_number(w, row, "estimate", estimate);
-    put_number(w, row, "std.error", error);
-    put_number(w, row, "statistic", estimate / error);
-    put_number(w, row, "df", df); /* null: the normal distribution */
-    put_number(w, row, "p.value", nof1_t_two_sided(estimate / error, df));
-    put_number(w, row, "conf.low", estimate - reach);
-    put_number(w, row, "conf.high", estimate + reach);
-    return row;
-}
 
 /* The matrix that takes the coefficients of centred covariates to those of the covariates as they
  * are: the intercept (or treatment) loses centre times the slope. */
@@ -109,12 +69,14 @@ static nof1_rc write_estimates(struct writer *w, json_t *out)
         for (size_t j = 0; j < p; j++) {
             estimate += uncentre[i * p + j] * fit->beta[j];
         }
-        append(w, rows,
-               estimate_row(w, column->name, estimate,
-                            covariance[i * p + i] * scale,
-                            w->model->df == MIXED_Z ? INFINITY : df[i]));
+        double variance = covariance[i * p + i] * scale;
+        nof1_report_append(&w->report, rows,
+                           nof1_report_estimate(&w->report, column->name, estimate,
+                                                variance >= 0 ? sqrt(variance) : NAN,
+                                                w->model->df == MIXED_Z ? INFINITY : df[i],
+                                                w->model->level));
     }
-    put(w, out, "estimates", rows);
+    nof1_report_put(&w->report, out, "estimates", rows);
     TRY(mixed_tables(out, w->arena, w->model, fit, uncentre));
     if (w->model->test_variances || w->model->test_terms) {
         TRY(mixed_ratio_tests(out, w->arena, w->model, fit, uncentre));
@@ -128,16 +90,16 @@ static void add_component(struct writer *w, json_t *rows, const char *group, con
                           const char *term2, double estimate, double correlation)
 {
     json_t *row = json_object();
-    put(w, row, "group", json_string(group));
-    put(w, row, "term1", term1 == NULL ? json_null() : json_string(term1));
-    put(w, row, "term2", term2 == NULL ? json_null() : json_string(term2));
-    put_number(w, row, "estimate", estimate);
+    nof1_report_put(&w->report, row, "group", json_string(group));
+    nof1_report_put(&w->report, row, "term1", term1 == NULL ? json_null() : json_string(term1));
+    nof1_report_put(&w->report, row, "term2", term2 == NULL ? json_null() : json_string(term2));
+    nof1_report_number(&w->report, row, "estimate", estimate);
     if (term2 == NULL) {
-        put_number(w, row, "sd", sqrt(fmax(0, estimate)));
+        nof1_report_number(&w->report, row, "sd", sqrt(fmax(0, estimate)));
     } else {
-        put_number(w, row, "cor", correlation);
+        nof1_report_number(&w->report, row, "cor", correlation);
     }
-    append(w, rows, row);
+    nof1_report_append(&w->report, rows, row);
 }
 
 static const char *effect_name(const struct mixed_model *m, struct nof1_arena *arena, size_t k)
@@ -169,9 +131,8 @@ static void write_block(struct writer *w, json_t *rows)
                           effect_name(m, w->arena, k), fit->sigma2 * covariance, correlation);
         }
     }
-    if (!exists) {
-        warn(w, "correlation", "a variance is zero: the correlation does not exist");
-    }
+    nof1_warn(w->report.warnings, !exists, "correlation",
+              "a variance is zero: the correlation does not exist");
 }
 
 static void write_residuals(struct writer *w, json_t *rows)
@@ -208,9 +169,10 @@ static void write_components(struct writer *w, json_t *out)
     }
     write_residuals(w, rows);
     if (fit->shape.correlated) {
-        put_number(w, out, "residual_correlation", fit->gamma[w->model->terms - 1]);
+        nof1_report_number(&w->report, out, "residual_correlation",
+                           fit->gamma[w->model->terms - 1]);
     }
-    put(w, out, "variance_components", rows);
+    nof1_report_put(&w->report, out, "variance_components", rows);
 }
 
 static void write_fit(struct writer *w, json_t *out)
@@ -220,53 +182,52 @@ static void write_fit(struct writer *w, json_t *out)
     double parameters = (double)(fit->used + w->model->terms + 1) + fit->absorbed;
     double f = fit->f + fit->constant, rows = fit->point.rows + fit->absorbed;
     json_t *o = json_object();
-    put(w, o, "nobs", json_integer((json_int_t)llround(rows)));
-    put(w, o, "trials", json_integer((json_int_t)counts->trials));
-    put(w, o, "sites", json_integer((json_int_t)counts->sites));
-    put_number(w, o, "logLik", -f / 2);
-    put_number(w, o, "deviance",
-               fit->absorbed > 0 ? NAN : w->model->reml ? fit->deviance : f);
-    put(w, o, "REMLcrit", w->model->reml ? nof1_json_number(f) : json_null());
-    put_number(w, o, "AIC", f + 2 * parameters);
-    put_number(w, o, "BIC", f + log(rows) * parameters);
-    put(w, o, "rounds", json_integer((json_int_t)w->history->rounds));
-    put(w, o, "converged", json_boolean(fit->converged));
-    put(w, o, "boundary", json_boolean(fit->boundary > 0 || fit->edge));
-    put_number(w, o, "gradient", sqrt(fit->decrement));
-    put(w, o, "boundary_derivative",
-        fit->boundary > 0 ? nof1_json_number(fit->derivative) : json_null());
-    put(w, o, "exact", json_boolean(fit->approximation == 0 && fit->converged));
-    put_number(w, o, "approximation_se", fit->approximation);
-    put(w, out, "fit", o);
-    if (fit->boundary > 0) {
-        warn(w, "boundary",
-             "the estimated covariance of the random effects is singular (a variance of zero or a "
-             "correlation of one)");
-    }
+    nof1_report_put(&w->report, o, "nobs", json_integer((json_int_t)llround(rows)));
+    nof1_report_put(&w->report, o, "trials", json_integer((json_int_t)counts->trials));
+    nof1_report_put(&w->report, o, "sites", json_integer((json_int_t)counts->sites));
+    nof1_report_number(&w->report, o, "logLik", -f / 2);
+    nof1_report_number(&w->report, o, "deviance",
+                       fit->absorbed > 0 ? NAN
+                       : w->model->reml  ? fit->deviance
+                                         : f);
+    nof1_report_put(&w->report, o, "REMLcrit", w->model->reml ? nof1_json_number(f) : json_null());
+    nof1_report_number(&w->report, o, "AIC", f + 2 * parameters);
+    nof1_report_number(&w->report, o, "BIC", f + log(rows) * parameters);
+    nof1_report_put(&w->report, o, "rounds", json_integer((json_int_t)w->history->rounds));
+    nof1_report_put(&w->report, o, "converged", json_boolean(fit->converged));
+    nof1_report_put(&w->report, o, "boundary", json_boolean(fit->boundary > 0 || fit->edge));
+    nof1_report_number(&w->report, o, "gradient", sqrt(fit->decrement));
+    nof1_report_put(&w->report, o, "boundary_derivative",
+                    fit->boundary > 0 ? nof1_json_number(fit->derivative) : json_null());
+    nof1_report_put(&w->report, o, "exact",
+                    json_boolean(fit->approximation == 0 && fit->converged));
+    nof1_report_number(&w->report, o, "approximation_se", fit->approximation);
+    nof1_report_put(&w->report, out, "fit", o);
+    nof1_warn(w->report.warnings, fit->boundary > 0, "boundary",
+              "the estimated covariance of the random effects is singular (a variance of zero or a "
+              "correlation of one)");
     if (fit->edge) {
-        warn(w, "correlation_limit",
-             "the serial correlation of the residuals is at the limit of its range: standard "
-             "errors do not hold; write residual: iid, or another random part");
+        nof1_warn(w->report.warnings, true, "correlation_limit",
+                  "the serial correlation of the residuals is at the limit of its range: standard "
+                  "errors do not hold; write residual: iid, or another random part");
     }
     double level = fit->point.rows * fit->shift * fit->shift;
     if (w->model->form == MIXED_CLASS && level > 1e8 * fit->point.q) {
-        warn(w, "centre",
-             "the charter's centre is so far from the outcomes that digits of the variances are "
-             "lost; correct it, or write incomplete: score");
+        nof1_warn(
+            w->report.warnings, true, "centre",
+            "the charter's centre is so far from the outcomes that digits of the variances are "
+            "lost; correct it, or write incomplete: score");
     }
-    if (fit->approximation > 0) {
-        warn(w, "approximate",
-             "the rounds ended before the optimum was reached: the effect may differ from it by "
-             "about approximation_se standard errors");
-    }
-    if (fit->absorbed > 0) {
-        warn(w, "absorbed",
-             w->model->centred
-                 ? "sites are fixed effects, taken off at each site: their estimates and the "
-                   "maximum-likelihood deviance are not given"
-                 : "trials (and cycles) are fixed effects here: the maximum-likelihood deviance is "
-                   "not given");
-    }
+    nof1_warn(w->report.warnings, fit->approximation > 0, "approximate",
+              "the rounds ended before the optimum was reached: the effect may differ from it by "
+              "about approximation_se standard errors");
+    nof1_warn(
+        w->report.warnings, fit->absorbed > 0, "absorbed",
+        w->model->centred
+            ? "sites are fixed effects, taken off at each site: their estimates and the "
+              "maximum-likelihood deviance are not given"
+            : "trials (and cycles) are fixed effects here: the maximum-likelihood deviance is "
+              "not given");
 }
 
 /* previous_treatment is a sensitivity analysis: what it assumes, and which plan is the main one. */
@@ -276,13 +237,15 @@ static void write_carryover(struct writer *w, json_t *estimand)
         if (w->model->column[c].kind != MIXED_PREVIOUS) {
             continue;
         }
-        put(w, estimand, "note",
+        nof1_report_put(
+            &w->report, estimand, "note",
             json_string("adjusted for the treatment of the period before (none in the first), a "
                         "carryover of one period that is the same in all patients"));
-        warn(w, "carryover",
-             "sensitivity analysis: an estimated carryover costs precision and has little power "
-             "to show itself; the main analysis is the same plan without previous_treatment, with "
-             "washout or the first part of each period left out");
+        nof1_warn(
+            w->report.warnings, true, "carryover",
+            "sensitivity analysis: an estimated carryover costs precision and has little power "
+            "to show itself; the main analysis is the same plan without previous_treatment, with "
+            "washout or the first part of each period left out");
         return;
     }
 }
@@ -304,16 +267,17 @@ static void write_estimand(struct writer *w, json_t *out)
         snprintf(text + length, sizeof text - (size_t)length, " minus %s",
                  charter->treatment[study->plan->reference]);
     }
-    put(w, o, "sentence", json_string(text));
-    put(w, o, "population",
+    nof1_report_put(&w->report, o, "sentence", json_string(text));
+    nof1_report_put(
+        &w->report, o, "population",
         json_string(w->model->effects > 1 || w->model->shape.by_arm ||
-                            w->model->form == MIXED_CYCLES ||
-                            w->model->form == MIXED_POOL
+                            w->model->form == MIXED_CYCLES || w->model->form == MIXED_POOL
                         ? "patients of whom the series is a sample; effects vary between patients"
                         : "the patients of the series; one effect common to all"));
-    put(w, o, "weights", json_string("information of each trial under the fitted model"));
+    nof1_report_put(&w->report, o, "weights",
+                    json_string("information of each trial under the fitted model"));
     write_carryover(w, o);
-    put(w, out, "estimand", o);
+    nof1_report_put(&w->report, out, "estimand", o);
 }
 
 nof1_rc_value mixed_report_json(json_t **out, struct nof1_arena *arena,
@@ -321,23 +285,24 @@ nof1_rc_value mixed_report_json(json_t **out, struct nof1_arena *arena,
                                 const struct mixed_fit *fit)
 {
     static const char *const df_name[] = {"z", "satterthwaite", "kenward_roger"};
-    struct writer w = {arena, model, history, fit, json_array(), false};
+    struct writer w = {arena, model, history, fit, {json_array(), false}};
     json_t *o = json_object();
-    ENSURE(o != NULL && w.warnings != NULL, NOF1_E_NO_MEMORY);
-    put(&w, o, "analysis", json_string("mixed_model"));
-    put(&w, o, "form", json_string(model->base.form));
-    put(&w, o, "model", json_string(model->formula));
-    put(&w, o, "method", json_string(model->reml ? "REML" : "ML"));
-    put(&w, o, "df_method", json_string(df_name[model->df]));
+    ENSURE(o != NULL && w.report.warnings != NULL, NOF1_E_NO_MEMORY);
+    nof1_report_put(&w.report, o, "analysis", json_string("mixed_model"));
+    nof1_report_put(&w.report, o, "form", json_string(model->base.form));
+    nof1_report_put(&w.report, o, "model", json_string(model->formula));
+    nof1_report_put(&w.report, o, "method", json_string(model->reml ? "REML" : "ML"));
+    nof1_report_put(&w.report, o, "df_method", json_string(df_name[model->df]));
     if (model->profile) {
-        put(&w, o, "interval_method", json_string("profile of the maximum-likelihood deviance"));
+        nof1_report_put(&w.report, o, "interval_method",
+                        json_string("profile of the maximum-likelihood deviance"));
     }
     nof1_rc_value rc = write_estimates(&w, o);
     write_components(&w, o);
     write_fit(&w, o);
     write_estimand(&w, o);
-    put(&w, o, "warnings", w.warnings);
-    if (rc != NOF1_OK || w.failed) {
+    nof1_report_put(&w.report, o, "warnings", w.report.warnings);
+    if (rc != NOF1_OK || w.report.failed) {
         json_decref(o);
         return rc != NOF1_OK ? rc : NOF1_E_NO_MEMORY;
     }

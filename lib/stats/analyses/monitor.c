@@ -18,6 +18,7 @@
 #include <stats/distributions.h>
 #include <stats/options.h>
 #include <stats/registry.h>
+#include <stats/report.h>
 #include <stats/series.h>
 
 #define MOST_CYCLES 0x1p20
@@ -336,27 +337,22 @@ static json_t *table_json(const struct monitor *model, json_t *monitoring)
                      monitoring);
 }
 
-static void warn(json_t *warnings, bool when, const char *text)
-{
-    if (when) {
-        json_array_append_new(warnings, json_string(text));
-    }
-}
-
 static json_t *warnings_json(const struct monitor *model, const struct look *look)
 {
     json_t *warnings = json_array();
-    warn(warnings, !(look->v > 0.0), "every cycle difference is zero: there is nothing to test");
-    warn(warnings, !isfinite(look->low) || !isfinite(look->high),
-         "too few cycles for an interval with both ends: the missing end is null");
-    warn(warnings, !model->spending && !isfinite(exp(look->log_e)),
-         "the e-value is beyond what a number can hold: see log.e.value");
-    warn(warnings, model->spending && isinf(look->bound),
-         isinf(look->low) ? "this look's information fraction is not 0.01 beyond the last of "
-                            "looks: it cannot stop; correct looks or planned, or wait"
-                          : "nothing measurable is spent at so early a look: it cannot stop");
-    warn(warnings, model->spending,
-         "the boundary holds for the looks listed; every look at this outcome must be among them");
+    nof1_warn(warnings, !(look->v > 0.0), "zero_within",
+              "every cycle difference is zero: there is nothing to test");
+    nof1_warn(warnings, !isfinite(look->low) || !isfinite(look->high), "one_sided",
+              "too few cycles for an interval with both ends: the missing end is null");
+    nof1_warn(warnings, !model->spending && !isfinite(exp(look->log_e)), "overflow",
+              "the e-value is beyond what a number can hold: see log.e.value");
+    nof1_warn(warnings, model->spending && isinf(look->bound), "early_look",
+              isinf(look->low) ? "this look's information fraction is not 0.01 beyond the last of "
+                                 "looks: it cannot stop; correct looks or planned, or wait"
+                               : "nothing measurable is spent at so early a look: it cannot stop");
+    nof1_warn(
+        warnings, model->spending, "looks",
+        "the boundary holds for the looks listed; every look at this outcome must be among them");
     return warnings;
 }
 

@@ -13,6 +13,7 @@
 #include <stats/options.h>
 #include <stats/power.h>
 #include <stats/registry.h>
+#include <stats/report.h>
 
 #define MOST_GRID 50
 #define MOST_PATIENTS 1000000.0
@@ -200,13 +201,11 @@ static json_t *warnings_json(const struct planning *model, const json_t *rows)
         unreached = unreached ||
                     json_is_null(json_object_get(json_array_get(rows, r), "std.error"));
     }
-    if (unreached && model->cycles == 0) {
-        json_array_append_new(warnings,
-                              json_string("no number of cycles reaches the aim with so few "
-                                          "patients: their effects differ too much"));
-    } else if (unreached) {
-        json_array_append_new(warnings, json_string("a million patients do not reach the aim"));
-    }
+    nof1_warn(warnings, unreached, "unreached",
+              model->cycles == 0
+                  ? "no number of cycles reaches the aim with so few patients: their "
+                    "effects differ too much"
+                  : "a million patients do not reach the aim");
     return warnings;
 }
 

@@ -10,6 +10,7 @@
 
 #include <base/json.h>
 #include <stats/distributions.h>
+#include <stats/report.h>
 
 static json_t *number(double x)
 {
@@ -214,55 +215,49 @@ static json_t *estimand(const struct re_model *model)
                      "weights", model->fit.method == NOF1_TS_FE ? "1 / v_i" : weights);
 }
 
-static void warn(json_t *list, bool when, const char *text)
-{
-    if (when) {
-        json_array_append_new(list, json_string(text));
-    }
-}
-
 static json_t *warnings(const struct re_model *model, const struct nof1_history *history,
                         const struct re_result *result)
 {
     json_t *list = json_array();
     const struct nof1_two_stage_fit *fit = &result->fit;
     bool random = model->fit.method != NOF1_TS_FE;
-    warn(list, fit->trials == 1.0, "one trial in all: variation between patients cannot be told");
-    warn(list, fit->trials == 2.0, "two trials: intervals are very wide and the "
-                                   "Higgins-Thompson-Spiegelhalter interval does not exist");
-    warn(list, fit->boundary,
-         "tau^2 is estimated at its boundary, 0: the data show no variation of "
-         "effects between patients beyond chance");
-    warn(list, fit->interval_empty, "the Q-profile interval of tau^2 is empty (Q is very small); "
-                                    "reported as 0 to 0");
-    warn(list, model->fit.knapp_hartung && !fit->knapp_hartung,
-         "no residual degrees of freedom: normal intervals instead of Knapp-Hartung");
-    warn(list, fit->knapp_hartung && fit->knapp_hartung_factor < 1.0,
-         "the Knapp-Hartung standard error is smaller than the normal one here");
-    warn(list, model->fit.knapp_hartung && !random,
-         "Knapp-Hartung is not meant for method FE");
-    warn(list, random && fit->columns > 1,
-         "prediction intervals are given without moderators only");
-    warn(list, model->own && !model->imported,
-         "own variances from a few cycles are unreliable; within_variance: pooled is the safer "
-         "form");
-    warn(list, result->zero_within, "no variation inside any trial: Q, I^2, H^2 do not exist");
-    warn(list, result->rounds_short, fit->converged
-                                         ? "the rounds ended before the interval of tau^2 was found"
-                                         : "the rounds ended before tau^2 was found");
-    warn(list, !result->exact && model->release == RE_BASIS,
-         "sums by a weight basis: the estimate is approximate, see fit.approximation_se");
-    warn(list, model->release == RE_BASIS,
-         "Q, I^2, the log likelihood and the interval of tau^2 come from the weight basis and are "
-         "approximate");
-    if (history->counts.left_out > 0) {
-        char text[160];
-        snprintf(text, sizeof text, "%llu trials left out: %s",
-                 (unsigned long long)history->counts.left_out,
-                 model->own ? "no effect, or no usable variance of their own"
-                            : "no effect by this form");
-        json_array_append_new(list, json_string(text));
-    }
+    nof1_warn(list, fit->trials == 1.0, "one_trial",
+              "one trial in all: variation between patients cannot be told");
+    nof1_warn(list, fit->trials == 2.0, "two_trials",
+              "two trials: intervals are very wide and the "
+              "Higgins-Thompson-Spiegelhalter interval does not exist");
+    nof1_warn(list, fit->boundary, "boundary",
+              "tau^2 is estimated at its boundary, 0: the data show no variation of "
+              "effects between patients beyond chance");
+    nof1_warn(list, fit->interval_empty, "interval_empty",
+              "the Q-profile interval of tau^2 is empty (Q is very small); "
+              "reported as 0 to 0");
+    nof1_warn(list, model->fit.knapp_hartung && !fit->knapp_hartung, "knapp_hartung",
+              "no residual degrees of freedom: normal intervals instead of Knapp-Hartung");
+    nof1_warn(list, fit->knapp_hartung && fit->knapp_hartung_factor < 1.0, "knapp_hartung_narrow",
+              "the Knapp-Hartung standard error is smaller than the normal one here");
+    nof1_warn(list, model->fit.knapp_hartung && !random, "knapp_hartung_fixed",
+              "Knapp-Hartung is not meant for method FE");
+    nof1_warn(list, random && fit->columns > 1, "prediction",
+              "prediction intervals are given without moderators only");
+    nof1_warn(
+        list, model->own && !model->imported, "own_variances",
+        "own variances from a few cycles are unreliable; within_variance: pooled is the safer "
+        "form");
+    nof1_warn(list, result->zero_within, "zero_within",
+              "no variation inside any trial: Q, I^2, H^2 do not exist");
+    nof1_warn(list, result->rounds_short, "rounds_short",
+              fit->converged ? "the rounds ended before the interval of tau^2 was found"
+                             : "the rounds ended before tau^2 was found");
+    nof1_warn(list, !result->exact && model->release == RE_BASIS, "approximate",
+              "sums by a weight basis: the estimate is approximate, see fit.approximation_se");
+    nof1_warn(
+        list, model->release == RE_BASIS, "weight_basis",
+        "Q, I^2, the log likelihood and the interval of tau^2 come from the weight basis and are "
+        "approximate");
+    nof1_warn_left_out(list, history,
+                       model->own ? "no effect, or no usable variance of their own"
+                                  : "no effect by this form");
     return list;
 }
 

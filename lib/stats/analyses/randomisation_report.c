@@ -10,6 +10,7 @@
 
 #include <base/json.h>
 #include <stats/distributions.h>
+#include <stats/report.h>
 
 /* Measured against complete enumeration (make.R): the largest error in 95 % of simulated series of
  * 6 to 20 differences, normal to very heavy-tailed, is below this multiple of (sum d^4 / V^2)^2. */
@@ -137,28 +138,22 @@ static json_t *tables_json(const struct rt_model *model, json_t *test)
                      model->draws > 0 ? "p.std.error" : "p.error", "cells", test);
 }
 
-static void warn(json_t *warnings, bool when, const char *text)
-{
-    if (when) {
-        json_array_append_new(warnings, json_string(text));
-    }
-}
-
 static json_t *warnings_json(const struct rt_model *model, const struct outcome_of_test *test)
 {
     bool cycles = model->design == RT_CYCLES;
     bool any = !cycles || test->total[2] > 0.0;
     json_t *warnings = json_array();
-    warn(warnings, !any, "every cycle difference is zero: p is 1");
-    warn(warnings, cycles && any && isnan(test->low), "too few differences for an interval");
-    warn(warnings, cycles && any && model->draws == 0 && test->p_error > 0.02,
-         "few or very unequal differences: p from moments may be off by p.error");
-    warn(warnings, model->draws > 0,
-         "Monte Carlo: another site secret gives another p, within p.std.error");
-    warn(warnings, !cycles,
-         "a test only: scores have no unit, so there is no estimate of the effect");
-    warn(warnings, !cycles && test->n < 10.0,
-         "fewer than 10 trials: the sum of scores is only roughly normal");
+    nof1_warn(warnings, !any, "zero_within", "every cycle difference is zero: p is 1");
+    nof1_warn(warnings, cycles && any && isnan(test->low), "no_interval",
+              "too few differences for an interval");
+    nof1_warn(warnings, cycles && any && model->draws == 0 && test->p_error > 0.02, "approximate",
+              "few or very unequal differences: p from moments may be off by p.error");
+    nof1_warn(warnings, model->draws > 0, "monte_carlo",
+              "Monte Carlo: another site secret gives another p, within p.std.error");
+    nof1_warn(warnings, !cycles, "test_only",
+              "a test only: scores have no unit, so there is no estimate of the effect");
+    nof1_warn(warnings, !cycles && test->n < 10.0, "few_trials",
+              "fewer than 10 trials: the sum of scores is only roughly normal");
     return warnings;
 }
 

@@ -10,6 +10,7 @@
 #include <stdio.h>
 
 #include <stats/distributions.h>
+#include <stats/report.h>
 
 #include "summary.h"
 
@@ -155,11 +156,11 @@ static json_t *estimate_row(const struct strat_model *model, const struct strat_
     double z = result->estimate / se;
     double half = nof1_normal_quantile(0.5 * (1.0 - model->level)) * se;
     return json_pack("{s:s,s:o,s:o,s:o,s:o,s:o,s:o,s:o}", "term", "treatment", "estimate",
-                     summary_json(result->estimate), "std.error", summary_json(result->se),
-                     "statistic", summary_json(z), "df", json_null(), "p.value",
-                     summary_json(nof1_t_two_sided(z, INFINITY)), "conf.low",
-                     summary_json(result->estimate - half), "conf.high",
-                     summary_json(result->estimate + half));
+                     nof1_json_number(result->estimate), "std.error", nof1_json_number(result->se),
+                     "statistic", nof1_json_number(z), "df", json_null(), "p.value",
+                     nof1_json_number(nof1_t_two_sided(z, INFINITY)), "conf.low",
+                     nof1_json_number(result->estimate - half), "conf.high",
+                     nof1_json_number(result->estimate + half));
 }
 
 /* ---- tables ---- */
@@ -177,18 +178,19 @@ static json_t *ratio_table(const struct strat_model *model, const json_t *row)
     return json_pack("{s:s,s:[s,s,s,s],s:[{s:s,s:o,s:o,s:o}]}", "title", "Ratio", "columns",
                      "measure", "estimate", "conf.low", "conf.high", "cells", "measure",
                      measure_name[model->measure], "estimate",
-                     summary_json(exists ? exp(x) : NAN), "conf.low",
-                     summary_json(interval ? exp(json_number_value(low)) : NAN), "conf.high",
-                     summary_json(interval ? exp(json_number_value(high)) : NAN));
+                     nof1_json_number(exists ? exp(x) : NAN), "conf.low",
+                     nof1_json_number(interval ? exp(json_number_value(low)) : NAN), "conf.high",
+                     nof1_json_number(interval ? exp(json_number_value(high)) : NAN));
 }
 
 static void add_test(json_t *cells, const char *name, double statistic, double df)
 {
     bool exists = isfinite(statistic) && df > 0.0;
     json_array_append_new(
-        cells, json_pack("{s:s,s:o,s:o,s:o}", "test", name, "statistic",
-                         summary_json(exists ? statistic : NAN), "df", summary_json(df), "p.value",
-                         summary_json(exists ? nof1_chi_square_upper(statistic, df) : NAN)));
+        cells,
+        json_pack("{s:s,s:o,s:o,s:o}", "test", name, "statistic",
+                  nof1_json_number(exists ? statistic : NAN), "df", nof1_json_number(df), "p.value",
+                  nof1_json_number(exists ? nof1_chi_square_upper(statistic, df) : NAN)));
 }
 
 static json_t *tests_table(const struct strat_model *model, const struct nof1_history *history)
@@ -259,15 +261,15 @@ static void warn_none(json_t *list, const struct strat_model *model, const struc
     bool ratio = model->method != STRAT_PETO && model->measure != STRAT_RD;
     const char *none = "no trial tells the ratio: there is no event, or nothing but events, on "
                        "both treatments of every trial";
-    summary_warn(list, ratio && t->r <= 0.0 && t->s <= 0.0, none);
-    summary_warn(list, model->method == STRAT_PETO && result->separated, none);
-    summary_warn(list, ratio && t->r <= 0.0 && t->s > 0.0,
-                 "separation: the ratio is estimated as 0; measure: RD and method: peto exist");
-    summary_warn(list, ratio && t->r > 0.0 && t->s <= 0.0,
-                 "separation: the ratio is estimated as infinite; measure: RD and method: peto "
-                 "exist");
-    summary_warn(list, model->measure == STRAT_RD && !(result->se > 0.0),
-                 "no trial has a variance: no test and no interval");
+    nof1_warn(list, ratio && t->r <= 0.0 && t->s <= 0.0, "no_information", none);
+    nof1_warn(list, model->method == STRAT_PETO && result->separated, "no_information", none);
+    nof1_warn(list, ratio && t->r <= 0.0 && t->s > 0.0, "separation",
+              "separation: the ratio is estimated as 0; measure: RD and method: peto exist");
+    nof1_warn(list, ratio && t->r > 0.0 && t->s <= 0.0, "separation",
+              "separation: the ratio is estimated as infinite; measure: RD and method: peto "
+              "exist");
+    nof1_warn(list, model->measure == STRAT_RD && !(result->se > 0.0), "zero_variance",
+              "no trial has a variance: no test and no interval");
 }
 
 static json_t *warnings(const struct strat_model *model, const struct nof1_history *history,
@@ -277,14 +279,14 @@ static json_t *warnings(const struct strat_model *model, const struct nof1_histo
     struct strat_sums t;
     strat_totals(&t, model, history, 1);
     warn_none(list, model, &t, result);
-    summary_warn_left_out(list, history, model->exposure < 0
-                                             ? "only one of the treatments observed"
-                                             : "no exposure to one of the treatments");
-    summary_warn(list, history->counts.trials == 1,
-                 "one trial in all: the estimate is this patient's");
-    summary_warn(list, !result->exact,
-                 "the rounds ended near the conditional likelihood's maximum, within "
-                 "fit.approximation_se standard errors; a further round costs two numbers");
+    nof1_warn_left_out(list, history,
+                       model->exposure < 0 ? "only one of the treatments observed"
+                                           : "no exposure to one of the treatments");
+    nof1_warn(list, history->counts.trials == 1, "one_trial",
+              "one trial in all: the estimate is this patient's");
+    nof1_warn(list, !result->exact, "approximate",
+              "the rounds ended near the conditional likelihood's maximum, within "
+              "fit.approximation_se standard errors; a further round costs two numbers");
     return list;
 }
 
@@ -293,11 +295,12 @@ static json_t *warnings(const struct strat_model *model, const struct nof1_histo
 static json_t *fit_json(const struct nof1_history *history, const struct strat_result *result,
                         const struct strat_sums *total)
 {
-    return json_pack("{s:o,s:I,s:I,s:I,s:b,s:b,s:b,s:o}", "nobs", summary_json(total->rows),
+    return json_pack("{s:o,s:I,s:I,s:I,s:b,s:b,s:b,s:o}", "nobs", nof1_json_number(total->rows),
                      "trials", (json_int_t)history->counts.trials, "sites",
                      (json_int_t)history->counts.sites, "rounds", (json_int_t)history->rounds,
                      "converged", result->exact, "exact", result->exact, "separation",
-                     result->separated, "approximation_se", summary_json(result->approximation));
+                     result->separated, "approximation_se",
+                     nof1_json_number(result->approximation));
 }
 
 nof1_rc_value strat_report(const struct nof1_model *base, const struct nof1_history *history,

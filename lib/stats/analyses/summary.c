@@ -17,6 +17,7 @@
 #include <base/document.h>
 #include <base/json.h>
 #include <stats/distributions.h>
+#include <stats/report.h>
 
 void summary_visit(struct summary_walk *walk, const char *name, struct nof1_element element,
                    double *value)
@@ -50,26 +51,6 @@ double summary_number(const struct nof1_study *study, const char *key, double ot
     double value = other;
     const struct nof1_node *node = nof1_node_get(study->plan->options, key);
     return node != NULL && nof1_scalar_double(&value, node, &ignored) == NOF1_OK ? value : other;
-}
-
-json_t *summary_json(double x)
-{
-    return nof1_json_number(x);
-}
-
-void summary_warn(json_t *list, bool when, const char *text)
-{
-    if (when) {
-        json_array_append_new(list, json_string(text));
-    }
-}
-
-void summary_warn_left_out(json_t *list, const struct nof1_history *history, const char *why)
-{
-    char text[200];
-    snprintf(text, sizeof text, "%llu trials left out: %s",
-             (unsigned long long)history->counts.left_out, why);
-    summary_warn(list, history->counts.left_out > 0, text);
 }
 
 int summary_benefit(const struct nof1_study *study)
@@ -221,11 +202,11 @@ static void t_test_of(struct t_test *t, const struct summary_model *model, doubl
 static json_t *t_row(const char *term, const struct t_test *t, double divisor)
 {
     return json_pack("{s:s,s:o,s:o,s:o,s:o,s:o,s:o,s:o}", "term", term, "estimate",
-                     summary_json(t->mean / divisor), "std.error", summary_json(t->se / divisor),
-                     "statistic", summary_json(t->statistic), "df",
-                     t->df > 0.0 ? summary_json(t->df) : json_null(), "p.value",
-                     summary_json(t->p), "conf.low", summary_json(t->low / divisor), "conf.high",
-                     summary_json(t->high / divisor));
+                     nof1_json_number(t->mean / divisor), "std.error",
+                     nof1_json_number(t->se / divisor), "statistic", nof1_json_number(t->statistic),
+                     "df", t->df > 0.0 ? nof1_json_number(t->df) : json_null(), "p.value",
+                     nof1_json_number(t->p), "conf.low", nof1_json_number(t->low / divisor),
+                     "conf.high", nof1_json_number(t->high / divisor));
 }
 
 static void t_warnings(json_t *list, const struct summary_model *model, const struct t_test *t)
@@ -233,10 +214,10 @@ static void t_warnings(json_t *list, const struct summary_model *model, const st
     const char *what = model->form == SUMMARY_UNITS ? "cycle" : "trial";
     char text[160];
     snprintf(text, sizeof text, "one %s in all: no standard error, test or interval", what);
-    summary_warn(list, t->n == 1.0, text);
+    nof1_warn(list, t->n == 1.0, "one_trial", text);
     snprintf(text, sizeof text, "the number of every %s is the same: no test and no interval",
              what);
-    summary_warn(list, t->constant, text);
+    nof1_warn(list, t->constant, "constant", text);
 }
 
 /* sd within trials, or NAN. */
@@ -264,16 +245,16 @@ static nof1_rc mean_report(json_t *result, const struct summary_model *model,
         if (!isnan(within)) {
             json_array_append_new(estimates, t_row("treatment / sd within", &t, within));
         }
-        summary_warn(warnings, isnan(within),
-                     "no variation within trials is observed: nothing to standardise by");
-        summary_warn(warnings, !isnan(within),
-                     "the interval of the standardised mean takes the sd within as known");
+        nof1_warn(warnings, isnan(within), "zero_within",
+                  "no variation within trials is observed: nothing to standardise by");
+        nof1_warn(warnings, !isnan(within), "standardised",
+                  "the interval of the standardised mean takes the sd within as known");
     }
     t_warnings(warnings, model, &t);
     json_t *summary = json_pack(
-        "{s:o,s:o,s:o,s:o,s:o,s:o}", "n", summary_json(n), "mean", summary_json(t.mean), "sd",
-        summary_json(t.sd), "dz", summary_json(t.mean / t.sd), "sd.within", summary_json(within),
-        "null_value", summary_json(model->null));
+        "{s:o,s:o,s:o,s:o,s:o,s:o}", "n", nof1_json_number(n), "mean", nof1_json_number(t.mean),
+        "sd", nof1_json_number(t.sd), "dz", nof1_json_number(t.mean / t.sd), "sd.within",
+        nof1_json_number(within), "null_value", nof1_json_number(model->null));
     ENSURE(summary != NULL, NOF1_E_NO_MEMORY);
     ENSURE(json_object_set_new(result, "summary", summary) == 0, NOF1_E_NO_MEMORY);
     return NOF1_OK;
@@ -287,18 +268,18 @@ static nof1_rc responder_report(json_t *result, const struct summary_model *mode
     bool hidden = count < model->share_least || n - count < model->share_least;
     summary_binomial(&low, &high, count, n, model->level);
     double unknown = hidden ? NAN : 0.0;
-    json_t *row = json_pack("{s:s,s:o,s:o,s:o,s:o,s:o,s:o,s:o}", "term", "responders", "estimate",
-                            summary_json(count / n + unknown), "std.error", json_null(),
-                            "statistic", json_null(), "df", json_null(), "p.value", json_null(),
-                            "conf.low", summary_json(low + unknown), "conf.high",
-                            summary_json(high + unknown));
-    json_t *share = json_pack("{s:o,s:o}", "count", summary_json(count + unknown), "trials",
-                              summary_json(n));
+    json_t *row =
+        json_pack("{s:s,s:o,s:o,s:o,s:o,s:o,s:o,s:o}", "term", "responders", "estimate",
+                  nof1_json_number(count / n + unknown), "std.error", json_null(), "statistic",
+                  json_null(), "df", json_null(), "p.value", json_null(), "conf.low",
+                  nof1_json_number(low + unknown), "conf.high", nof1_json_number(high + unknown));
+    json_t *share = json_pack("{s:o,s:o}", "count", nof1_json_number(count + unknown), "trials",
+                              nof1_json_number(n));
     ENSURE(row != NULL && share != NULL, NOF1_E_NO_MEMORY);
     json_array_append_new(json_object_get(result, "estimates"), row);
     ENSURE(json_object_set_new(result, "responders", share) == 0, NOF1_E_NO_MEMORY);
-    summary_warn(json_object_get(result, "warnings"), hidden,
-                 "few patients respond, or few do not: the share is not shown (E2401)");
+    nof1_warn(json_object_get(result, "warnings"), hidden, "hidden_cells",
+              "few patients respond, or few do not: the share is not shown (E2401)");
     return NOF1_OK;
 }
 
@@ -316,8 +297,8 @@ nof1_rc_value summary_report(const struct summary_model *model, const struct nof
         struct summary_terms total = {0};
         struct summary_walk walk = {.total = history->round[0].total};
         summary_walk_terms(&walk, model, &total);
-        json_t *fit = json_pack("{s:o,s:I,s:I,s:I,s:b}", "nobs", summary_json(total.rows), "trials",
-                                (json_int_t)history->counts.trials, "sites",
+        json_t *fit = json_pack("{s:o,s:I,s:I,s:I,s:b}", "nobs", nof1_json_number(total.rows),
+                                "trials", (json_int_t)history->counts.trials, "sites",
                                 (json_int_t)history->counts.sites, "rounds",
                                 (json_int_t)history->rounds, "converged", true);
         rc = json_object_set_new(result, "fit", fit) == 0 ? NOF1_OK : NOF1_E_NO_MEMORY;

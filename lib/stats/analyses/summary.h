@@ -8,6 +8,7 @@
 #ifndef NOF1_STATS_SUMMARY_H
 #define NOF1_STATS_SUMMARY_H
 
+#include <base/json.h>
 #include <nof1/analysis.h>
 
 #define SUMMARY_MOST_ROWS 0x1p20
@@ -27,11 +28,6 @@ void summary_visit(struct summary_walk *walk, const char *name, struct nof1_elem
 /* Options of a plan, which are complete when an analysis sees them. */
 const char *summary_choice(const struct nof1_study *study, const char *key);
 double summary_number(const struct nof1_study *study, const char *key, double other);
-/* Numbers that are not finite become null. */
-json_t *summary_json(double x);
-void summary_warn(json_t *list, bool when, const char *text);
-/* "N trials left out: why", when there are any. */
-void summary_warn_left_out(json_t *list, const struct nof1_history *history, const char *why);
 /* "; lower is better, so values below 0 favour B", or nothing without a direction. */
 const char *summary_direction(struct nof1_arena *arena, const struct nof1_study *study, int benefit,
                               const char *none);

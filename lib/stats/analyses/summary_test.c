@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include <stats/registry.h>
+#include <stats/report.h>
 #include <stats/series.h>
 
 #include "summary.h"
@@ -214,9 +215,8 @@ static json_t *estimand(const struct summary_test *model, struct nof1_arena *are
                      "population",
                      model->cycles ? "patients with at least one complete cycle"
                                    : "patients with both treatments observed",
-                     "weights",
-                     model->base.form == SUMMARY_UNITS ? "each cycle 1" : "each trial 1", "mcid",
-                     summary_json(responder ? model->mcid : NAN));
+                     "weights", model->base.form == SUMMARY_UNITS ? "each cycle 1" : "each trial 1",
+                     "mcid", nof1_json_number(responder ? model->mcid : NAN));
 }
 
 static nof1_rc_value report(const struct nof1_model *base, const struct nof1_history *history,
@@ -228,14 +228,14 @@ static nof1_rc_value report(const struct nof1_model *base, const struct nof1_his
         "d_i > MCID, one difference a trial: exact (Clopper-Pearson) interval of a share"};
     const struct summary_test *model = (const struct summary_test *)base;
     json_t *warnings = json_array();
-    summary_warn_left_out(warnings, history,
-                          model->cycles ? "no complete cycle" : "no difference of treatments");
-    summary_warn(warnings, model->base.form == SUMMARY_UNITS,
-                 "cycles count as independent: valid for the hypothesis of no effect in anybody; "
-                 "where effects vary between patients use form: difference");
-    summary_warn(warnings, model->base.form == SUMMARY_RESPONDER,
-                 "observed differences vary by chance too: this is the share of observed, not of "
-                 "true, responders");
+    nof1_warn_left_out(warnings, history,
+                       model->cycles ? "no complete cycle" : "no difference of treatments");
+    nof1_warn(warnings, model->base.form == SUMMARY_UNITS, "independent_cycles",
+              "cycles count as independent: valid for the hypothesis of no effect in anybody; "
+              "where effects vary between patients use form: difference");
+    nof1_warn(warnings, model->base.form == SUMMARY_RESPONDER, "observed",
+              "observed differences vary by chance too: this is the share of observed, not of "
+              "true, responders");
     return summary_report(&model->base, history, estimand(model, arena), warnings,
                           text[model->base.form], out, error);
 }

@@ -67,10 +67,10 @@ static inline json_t *run(struct nof1_arena *arena, const char *csv, const char 
 static inline bool warned(const json_t *result, const char *part)
 {
     size_t i;
-    json_t *text;
-    json_array_foreach(json_object_get(result, "warnings"), i, text)
+    json_t *warning;
+    json_array_foreach(json_object_get(result, "warnings"), i, warning)
     {
-        if (strstr(json_string_value(text), part) != NULL) {
+        if (strstr(json_string_value(json_object_get(warning, "text")), part) != NULL) {
             return true;
         }
     }
