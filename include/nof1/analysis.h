@@ -20,6 +20,7 @@
 #include <nof1/trial.h>
 
 #define NOF1_LEFT_OUT (-1)
+#define NOF1_NO_ELEMENT SIZE_MAX
 
 enum nof1_role {
     NOF1_DESIGN, /* function of schedules and of which cells are observed; or noisy (site_noise) */
@@ -150,7 +151,8 @@ struct nof1_analysis {
     double (*weight)(const struct nof1_model *model, const double *theta,
                      const struct nof1_trial *trial, void *scratch);
     /* The element of a round with parameters whose term in a trial goes with its weight: what a site
-     * adds to it and its total tell how much the others weigh. NULL: trials are counted instead. */
+     * adds to it and its total tell how much the others weigh. NULL, or NOF1_NO_ELEMENT in a form
+     * without one: trials are counted instead. */
     size_t (*weight_element)(const struct nof1_model *model);
     /* The result: an object with the keys of interfaces.md (estimates, variance_components, fit,
      * heterogeneity, warnings, estimand, form). New reference in *out. Never NaN: absent numbers

@@ -328,8 +328,8 @@ static double own_share(const struct site_attempt *attempt)
     const struct nof1_round_total *last =
         history->rounds == 0 ? NULL : &history->round[history->rounds - 1];
     if (analysis->weight_element != NULL && last != NULL && last->parameters > 0) {
-        double total = last->total[analysis->weight_element(attempt->query->model)];
-        if (attempt->own_element > 0) {
+        if (attempt->own_element > 0) { /* 0: the form has no such element */
+            double total = last->total[analysis->weight_element(attempt->query->model)];
             return total > attempt->own_element ? attempt->own_element / total : 1;
         }
     }

@@ -261,6 +261,9 @@ static nof1_rc keep_own_element(struct site_attempt *attempt, const struct nof1_
         return NOF1_OK;
     }
     size_t element = query->analysis->weight_element(query->model);
+    if (element == NOF1_NO_ELEMENT) {
+        return NOF1_OK;
+    }
     ENSURE(element < layout->elements, NOF1_E_BUG);
     attempt->own_element = nof1_ring_decode(&y[NOF1_CHECK_ELEMENTS + element]);
     return NOF1_OK;

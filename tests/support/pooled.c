@@ -148,9 +148,10 @@ static nof1_rc_value run_rounds(struct nof1_history *history, struct run *run)
     return NOF1_OK;
 }
 
-nof1_rc_value test_pooled_run(json_t **out, struct nof1_arena *arena,
-                              const struct nof1_study *study, const struct nof1_trial *trials,
-                              const uint32_t *patient, size_t count, struct nof1_error *error)
+nof1_rc_value test_pooled_history(struct nof1_model **model, struct nof1_history *history,
+                                  struct nof1_arena *arena, const struct nof1_study *study,
+                                  const struct nof1_trial *trials, const uint32_t *patient,
+                                  size_t count, struct nof1_error *error)
 {
     const struct nof1_analysis *analysis = nof1_analysis_find(study->plan->analysis);
     ENSURE(analysis != NULL, NOF1_E_NOT_FOUND);
@@ -163,10 +164,20 @@ nof1_rc_value test_pooled_run(json_t **out, struct nof1_arena *arena,
     size_t scratch = run.model->scratch + rows * run.model->scratch_row;
     run.scratch = nof1_arena_alloc(arena, scratch + 16, 1);
     run.group = nof1_arena_alloc(arena, count + 1, sizeof *run.group);
-    struct nof1_history history = {0};
-    TRY(count_groups(&history.counts, &run));
-    TRY(run_rounds(&history, &run));
-    return analysis->report(run.model, &history, arena, out, error);
+    *model = run.model;
+    *history = (struct nof1_history){0};
+    TRY(count_groups(&history->counts, &run));
+    return run_rounds(history, &run);
+}
+
+nof1_rc_value test_pooled_run(json_t **out, struct nof1_arena *arena,
+                              const struct nof1_study *study, const struct nof1_trial *trials,
+                              const uint32_t *patient, size_t count, struct nof1_error *error)
+{
+    struct nof1_model *model;
+    struct nof1_history history;
+    TRY(test_pooled_history(&model, &history, arena, study, trials, patient, count, error));
+    return model->analysis->report(model, &history, arena, out, error);
 }
 
 nof1_rc_value test_study_run(json_t **out, struct nof1_arena *arena, struct test_study *s,

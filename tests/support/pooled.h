@@ -16,6 +16,11 @@
 nof1_rc_value test_pooled_run(json_t **out, struct nof1_arena *arena,
                               const struct nof1_study *study, const struct nof1_trial *trials,
                               const uint32_t *patient, size_t count, struct nof1_error *error);
+/* The same up to the report: the model and what its rounds have released. */
+nof1_rc_value test_pooled_history(struct nof1_model **model, struct nof1_history *history,
+                                  struct nof1_arena *arena, const struct nof1_study *study,
+                                  const struct nof1_trial *trials, const uint32_t *patient,
+                                  size_t count, struct nof1_error *error);
 
 struct test_study {
     struct nof1_study study;       /* points at the three below */

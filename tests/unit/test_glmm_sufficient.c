@@ -212,3 +212,55 @@ Test(glmm_class, releases_what_suffices_and_no_more)
               rank_of(value, POINTS + RELEASED));
     nof1_arena_free(arena);
 }
+
+/* max_trial_share: a trial's weight is its term in the element that tells of weights. */
+Test(glmm_score, weights_are_the_terms_of_their_element)
+{
+    struct nof1_arena *arena = nof1_arena_new();
+    struct nof1_error error = {0};
+    struct nof1_model *model;
+    struct nof1_history history;
+    struct nof1_layout layout;
+    char csv[65536] = "trial,period,treatment,y\n";
+    size_t length = strlen(csv);
+    for (int t = 0; t < 80; t++) {
+        for (int r = 0; r < (t == 0 ? 120 : 4 + t % 3); r++) {
+            length += (size_t)snprintf(csv + length, sizeof csv - length, "%d,%d,%d,%d\n", t, r + 1,
+                                       r % 2, 1 + (t * 5 + r * 3) % 7 % 3);
+        }
+    }
+    static const char *const kinds[] = {"binary", "count", "ordinal"};
+    for (size_t k = 0; k < 3; k++) {
+        const char *text = nof1_arena_printf(arena, "analysis: glmm\nincomplete: score\nfixed: "
+                                                    "[period, treatment]\ncharter: {kind: %s, open: "
+                                                    "false, max_release_ratio: 0.5}\n", kinds[k]);
+        const char *data = csv;
+        if (k == 0) { /* 1, 2, 3 to 0, 1, 1 */
+            char *copy = nof1_arena_printf(arena, "%s", csv);
+            for (char *c = strchr(copy, '\n') + 1; *c != '\0'; c++) {
+                *c = c[1] != '\n' ? *c : *c == '1' ? '0' : '1';
+            }
+            data = copy;
+        }
+        struct test_study *s = test_trials_from_text(arena, data, text, NULL);
+        cr_assert(test_pooled_history(&model, &history, arena, &s->study, s->trial, s->patient,
+                                      s->trials, &error) == NOF1_OK, "%s", error.message);
+        size_t element = s->analysis->weight_element(model);
+        cr_assert(s->analysis->layout(model, 2, arena, &layout) == NOF1_OK);
+        cr_assert(element < layout.elements);
+        cr_expect_str_eq(layout.element[element].name, "information treatment*treatment");
+        char *scratch = nof1_arena_alloc(arena, model->scratch + 120 * model->scratch_row, 1);
+        double sum = 0, most = 0, first = 0;
+        for (size_t i = 0; i < s->trials; i++) {
+            double w = s->analysis->weight(model, history.round[1].parameter, &s->trial[i], scratch);
+            cr_expect(w > 0);
+            first = i == 0 ? w : first;
+            most = fmax(most, w);
+            sum += w;
+        }
+        double total = history.round[1].total[element];
+        cr_expect(fabs(sum - total) < 1e-9 * total, "%s: %g, %g", kinds[k], sum, total);
+        cr_expect(first == most && first > 5 * sum / (double)s->trials, "%s", kinds[k]);
+    }
+    nof1_arena_free(arena);
+}

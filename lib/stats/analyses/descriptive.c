@@ -28,6 +28,7 @@ struct descriptive {
     size_t bins;
     bool histogram;
     double first, width;    /* lower end of the grid, width of a bin */
+    bool steps;             /* bins are steps of the scale */
     double range;
 };
 
@@ -85,7 +86,8 @@ static nof1_rc read_grid(struct descriptive *model, const struct nof1_study *stu
     }
     model->bins = (size_t)bins;
     model->first = outcome->lower;
-    if (bins == 0) {
+    model->steps = bins == 0;
+    if (model->steps) {
         double steps = outcome->quantum > 0.0 ? round(model->range / outcome->quantum) : INFINITY;
         if (!(steps < MOST_BINS)) {
             return nof1_fail(error, NOF1_E_PLAN, "bins: 0 needs an outcome of less than %d steps",
@@ -247,8 +249,9 @@ static void visit_bins(struct walk *walk, const struct descriptive *model, struc
                                    .block = 1, .block_size = 2};
     for (size_t arm = 0; arm < 2; arm++) {
         for (size_t b = 0; b < model->bins; b++) {
-            char prefix[64];
-            snprintf(prefix, sizeof prefix, "arm:%zu/bin:%zu/", arm, b + 1);
+            char prefix[64]; /* tells the grid: other grids have other sums */
+            snprintf(prefix, sizeof prefix, "arm:%zu/%s:%zu of %zu/", arm,
+                     model->steps ? "step" : "bin", b + 1, model->bins);
             visit(walk, prefix, "rows", element, &numbers->bin[arm][b]);
             visit(walk, prefix, "trials", element, &numbers->bin_trials[arm][b]);
         }
@@ -326,7 +329,7 @@ static nof1_rc_value prepare(struct nof1_model **out, struct nof1_arena *arena,
                                       .form = "descriptive", .groups = 1, .group = all,
                                       .max_rounds = 1, .scratch = 64,
                                       .scratch_row = NOF1_SERIES_SCRATCH_ROW,
-                                      .fixed_parameters = 1};
+                                      .fixed_parameters = 1, .sums = "descriptive"};
     TRY(read_by(model, study, error));
     TRY(read_grid(model, study, error));
     struct walk walk = {0};

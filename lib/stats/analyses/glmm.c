@@ -77,6 +77,17 @@ static bool model_in_domain(const struct nof1_model *model, const double *theta,
     return true;
 }
 
+static double model_weight(const struct nof1_model *model, const double *theta,
+                           const struct nof1_trial *trial, void *scratch)
+{
+    return theta == NULL ? 1 : glmm_weight(glmm_of(model), theta, trial, scratch);
+}
+
+static size_t model_weight_element(const struct nof1_model *model)
+{
+    return glmm_weight_element(glmm_of(model));
+}
+
 static nof1_rc_value model_report(const struct nof1_model *model,
                                   const struct nof1_history *history, struct nof1_arena *arena,
                                   json_t **out, struct nof1_error *error)
@@ -121,4 +132,6 @@ const struct nof1_analysis nof1_glmm = {
     .contribute = model_contribute,
     .advance = model_advance,
     .in_domain = model_in_domain,
+    .weight = model_weight,
+    .weight_element = model_weight_element,
     .report = model_report};

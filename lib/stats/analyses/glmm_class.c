@@ -18,6 +18,7 @@
 #define FUNCTIONS_LEAST 3 /* as many as there are parameters, with sum y_B one more */
 #define CORRECTIONS 2
 #define BASIS_STEP 0x1p-20
+#define BASIS_NODES 9 /* whatever the plan has, so that one release serves plans with other nodes */
 
 nof1_rc_value glmm_total_jet(double *jet, const struct glmm_model *m, const struct glmm_class *c,
                              const double *theta, size_t total, double *memory)
@@ -75,12 +76,17 @@ static void box_point(double theta[3], const struct glmm_model *m, size_t k)
 static nof1_rc tabulate(double *value, double *weight, const struct glmm_model *m,
                         const struct glmm_class *c)
 {
-    double jet[10], memory[GLMM_CLASS_MEMORY];
+    double jet[10], memory[GLMM_CLASS_MEMORY], node[BASIS_NODES], log_weight[BASIS_NODES];
+    struct glmm_model fine = *m;
+    TRY(nof1_glmm_quadrature(node, log_weight, BASIS_NODES));
+    fine.shape.nodes = BASIS_NODES;
+    fine.shape.node = node;
+    fine.shape.log_weight = log_weight;
     for (size_t k = 0; k < POINTS; k++) {
         double theta[3];
         box_point(theta, m, k);
         for (size_t s = 0; s < c->totals; s++) {
-            TRY(glmm_total_jet(jet, m, c, theta, s, memory));
+            TRY(glmm_total_jet(jet, &fine, c, theta, s, memory));
             value[s * POINTS + k] = jet[0];
             weight[s] += exp(jet[0] + glmm_total_ways(m, c, theta[1], s)) / POINTS;
         }

@@ -88,6 +88,11 @@ nof1_rc_value glmm_score_layout(const struct glmm_model *m, uint32_t round,
 int glmm_score_group_of(const struct glmm_model *m, const struct nof1_trial *trial, void *scratch);
 nof1_rc_value glmm_score_contribute(const struct glmm_model *m, uint32_t round, const double *theta,
                                     const struct nof1_trial *trial, void *scratch, double *out);
+/* Information of the trial on the treatment effect (without one, on the level) at theta, and the
+ * element of the score rounds that sums it. */
+double glmm_weight(const struct glmm_model *m, const double *theta, const struct nof1_trial *trial,
+                   void *scratch);
+size_t glmm_weight_element(const struct glmm_model *m);
 
 /* ---- glmm_fit.c ---- */
 struct glmm_fit {

@@ -271,6 +271,16 @@ static nof1_rc choose_form(struct glmm_model *m, struct nof1_arena *arena, const
     return choose_score(m, error);
 }
 
+/* The first round of the class form does not depend on the nodes: its basis has its own. */
+static nof1_rc name_sums(struct glmm_model *m, struct nof1_arena *arena)
+{
+    bool once = m->form == GLMM_CLASS && m->base.max_rounds == 1;
+    m->base.sums = nof1_arena_printf(arena, "glmm %s %s, %zu nodes", m->base.form, m->formula,
+                                     once ? 0 : m->shape.nodes);
+    ENSURE(m->base.sums != NULL, NOF1_E_NO_MEMORY);
+    return NOF1_OK;
+}
+
 nof1_rc_value glmm_prepare(struct glmm_model **out, struct nof1_arena *arena,
                            const struct nof1_study *study, struct nof1_error *error)
 {
@@ -303,5 +313,5 @@ nof1_rc_value glmm_prepare(struct glmm_model **out, struct nof1_arena *arena,
     m->base.scratch = glmm_scratch(m);
     m->base.scratch_row = glmm_scratch_row(m);
     *out = m;
-    return NOF1_OK;
+    return name_sums(m, arena);
 }

@@ -316,3 +316,34 @@ nof1_rc_value glmm_score_contribute(const struct glmm_model *m, uint32_t round, 
     write_information(out + m->parameters, m, &rows, theta);
     return NOF1_OK;
 }
+
+/* ---- weights ------------------------------------------------------------------------------- */
+
+/* Of the treatment's diagonal in the packed information. */
+static size_t weight_place(const struct glmm_model *m)
+{
+    for (size_t i = m->cuts; i < m->fixed; i++) {
+        const struct mixed_column *column = &m->design.column[i - m->cuts + (m->cuts > 0 ? 1 : 0)];
+        if (column->kind == MIXED_TREATMENT && !column->by_treatment) {
+            return pairs_of(i) + i;
+        }
+    }
+    return 0;
+}
+
+double glmm_weight(const struct glmm_model *m, const double *theta, const struct nof1_trial *trial,
+                   void *scratch)
+{
+    struct glmm_rows rows;
+    if (!glmm_rows_of(&rows, m, trial, scratch)) {
+        return 0; /* refused on contributing */
+    }
+    glmm_cells_of(&rows, m, scratch, trial->rows);
+    write_information(rows.memory, m, &rows, theta);
+    return fmax(0, rows.memory[weight_place(m)]);
+}
+
+size_t glmm_weight_element(const struct glmm_model *m)
+{
+    return m->form == GLMM_SCORE ? m->parameters + weight_place(m) : NOF1_NO_ELEMENT;
+}

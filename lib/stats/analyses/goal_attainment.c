@@ -221,6 +221,33 @@ static nof1_rc read_mcid(struct goal_attainment *model, const struct nof1_study 
     return NOF1_OK;
 }
 
+/* Goals with their weights, or the MCID; level and null value come after, and direction but for
+ * responders. */
+static nof1_rc name_sums(struct goal_attainment *model, struct nof1_arena *arena)
+{
+    const struct nof1_charter *charter = model->base.base.study->charter;
+    const char *text;
+    if (model->mcid) {
+        bool responder = model->base.form == SUMMARY_RESPONDER;
+        text = nof1_arena_printf(arena, "%s %s %d", responder ? "responders by" : "difference over",
+                                 charter->covariate[model->covariate].name,
+                                 responder ? model->benefit : 0);
+    } else {
+        text = nof1_arena_printf(arena, "difference of T scores, rho %.17g", model->rho);
+    }
+    for (size_t g = 0; !model->mcid && g < model->goals && text != NULL; g++) {
+        const struct goal *goal = &model->goal[g];
+        const char *name = charter->outcome[goal->outcome].name;
+        text = goal->covariate >= 0
+                   ? nof1_arena_printf(arena, "%s, %s by %s", text, name,
+                                       charter->covariate[goal->covariate].name)
+                   : nof1_arena_printf(arena, "%s, %s by %.17g", text, name, goal->weight);
+    }
+    ENSURE(text != NULL, NOF1_E_NO_MEMORY);
+    model->base.base.sums = text;
+    return NOF1_OK;
+}
+
 static nof1_rc_value prepare(struct nof1_model **out, struct nof1_arena *arena,
                              const struct nof1_study *study, struct nof1_error *error)
 {
@@ -249,7 +276,7 @@ static nof1_rc_value prepare(struct nof1_model **out, struct nof1_arena *arena,
         .scratch_row = NOF1_SERIES_SCRATCH_ROW + sizeof(double), .fixed_parameters = 1};
     model->base.base.max_elements = summary_size(&model->base);
     *out = &model->base.base;
-    return NOF1_OK;
+    return name_sums(model, arena);
 }
 
 /* ---- one trial: T scores ---- */

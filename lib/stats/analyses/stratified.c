@@ -135,6 +135,19 @@ static uint32_t rounds_of(const struct strat_model *model, const struct nof1_stu
     return model->homogeneity && model->method == STRAT_MH ? 2 : 1;
 }
 
+/* Homogeneity, rounds and what is made of the totals do not matter: elements have names. */
+static nof1_rc name_sums(struct strat_model *model, struct nof1_arena *arena)
+{
+    static const char *const measure[] = {"OR", "RR", "RD", "IRR"};
+    const struct nof1_charter *charter = model->base.study->charter;
+    model->base.sums = nof1_arena_printf(
+        arena, "%s of trials as strata, %s%s%s%s", measure[model->measure], model->base.form,
+        model->any ? ", any event" : "", model->exposure < 0 ? "" : ", exposure ",
+        model->exposure < 0 ? "" : charter->covariate[model->exposure].name);
+    ENSURE(model->base.sums != NULL, NOF1_E_NO_MEMORY);
+    return NOF1_OK;
+}
+
 static nof1_rc_value prepare(struct nof1_model **out, struct nof1_arena *arena,
                              const struct nof1_study *study, struct nof1_error *error)
 {
@@ -154,7 +167,7 @@ static nof1_rc_value prepare(struct nof1_model **out, struct nof1_arena *arena,
     size_t first = strat_size(model, 1), later = strat_size(model, 2);
     model->base.max_elements = first > later ? first : later;
     *out = &model->base;
-    return NOF1_OK;
+    return name_sums(model, arena);
 }
 
 /* ---- rounds ---- */

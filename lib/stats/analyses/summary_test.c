@@ -110,6 +110,21 @@ static nof1_rc read_plan(struct summary_test *model, const struct nof1_study *st
     return model->base.form == SUMMARY_RESPONDER ? read_responder(model, study, error) : NOF1_OK;
 }
 
+/* Which number a trial has; null value, level, unit and, but for responders, direction come after. */
+static nof1_rc name_sums(struct summary_test *model, struct nof1_arena *arena)
+{
+    const char *number = model->base.form == SUMMARY_UNITS ? "every cycle"
+                         : model->cycles                   ? "cycles"
+                                                           : "periods";
+    model->base.base.sums =
+        model->base.form == SUMMARY_RESPONDER
+            ? nof1_arena_printf(arena, "responders by difference of %s, %d times above %.17g",
+                                number, model->benefit, model->mcid)
+            : nof1_arena_printf(arena, "difference of %s", number);
+    ENSURE(model->base.base.sums != NULL, NOF1_E_NO_MEMORY);
+    return NOF1_OK;
+}
+
 static nof1_rc_value prepare(struct nof1_model **out, struct nof1_arena *arena,
                              const struct nof1_study *study, struct nof1_error *error)
 {
@@ -128,7 +143,7 @@ static nof1_rc_value prepare(struct nof1_model **out, struct nof1_arena *arena,
                                            .fixed_parameters = 1};
     model->base.base.max_elements = summary_size(&model->base);
     *out = &model->base.base;
-    return NOF1_OK;
+    return name_sums(model, arena);
 }
 
 /* ---- one trial ---- */
