@@ -6,7 +6,7 @@ build=$(cd "$1" && pwd)
 cd "$(dirname "$0")/../.."
 flags="-I. -Iinclude -Ilib -I$build/generated $(pkg-config --cflags jansson libprotobuf-c gsl openssl sqlite3)"
 fail=0
-for header in $(find include lib node coordinator tools -name '*.h' | sort); do
+for header in $(find include lib node coordinator audit tools -name '*.h' | sort); do
     # shellcheck disable=SC2086
     if ! echo "#include \"$header\"" | gcc -x c -std=c17 -D_GNU_SOURCE -Wall -Werror $flags -fsyntax-only -; then
         echo "$header does not compile alone"; fail=1

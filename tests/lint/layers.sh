@@ -25,7 +25,7 @@ check coordinator 'base|stats|crypto|proto|core|sys|rpc|coordinator'
 check audit 'base|stats|crypto|proto|core|sys|tools'
 check tools 'base|stats|crypto|proto|core|sys|rpc|node|tools'
 only() { # header pattern, the one folder that may include it
-    bad=$(grep -rnE "^#include <$1" lib node coordinator tools --include='*.c' --include='*.h' |
+    bad=$(grep -rnE "^#include <$1" lib node coordinator audit tools --include='*.c' --include='*.h' |
         grep -vE "^$2" || true)
     if [ -n "$bad" ]; then echo "only $2 may include <$1...>"; echo "$bad"; fail=1; fi
 }
@@ -33,5 +33,5 @@ only 'grpc/' 'lib/rpc/'
 only 'sqlite3' '(lib/sys/|node/store)'
 only 'yaml\.h' 'lib/base/'
 only 'csv\.h' 'node/sources/'
-only 'gsl/' '(lib/stats/|node/|coordinator/|tools/)'
+only 'gsl/' '(lib/stats/|node/|coordinator/|audit/|tools/)'
 exit $fail

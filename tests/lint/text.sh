@@ -5,17 +5,20 @@
 set -eu
 cd "$(dirname "$0")/../.."
 fail=0
-for file in $(find include lib node coordinator tools tests proto -name '*.[ch]' -o -name '*.def' -o -name '*.proto' -o -name '*.sh' | sort); do
+for file in $(find include lib node coordinator audit tools tests proto -name '*.[ch]' -o -name '*.def' -o -name '*.proto' -o -name '*.sh' | sort); do
     head -2 "$file" | grep -q 'SPDX-License-Identifier: GPL-3.0-or-later' || { echo "$file: no SPDX line"; fail=1; }
 done
-if grep -rnE '\b(TODO|FIXME|XXX)\b' include lib node coordinator tools proto deploy docs --include='*' ; then
+if grep -rnE '\b(TODO|FIXME|XXX)\b' include lib node coordinator audit tools proto deploy docs --include='*' ; then
     echo "unfinished marks"; fail=1
 fi
-if grep -rnE '\bgoto\b' include lib node coordinator tools --include='*.[ch]' | grep -vE '/\*|\* '; then
+if grep -rnE '\bgoto\b' include lib node coordinator audit tools --include='*.[ch]' | grep -vE '/\*|\* '; then
     echo "goto"; fail=1
 fi
 if grep -rnE 'gsl_set_error_handler_off|\bsystem\(|\bpopen\(|\bstrcpy\(|\bstrcat\(|\bsprintf\(|\bgets\(' lib --include='*.[ch]'; then
     echo "a call that lib/ may not make"; fail=1
+fi
+if find include lib node coordinator audit tools tests -name '*.[ch]' -exec awk 'END { if (NR > 600) { print FILENAME ": " NR " lines, at most 600"; exit 1 } }' {} \; | grep .; then
+    fail=1
 fi
 if command -v shellcheck > /dev/null; then
     find certs deploy tests .ci -type f \( -name '*.sh' -o -path '*/.ci/run' \) -print0 | xargs -0 -r shellcheck -S warning || fail=1

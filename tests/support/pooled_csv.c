@@ -11,148 +11,7 @@
 #include "pooled.h"
 #include "pooled_census.h"
 #include "support.h"
-
-struct table {
-    struct nof1_arena *arena;
-    size_t columns, rows;
-    char **name;
-    char **cell; /* [row * columns + column] */
-};
-
-static void fixture_fault(const char *what, const char *detail)
-{
-    fprintf(stderr, "fixture: %s: %s\n", what, detail);
-    abort();
-}
-
-static char *next_cell(char **cursor, char *end_of_cell)
-{
-    char *start = *cursor;
-    size_t length = strcspn(start, ",\n\r");
-    *end_of_cell = start[length];
-    start[length] = '\0';
-    *cursor = start + length + 1;
-    if (length >= 2 && start[0] == '"' && start[length - 1] == '"') {
-        start[length - 1] = '\0';
-        start++;
-    }
-    return start;
-}
-
-static void read_table(struct table *t, const char *csv)
-{
-    char *text = nof1_arena_text(t->arena, csv);
-    size_t lines = 1, commas = 1;
-    for (const char *c = text; *c != '\0'; c++) {
-        lines += *c == '\n';
-        commas += *c == ',';
-    }
-    t->name = nof1_arena_alloc(t->arena, commas + lines, sizeof *t->name);
-    t->cell = nof1_arena_alloc(t->arena, commas + lines, sizeof *t->cell);
-    char end = ',';
-    while (end == ',') {
-        t->name[t->columns++] = next_cell(&text, &end);
-    }
-    while (*text != '\0') {
-        for (size_t c = 0; c < t->columns; c++) {
-            t->cell[t->rows * t->columns + c] = next_cell(&text, &end);
-            if ((end == ',') != (c + 1 < t->columns)) {
-                fixture_fault("wrong number of cells", t->cell[t->rows * t->columns]);
-            }
-        }
-        t->rows++;
-        if (end == '\0') {
-            break;
-        }
-    }
-}
-
-static size_t column_of(const struct table *t, const char *name)
-{
-    for (size_t c = 0; c < t->columns; c++) {
-        if (strcmp(t->name[c], name) == 0) {
-            return c;
-        }
-    }
-    return SIZE_MAX;
-}
-
-static const char *cell(const struct table *t, size_t row, size_t column)
-{
-    return t->cell[row * t->columns + column];
-}
-
-static bool missing(const char *text)
-{
-    return text[0] == '\0' || strcmp(text, "NA") == 0;
-}
-
-static double number(const struct table *t, size_t row, size_t column)
-{
-    if (column == SIZE_MAX || missing(cell(t, row, column))) {
-        return NAN;
-    }
-    char *end;
-    double value = strtod(cell(t, row, column), &end);
-    if (*end != '\0') {
-        fixture_fault("not a number", cell(t, row, column));
-    }
-    return value;
-}
-
-static int32_t integer(const struct table *t, size_t row, size_t column)
-{
-    double value = number(t, row, column);
-    return isnan(value) ? 0 : (int32_t)value;
-}
-
-static bool is_numeric(const struct table *t, size_t column)
-{
-    for (size_t r = 0; r < t->rows; r++) {
-        char *end;
-        (void)strtod(cell(t, r, column), &end);
-        if (!missing(cell(t, r, column)) && *end != '\0') {
-            return false;
-        }
-    }
-    return true;
-}
-
-static int by_text(const void *a, const void *b)
-{
-    return strcmp(*(const char *const *)a, *(const char *const *)b);
-}
-
-/* Distinct non-missing values of a column, sorted. */
-static const char **levels_of(const struct table *t, size_t column, size_t *count)
-{
-    const char **level = nof1_arena_alloc(t->arena, t->rows + 1, sizeof *level);
-    size_t n = 0;
-    for (size_t r = 0; r < t->rows; r++) {
-        if (!missing(cell(t, r, column))) {
-            level[n++] = cell(t, r, column);
-        }
-    }
-    qsort(level, n, sizeof *level, by_text);
-    size_t unique = 0;
-    for (size_t i = 0; i < n; i++) {
-        if (unique == 0 || strcmp(level[unique - 1], level[i]) != 0) {
-            level[unique++] = level[i];
-        }
-    }
-    *count = unique;
-    return level;
-}
-
-static double level_index(const char *const *level, size_t levels, const char *text)
-{
-    for (size_t i = 0; i < levels; i++) {
-        if (strcmp(level[i], text) == 0) {
-            return (double)i;
-        }
-    }
-    return NAN;
-}
+#include "table.h"
 
 static bool list_has(const struct nof1_node *list, const char *text)
 {
@@ -186,7 +45,7 @@ static const struct nof1_node *yaml(struct nof1_arena *arena, const char *text)
     const struct nof1_node *node = NULL;
     struct nof1_error error = {0};
     if (nof1_yaml_read(&node, arena, "test", nof1_slice_text(text), &error) != NOF1_OK) {
-        fixture_fault("yaml", error.message);
+        table_fault("yaml", error.message);
     }
     return node;
 }
@@ -228,7 +87,7 @@ static const struct nof1_node *complete_options(struct nof1_arena *arena,
     }
     for (size_t i = 0; i < given->items; i++) {
         if (!is_own_key(given->item[i].key) && nof1_node_get(map, given->item[i].key) == NULL) {
-            fixture_fault("unknown option", given->item[i].key);
+            table_fault("unknown option", given->item[i].key);
         }
     }
     return map;
@@ -252,17 +111,17 @@ static bool is_special(const struct loader *l, size_t column)
 static void find_columns(struct loader *l)
 {
     const struct table *t = &l->table;
-    l->trial = column_of(t, "trial");
-    l->patient = column_of(t, "patient");
-    l->cycle = column_of(t, "cycle");
-    l->period = column_of(t, "period");
-    l->time = column_of(t, "time");
-    l->treatment = column_of(t, "treatment");
-    l->outcome = column_of(t, text_or(l->plan, "outcome", "y"));
+    l->trial = table_column(t, "trial");
+    l->patient = table_column(t, "patient");
+    l->cycle = table_column(t, "cycle");
+    l->period = table_column(t, "period");
+    l->time = table_column(t, "time");
+    l->treatment = table_column(t, "treatment");
+    l->outcome = table_column(t, text_or(l->plan, "outcome", "y"));
     const char *variance = text_or(l->plan, "variance", "");
-    l->variance = variance[0] == '\0' ? SIZE_MAX : column_of(t, variance);
+    l->variance = variance[0] == '\0' ? SIZE_MAX : table_column(t, variance);
     if (l->trial == SIZE_MAX || l->outcome == SIZE_MAX) {
-        fixture_fault("no column", "trial or outcome");
+        table_fault("no column", "trial or outcome");
     }
 }
 
@@ -271,7 +130,7 @@ static void column_range(const struct table *t, size_t column, double *lower, do
     *lower = INFINITY;
     *upper = -INFINITY;
     for (size_t r = 0; r < t->rows; r++) {
-        double value = number(t, r, column);
+        double value = table_number(t, r, column);
         *lower = fmin(*lower, isnan(value) ? *lower : value);
         *upper = fmax(*upper, isnan(value) ? *upper : value);
     }
@@ -323,9 +182,9 @@ static void make_covariates(struct loader *l)
         struct nof1_covariate *v = &covariate[n];
         l->covariate[n++] = c;
         v->name = t->name[c];
-        if (list_has(factors, v->name) || !is_numeric(t, c)) {
+        if (list_has(factors, v->name) || !table_is_numeric(t, c)) {
             v->kind = NOF1_FACTOR;
-            v->level = levels_of(t, c, &v->levels);
+            v->level = table_levels(t, c, &v->levels);
             continue;
         }
         v->kind = NOF1_NUMERIC;
@@ -333,8 +192,8 @@ static void make_covariates(struct loader *l)
         v->centre = (v->lower + v->upper) / 2;
         for (size_t r = 1; r < t->rows; r++) {
             v->varies_within = v->varies_within ||
-                               (strcmp(cell(t, r, l->trial), cell(t, r - 1, l->trial)) == 0 &&
-                                strcmp(cell(t, r, c), cell(t, r - 1, c)) != 0);
+                               (strcmp(table_cell(t, r, l->trial), table_cell(t, r - 1, l->trial)) == 0 &&
+                                strcmp(table_cell(t, r, c), table_cell(t, r - 1, c)) != 0);
         }
     }
     l->out->charter.covariate = covariate;
@@ -347,11 +206,11 @@ static void sort_rows(const struct loader *l, size_t *row, size_t rows)
     const struct table *t = &l->table;
     for (size_t i = 1; i < rows; i++) {
         size_t moving = row[i], j = i;
-        int32_t period = integer(t, moving, l->period);
-        double time = number(t, moving, l->time);
+        int32_t period = table_integer(t, moving, l->period);
+        double time = table_number(t, moving, l->time);
         while (j > 0) {
-            int32_t before = integer(t, row[j - 1], l->period);
-            double before_time = number(t, row[j - 1], l->time);
+            int32_t before = table_integer(t, row[j - 1], l->period);
+            double before_time = table_number(t, row[j - 1], l->time);
             if (before < period || (before == period && !(before_time > time))) {
                 break;
             }
@@ -366,7 +225,7 @@ static double *outcome_column(const struct loader *l, const size_t *row, size_t 
 {
     double *out = nof1_arena_alloc(l->table.arena, rows, sizeof *out);
     for (size_t i = 0; i < rows; i++) {
-        out[i] = number(&l->table, row[i], column);
+        out[i] = table_number(&l->table, row[i], column);
     }
     return out;
 }
@@ -375,10 +234,10 @@ static double covariate_value(const struct loader *l, size_t v, size_t row)
 {
     const struct nof1_covariate *covariate = &l->out->charter.covariate[v];
     if (covariate->kind == NOF1_FACTOR) {
-        return level_index(covariate->level, covariate->levels,
-                           cell(&l->table, row, l->covariate[v]));
+        return table_level(covariate->level, covariate->levels,
+                           table_cell(&l->table, row, l->covariate[v]));
     }
-    return number(&l->table, row, l->covariate[v]);
+    return table_number(&l->table, row, l->covariate[v]);
 }
 
 static void fill_trial(const struct loader *l, struct nof1_trial *trial, const size_t *row,
@@ -394,12 +253,12 @@ static void fill_trial(const struct loader *l, struct nof1_trial *trial, const s
     double **variance = nof1_arena_alloc(arena, 1, sizeof *variance);
     double **covariate = nof1_arena_alloc(arena, charter->covariates + 1, sizeof *covariate);
     for (size_t i = 0; i < rows; i++) {
-        cycle[i] = integer(t, row[i], l->cycle);
-        period[i] = integer(t, row[i], l->period);
+        cycle[i] = table_integer(t, row[i], l->cycle);
+        period[i] = table_integer(t, row[i], l->period);
         double arm = l->treatment == SIZE_MAX
                          ? NAN
-                         : level_index(charter->treatment, charter->treatments,
-                                       cell(t, row[i], l->treatment));
+                         : table_level(charter->treatment, charter->treatments,
+                                       table_cell(t, row[i], l->treatment));
         treatment[i] = isnan(arm) ? NOF1_NO_ARM : (uint8_t)arm;
     }
     outcome[0] = outcome_column(l, row, rows, l->outcome);
@@ -420,7 +279,7 @@ static uint32_t patient_number(const struct loader *l, size_t trial, const size_
 {
     size_t column = l->patient == SIZE_MAX ? l->trial : l->patient;
     for (size_t i = 0; i < trial; i++) {
-        if (strcmp(cell(&l->table, first[i], column), cell(&l->table, first[trial], column)) == 0) {
+        if (strcmp(table_cell(&l->table, first[i], column), table_cell(&l->table, first[trial], column)) == 0) {
             return l->out->patient[i];
         }
     }
@@ -439,7 +298,7 @@ static void make_trials(struct loader *l)
     for (size_t r = 0; r < t->rows; r++) {
         size_t rows = 0;
         for (size_t k = r; k < t->rows && !taken[r]; k++) {
-            if (strcmp(cell(t, k, l->trial), cell(t, r, l->trial)) == 0) {
+            if (strcmp(table_cell(t, k, l->trial), table_cell(t, r, l->trial)) == 0) {
                 row[rows++] = k;
             }
         }
@@ -505,7 +364,7 @@ static void make_charter(struct loader *l)
     charter->block = block;
     charter->sites = charter->blocks = 1;
     if (l->treatment != SIZE_MAX) {
-        charter->treatment = levels_of(&l->table, l->treatment, &charter->treatments);
+        charter->treatment = table_levels(&l->table, l->treatment, &charter->treatments);
     }
     make_limits(l);
 }
@@ -515,9 +374,9 @@ static size_t treatment_index(const struct loader *l, const char *key, size_t ab
     const struct nof1_charter *charter = &l->out->charter;
     const char *name = text_or(l->plan, key, NULL);
     double index = name == NULL ? (double)absent
-                                : level_index(charter->treatment, charter->treatments, name);
+                                : table_level(charter->treatment, charter->treatments, name);
     if (isnan(index)) {
-        fixture_fault("unknown treatment", name);
+        table_fault("unknown treatment", name);
     }
     return (size_t)index;
 }
@@ -536,7 +395,7 @@ static void make_plan(struct loader *l, const struct nof1_analysis *analysis)
     for (size_t i = 0; others != NULL && i < others->items; i++) {
         const struct nof1_charter *charter = &l->out->charter;
         plan->other[plan->others++] =
-            (size_t)level_index(charter->treatment, charter->treatments, others->item[i].text);
+            (size_t)table_level(charter->treatment, charter->treatments, others->item[i].text);
     }
     plan->options = complete_options(l->table.arena, analysis, l->plan);
     plan->block = block;
@@ -577,10 +436,10 @@ struct test_study *test_trials_from_text(struct nof1_arena *arena, const char *c
         analysis = nof1_analysis_find(text_or(l.plan, "analysis", ""));
     }
     if (analysis == NULL) {
-        fixture_fault("no such analysis", text_or(l.plan, "analysis", "(none)"));
+        table_fault("no such analysis", text_or(l.plan, "analysis", "(none)"));
     }
     l.out->analysis = analysis;
-    read_table(&l.table, csv);
+    table_read(&l.table, csv);
     find_columns(&l);
     make_charter(&l);
     make_outcome(&l);
