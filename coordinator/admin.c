@@ -73,6 +73,9 @@ nof1_rc nof1_coordinator_allowed(const struct nof1_allowed **out, size_t *count,
     nof1_rc_value rc = read_revoked(&revoked, coordinator->settings->folder, error);
     *count = 0;
     for (size_t i = 0; rc == NOF1_OK && i < charter->sites; i++) {
+        if (charter->site[i].left) {
+            continue;
+        }
         add_allowed(list, count, (const char *)revoked.data,
                     (struct nof1_allowed){.spiffe = charter->site[i].edge_spiffe,
                                           .id = charter->site[i].id,
@@ -157,6 +160,16 @@ static nof1_rc read_key(struct nof1_key **out, const char *folder, struct nof1_e
     nof1_rc_value rc = nof1_file_read(&pem, path, 65536, error);
     rc = rc == NOF1_OK ? nof1_key_read_pem(out, nof1_buffer_slice(&pem), error) : rc;
     nof1_buffer_free(&pem);
+    return rc;
+}
+
+nof1_rc nof1_coordinator_spki(struct nof1_buffer *out, const char *folder,
+                              struct nof1_error *error)
+{
+    struct nof1_key *key = NULL;
+    TRY(read_key(&key, folder, error));
+    nof1_rc_value rc = nof1_key_spki(out, key);
+    nof1_key_free(key);
     return rc;
 }
 

@@ -37,6 +37,9 @@ nof1_rc nof1_coordinator_ask(struct nof1_buffer *reply, const char *folder, cons
 /* Make folder and signing key; the key's SPKI (hex) is appended to spki. Keeps what is there. */
 nof1_rc nof1_coordinator_init(struct nof1_buffer *spki, const char *folder,
                               struct nof1_error *error);
+/* Append the DER of the key that signs charters. Errors: NOF1_E_INPUT before init. */
+nof1_rc nof1_coordinator_spki(struct nof1_buffer *out, const char *folder,
+                              struct nof1_error *error);
 /* Read a YAML charter, write its canonical bytes to `out` and the signature to out.sig; hash is
  * H_c. Errors: as nof1_charter_from_node; NOF1_E_CONFIG when the key is not the charter's. */
 nof1_rc nof1_coordinator_sign(uint8_t hash[32], const char *folder, const char *charter,

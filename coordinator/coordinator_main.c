@@ -7,9 +7,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include <base/document.h>
 #include <base/hex.h>
+#include <coordinator/charter_new.h>
 #include <coordinator/coordinator.h>
 #include <sys/daemon.h>
 #include <sys/files.h>
@@ -22,6 +24,9 @@
 static const char usage[] =
     "usage: nof1-coordinator COMMAND [options]\n\n"
     "  init --dir DIR                make the folder and the key that signs charters\n"
+    "  charter new --out FILE.yaml --dir DIR --study NAME --treatments A,B --outcomes LIST --sites DIR\n"
+    "  charter new --out FILE.yaml --from FILE [--sites DIR --add-site IDS] [--remove-site IDS]\n"
+    "                                write a charter with a comment at every key; the next version\n"
     "  charter sign --dir DIR --charter FILE.yaml --out FILE\n"
     "                                write the canonical charter and its signature\n"
     "  serve --config FILE | --dir DIR --listen HOST:PORT --ca FILE --cert FILE --key FILE\n"
@@ -90,6 +95,52 @@ static int run_sign(int argc, char **argv, int first)
         char text[2 * sizeof hash + 1];
         nof1_hex_text(text, hash, sizeof hash);
         printf("%s\n", text);
+    }
+    return report(rc, &error);
+}
+
+static int run_new(int argc, char **argv, int first)
+{
+    struct nof1_charter_wish wish = {0};
+    const struct nof1_daemon_option options[] = {
+        {"out", "FILE", "write there; never replaces a file", &wish.out, NULL, true},
+        {"dir", "DIR", "the coordinator's folder, with its key", &wish.folder, NULL, false},
+        {"study", "NAME", "letters, digits, _ . -", &wish.study, NULL, false},
+        {"treatments", "A,B", "names as in the data", &wish.treatments, NULL, false},
+        {"outcomes", "LIST", "NAME:KIND:LOWEST:HIGHEST[:QUANTUM[:UNIT]], separated by commas",
+         &wish.outcomes, NULL, false},
+        {"schedule", "ABAB", "the planned order, A for the first treatment; default: none",
+         &wish.schedule, NULL, false},
+        {"preset", "NAME", "standard (default) or ultra-rare", &wish.preset, NULL, false},
+        {"sites", "DIR", "one ID.pem a site: the public key of its vault", &wish.sites, NULL,
+         false},
+        {"patient-cap", "N", "most patients of a site in an epoch; default 20", &wish.cap, NULL,
+         false},
+        {"block-size", "N", "sites of a block, in order of name; default the preset's least",
+         &wish.block_size, NULL, false},
+        {"statisticians", "DIR", "one ID.pem a person: the certificate", &wish.statisticians, NULL,
+         false},
+        {"coordinator", "ID", "its name in its certificate; default coordinator", &wish.name, NULL,
+         false},
+        {"effective", "TIME", "UTC; default today, of a later version in 14 days",
+         &wish.effective, NULL, false},
+        {"from", "FILE", "the version in force: write the next one", &wish.from, NULL, false},
+        {"add-site", "IDS", "sites that join or come back, with their ID.pem in --sites", &wish.add,
+         NULL, false},
+        {"block", "ID", "the block that they join; default a new one", &wish.block, NULL, false},
+        {"remove-site", "IDS", "sites that leave", &wish.remove, NULL, false}};
+    int code = nof1_options_read(argc, argv, first, PROGRAM,
+                                 "nof1-coordinator charter new --out FILE.yaml ...",
+                                 sizeof options / sizeof options[0], options);
+    if (code >= 0) {
+        return code;
+    }
+    NOF1_CLEANUP(nof1_buffer_free) struct nof1_buffer notes = {0};
+    struct nof1_error error = {0};
+    nof1_rc_value rc = nof1_charter_new(&notes, &wish, (int64_t)time(NULL), &error);
+    if (rc == NOF1_OK) {
+        fprintf(stderr, "%.*s%s is written; look through it, then: " PROGRAM " charter sign\n",
+                (int)notes.length, notes.length == 0 ? "" : (const char *)notes.data, wish.out);
     }
     return report(rc, &error);
 }
@@ -257,6 +308,9 @@ int main(int argc, char **argv)
     }
     if (strcmp(command, "charter") == 0 && argc > 2 && strcmp(argv[2], "sign") == 0) {
         return run_sign(argc, argv, 3);
+    }
+    if (strcmp(command, "charter") == 0 && argc > 2 && strcmp(argv[2], "new") == 0) {
+        return run_new(argc, argv, 3);
     }
     if (strcmp(command, "serve") == 0) {
         return run_serve(argc, argv, 2);

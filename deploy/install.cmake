@@ -7,6 +7,6 @@ install(DIRECTORY deploy/demo/sleep DESTINATION share/doc/nof1fed/examples)
 install(DIRECTORY certs DESTINATION share/nof1fed USE_SOURCE_PERMISSIONS)
 install(FILES README.md CHANGELOG.md SECURITY.md LICENSE docs/architecture.md docs/data.md docs/disclosure.md
     docs/operations.md docs/protocol.md DESTINATION share/doc/nof1fed)
-foreach(program nof1 nof1-node nof1-coordinator)
+foreach(program nof1 nof1-node nof1-coordinator nof1-audit)
     install(FILES deploy/completion/${program} DESTINATION share/bash-completion/completions)
 endforeach()

@@ -52,6 +52,13 @@ nof1_rc_value nof1_charter_follows(const struct nof1_charter *before,
         return nof1_fail(error, NOF1_E_CONFIG, "version %u is approved already; this is version %u",
                          before->version, after->version);
     }
+    const struct nof1_slice hash = nof1_slice_of(before->hash, sizeof before->hash);
+    if (after->follows.length > 0 && !nof1_slice_equal(after->follows, hash)) {
+        return nof1_fail(error, NOF1_E_CONFIG,
+                         "follows: version %u was made from another charter than version %u that is "
+                         "in force here; versions are approved one after the other",
+                         after->version, before->version);
+    }
     return check_blocks(before, after, error);
 }
 

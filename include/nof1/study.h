@@ -58,6 +58,7 @@ struct nof1_member {
     const char *edge_spiffe;
     struct nof1_slice vault_spki;   /* DER SubjectPublicKeyInfo, P-256 */
     uint32_t patient_cap;           /* per epoch */
+    bool left;                      /* takes part no more; its block is in no roster */
 };
 
 struct nof1_block {
@@ -88,6 +89,7 @@ enum nof1_missing { NOF1_MISSING_CENTRE, NOF1_MISSING_EXCLUDE, NOF1_MISSING_ROWS
 struct nof1_charter {
     const char *study;
     uint32_t version;
+    struct nof1_slice follows;      /* hash of the version that this one replaces; empty: the first */
     bool lab;                       /* deployed vaults refuse a lab charter */
     int64_t effective_at;           /* UTC seconds */
     size_t sites, blocks, statisticians, treatments, outcomes, covariates, classes, analyses,

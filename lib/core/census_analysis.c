@@ -26,8 +26,13 @@ static nof1_rc_value census_prepare(struct nof1_model **out, struct nof1_arena *
 {
     struct census_model *census = nof1_arena_alloc(arena, 1, sizeof *census);
     ENSURE(census != NULL, NOF1_E_NO_MEMORY);
-    if (study->plan->blocks != study->charter->blocks) {
-        return nof1_fail(error, NOF1_E_PLAN, "a census takes in every block of the charter");
+    size_t open = 0;
+    for (size_t b = 0; b < study->charter->blocks; b++) {
+        open += nof1_charter_block_open(study->charter, b) ? 1 : 0;
+    }
+    if (study->plan->blocks != open) {
+        return nof1_fail(error, NOF1_E_PLAN,
+                         "a census takes in every block of the charter that no site has left");
     }
     TRY(nof1_census_elements(&census->element, &census->elements, arena, study->charter));
     census->model = (struct nof1_model){

@@ -119,6 +119,16 @@ size_t nof1_charter_block_of(const struct nof1_charter *charter, size_t site)
     return NOF1_NONE;
 }
 
+bool nof1_charter_block_open(const struct nof1_charter *charter, size_t block)
+{
+    const struct nof1_block *b = &charter->block[block];
+    bool open = true;
+    for (size_t i = 0; i < b->sites; i++) {
+        open = open && !charter->site[b->site[i]].left;
+    }
+    return open;
+}
+
 static const char *const kind_text[] = {[NOF1_CONTINUOUS] = "continuous",
                                         [NOF1_BINARY] = "binary",
                                         [NOF1_COUNT] = "count",

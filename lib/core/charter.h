@@ -6,6 +6,7 @@
  *
  *   study: pain-bt                    # letters, digits, _ . -
  *   version: 1
+ *   follows: 5f1e...                  # hash of the version that this one replaces
  *   lab: false                        # true: deployed vaults refuse it
  *   effective: 2026-05-01T00:00:00Z
  *   preset: standard                  # standard | ultra-rare | open (lab)
@@ -29,7 +30,7 @@
  *   missing: centre                   # centre | exclude | rows (lab)
  *   analyses: [random_effects, mixed_model]
  *   sites: {north: {patient_cap: 20, edge: "spiffe://...", vault_key: 3059...}, ...}
- *   blocks: {b1: [north, ...]}
+ *   blocks: {b1: [north, ...]}        # a site that has left (left: true) stays in its block
  *   statisticians: {ada: {spiffe: "spiffe://...", key: 3059...}}
  *   coordinator: {id: coordinator, spiffe: "spiffe://...", key: 3059...}
  */
@@ -70,6 +71,10 @@ size_t nof1_covariate_level(const struct nof1_covariate *covariate, const char *
 const struct nof1_covariate *nof1_charter_strata(const struct nof1_charter *charter);
 /* The block that holds a site (index); NOF1_NONE when the site is in none. */
 size_t nof1_charter_block_of(const struct nof1_charter *charter, size_t site);
+
+/* May the block be asked? Not when a site of it has left: the rest of it alone would show that site's
+ * share of earlier totals. */
+bool nof1_charter_block_open(const struct nof1_charter *charter, size_t block);
 
 /* Text of an outcome kind: continuous, binary, count, ordinal, effect; and back. */
 const char *nof1_outcome_kind_text(enum nof1_outcome_kind kind);

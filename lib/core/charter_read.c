@@ -114,6 +114,13 @@ static nof1_rc read_head(const struct reader *r, struct nof1_charter *c,
     TRY(reader_opt_count(r, &format, root, "charter", 1, 1));
     TRY(reader_opt_count(r, &c->version, root, "version", 1, UINT32_MAX));
     TRY(reader_opt_flag(r, &c->lab, root, "lab"));
+    if (nof1_node_get(root, "follows") != NULL) {
+        TRY(nof1_node_hex(&c->follows, r->arena, root, "follows", r->error));
+        if (c->follows.length != sizeof c->hash) {
+            return FAIL_AT(r, nof1_node_get(root, "follows"), NOF1_E_INPUT,
+                           "follows: expected the hash of a charter, 64 hex digits");
+        }
+    }
     if (nof1_node_get(root, "effective") == NULL && c->lab) {
         return NOF1_OK;
     }
@@ -177,6 +184,7 @@ nof1_rc nof1_charter_from_node(const struct nof1_charter **out, struct nof1_aren
     static const char *const known[] = {"charter",
                                         "study",
                                         "version",
+                                        "follows",
                                         "lab",
                                         "effective",
                                         "preset",

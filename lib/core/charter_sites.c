@@ -40,11 +40,12 @@ static int by_name(const void *a, const void *b)
 static nof1_rc read_site(const struct reader *r, struct nof1_member *site,
                          const struct entry *entry)
 {
-    static const char *const known[] = {"id", "vault_key", "edge", "patient_cap", NULL};
+    static const char *const known[] = {"id", "vault_key", "edge", "patient_cap", "left", NULL};
     int64_t cap = 0;
     TRY(nof1_node_only(entry->node, known, r->error));
     TRY(nof1_node_integer(&cap, entry->node, "patient_cap", 1, LARGEST_CAP, r->error));
     *site = (struct nof1_member){.id = entry->name, .patient_cap = (uint32_t)cap};
+    TRY(reader_opt_flag(r, &site->left, entry->node, "left"));
     return read_key(r, &site->vault_spki, &site->edge_spiffe, entry->node, "edge", "vault_key");
 }
 
@@ -129,6 +130,14 @@ static nof1_rc read_blocks(const struct reader *r, struct nof1_charter *c,
         }
     }
     c->block = block;
+    size_t open = 0;
+    for (size_t i = 0; i < c->blocks; i++) {
+        open += nof1_charter_block_open(c, i) ? 1 : 0;
+    }
+    if (open == 0) {
+        return FAIL_AT(r, root, NOF1_E_INPUT,
+                       "a site has left every block: nothing could be asked any more");
+    }
     return NOF1_OK;
 }
 

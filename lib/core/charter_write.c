@@ -155,6 +155,7 @@ static nof1_rc put_sites(json_t *root, const struct nof1_charter *charter)
         TRY(put_text(object, "edge", s->edge_spiffe));
         TRY(put_hex(object, "vault_key", s->vault_spki));
         TRY(put(object, "patient_cap", json_integer(s->patient_cap)));
+        TRY(s->left ? put(object, "left", json_true()) : NOF1_OK);
     }
     return NOF1_OK;
 }
@@ -228,6 +229,7 @@ nof1_rc nof1_charter_canonical(struct nof1_buffer *out, const struct nof1_charte
     TRY(put(root, "charter", json_integer(1)));
     TRY(put(root, "study", json_string(charter->study)));
     TRY(put(root, "version", json_integer(charter->version)));
+    TRY(put_hex(root, "follows", charter->follows));
     TRY(put(root, "lab", json_boolean(charter->lab)));
     TRY(put(root, "effective", json_string(effective)));
     TRY(put_rules(root, charter));

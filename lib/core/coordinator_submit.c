@@ -243,12 +243,19 @@ nof1_rc nof1_run_submit(struct nof1_coordinator *coordinator, const struct nof1_
 /* The epoch that every charter site has frozen, 0 while they differ or one is away. */
 static uint32_t common_epoch(const struct nof1_coordinator *coordinator)
 {
-    uint32_t epoch = coordinator->peer[0].epoch;
-    for (size_t s = 0; s < coordinator->config.charter->sites; s++) {
+    const struct nof1_charter *charter = coordinator->config.charter;
+    uint32_t epoch = 0;
+    for (size_t s = 0; s < charter->sites; s++) {
         const struct peer *peer = &coordinator->peer[s];
-        if (!peer->up || !peer->hello || !peer->same_charter || peer->epoch != epoch) {
+        size_t block = nof1_charter_block_of(charter, s);
+        if (block != NOF1_NONE && !nof1_charter_block_open(charter, block)) {
+            continue;
+        }
+        if (!peer->up || !peer->hello || !peer->same_charter ||
+            (epoch != 0 && peer->epoch != epoch)) {
             return 0;
         }
+        epoch = peer->epoch;
     }
     return epoch;
 }

@@ -50,6 +50,7 @@ static nof1_rc find_sites(struct nof1_query *query)
     for (size_t b = 0; b < plan->blocks; b++) {
         ENSURE(plan->block[b] < charter->blocks, NOF1_E2204);
         const struct nof1_block *block = &charter->block[plan->block[b]];
+        ENSURE(nof1_charter_block_open(charter, plan->block[b]), NOF1_E2204);
         for (size_t s = 0; s < block->sites; s++) {
             ENSURE(!named[block->site[s]], NOF1_E2204);
             named[block->site[s]] = true;
@@ -149,7 +150,7 @@ static nof1_rc fill(struct nof1_query *query, const struct nof1_charter *charter
     nof1_rc_value rc = find_sites(query);
     if (rc != NOF1_OK || query->sites == 0) {
         return nof1_fail(error, rc == NOF1_E_NO_MEMORY ? rc : NOF1_E2204,
-                         "the roster must be one or more whole blocks");
+                         "the roster must be one or more whole blocks that no site has left");
     }
     TRY(query->analysis->prepare(&query->model, query->arena, &query->study, error));
     return compare_layout(query, error);
@@ -197,12 +198,17 @@ static nof1_rc layout_names(const char *const **out, struct nof1_arena *arena,
     return NOF1_OK;
 }
 
-static nof1_rc all_blocks(const size_t **out, struct nof1_arena *arena, size_t blocks)
+/* Every block that may be asked. */
+static nof1_rc all_blocks(const size_t **out, size_t *blocks, struct nof1_arena *arena,
+                          const struct nof1_charter *charter)
 {
-    size_t *block = nof1_arena_alloc(arena, blocks, sizeof *block);
+    size_t *block = nof1_arena_alloc(arena, charter->blocks, sizeof *block);
     ENSURE(block != NULL, NOF1_E_NO_MEMORY);
-    for (size_t b = 0; b < blocks; b++) {
-        block[b] = b;
+    *blocks = 0;
+    for (size_t b = 0; b < charter->blocks; b++) {
+        if (nof1_charter_block_open(charter, b)) {
+            block[(*blocks)++] = b;
+        }
     }
     *out = block;
     return NOF1_OK;
@@ -224,8 +230,7 @@ static nof1_rc begin_completion(struct nof1_plan_completion *completion, struct 
         .atoms = plan->atoms == 0 ? 1 : plan->atoms,
         .atom = plan->atoms == 0 ? fresh : plan->atom};
     if (plan->blocks == 0) {
-        completion->blocks = charter->blocks;
-        TRY(all_blocks(&completion->block, arena, charter->blocks));
+        TRY(all_blocks(&completion->block, &completion->blocks, arena, charter));
     }
     return NOF1_OK;
 }
@@ -324,10 +329,10 @@ nof1_rc nof1_census_plan(struct nof1_buffer *plan_bytes, const struct nof1_chart
     ENSURE(study != NULL && plan != NULL, NOF1_E_NO_MEMORY);
     *plan = (struct nof1_plan){.title = NOF1_CENSUS_ANALYSIS, .analysis = NOF1_CENSUS_ANALYSIS,
                                .analysis_version = 1, .epoch = epoch, .max_rounds = 1,
-                               .blocks = charter->blocks, .verify_full = true,
+                               .verify_full = true,
                                .gather_by = NOF1_PLAN_GATHER_BY, .deadline = NOF1_PLAN_DEADLINE,
                                .not_after = CENSUS_NOT_AFTER};
-    TRY(all_blocks(&plan->block, arena, charter->blocks));
+    TRY(all_blocks(&plan->block, &plan->blocks, arena, charter));
     *study = (struct nof1_study){.charter = charter, .plan = plan};
     const struct nof1_analysis *analysis = nof1_census_analysis();
     struct nof1_model *model = NULL;

@@ -304,6 +304,10 @@ static nof1_rc check_identity(struct nof1_site *site, struct nof1_error *error)
     if (site->self == NOF1_NONE) {
         return nof1_fail(error, NOF1_E2104, "the charter does not name site %s", site->config.id);
     }
+    if (charter->site[site->self].left) {
+        return nof1_fail(error, NOF1_E2104, "site %s has left, as the charter says",
+                         site->config.id);
+    }
     struct nof1_buffer spki NOF1_CLEANUP(nof1_buffer_free) = {0};
     TRY(nof1_key_spki(&spki, site->config.key));
     if (!nof1_slice_equal(nof1_buffer_slice(&spki), charter->site[site->self].vault_spki)) {

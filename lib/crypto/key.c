@@ -161,6 +161,30 @@ nof1_rc nof1_sign(uint8_t out[NOF1_SIGNATURE_MAX], size_t *length, const struct 
     return good ? NOF1_OK : NOF1_E_CRYPTO;
 }
 
+nof1_rc nof1_spki_read_pem(struct nof1_buffer *out, struct nof1_slice pem,
+                           struct nof1_error *error)
+{
+    uint8_t spki[SPKI_BYTES];
+    ENSURE(pem.length <= 65536, NOF1_E_INPUT);
+    BIO *bio = BIO_new_mem_buf(pem.data, (int)pem.length);
+    ENSURE(bio != NULL, NOF1_E_NO_MEMORY);
+    EVP_PKEY *pkey = PEM_read_bio_PUBKEY(bio, NULL, NULL, NULL);
+    if (pkey == NULL) {
+        (void)BIO_reset(bio);
+        X509 *certificate = PEM_read_bio_X509(bio, NULL, NULL, NULL);
+        pkey = certificate == NULL ? NULL : X509_get_pubkey(certificate);
+        X509_free(certificate);
+    }
+    BIO_free(bio);
+    nof1_rc_value rc = pkey == NULL ? NOF1_E_INPUT : spki_write(spki, pkey);
+    EVP_PKEY_free(pkey);
+    ERR_clear_error();
+    if (rc != NOF1_OK) {
+        return nof1_fail(error, NOF1_E_INPUT, "no public key on the curve P-256 in PEM");
+    }
+    return nof1_buffer_append(out, spki, sizeof spki);
+}
+
 /* The key of a SubjectPublicKeyInfo that spki_is_p256 accepts, from its point: a general decoder would
  * try every format and take several times as long as the verification. NULL for a point off the curve. */
 static EVP_PKEY *public_key(struct nof1_slice spki)

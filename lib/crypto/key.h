@@ -17,6 +17,10 @@ nof1_rc nof1_key_write_pem(struct nof1_buffer *out, const struct nof1_key *key);
 /* The 91 bytes of the public key: named curve, uncompressed point. The only encoding accepted. */
 nof1_rc nof1_key_spki(struct nof1_buffer *out, const struct nof1_key *key);
 void nof1_key_free(struct nof1_key *key);
+/* Append the SubjectPublicKeyInfo of a PEM text that holds a public key, or a certificate and then
+ * its key. Errors: NOF1_E_INPUT for anything but a P-256 key. */
+nof1_rc nof1_spki_read_pem(struct nof1_buffer *out, struct nof1_slice pem,
+                           struct nof1_error *error);
 
 #define NOF1_SIGNATURE_MAX 80 /* DER ECDSA on P-256 is at most 72 bytes */
 nof1_rc nof1_sign(uint8_t out[NOF1_SIGNATURE_MAX], size_t *length, const struct nof1_key *key,

@@ -78,6 +78,7 @@ TXT
 page nof1-coordinator.8 << 'TXT'
 nof1-coordinator
 nof1-coordinator init
+nof1-coordinator charter new
 nof1-coordinator charter sign
 nof1-coordinator serve
 nof1-coordinator status
@@ -138,6 +139,10 @@ offered approve nof1-node charter ap
 offered withdraw nof1-node trial wi
 offered --by nof1-node policy approve --b
 offered --round-timeout nof1-coordinator serve --round
+offered new nof1-coordinator charter ne
+offered reconstruct nof1-audit rec
+offered --scalars nof1-audit reconstruct --sc
+offered slope nof1-audit reconstruct --form s
 
 # ---- mandoc --------------------------------------------------------------------------------------
 if command -v scdoc > /dev/null && command -v mandoc > /dev/null; then

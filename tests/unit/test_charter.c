@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include <core/census.h>
+#include <core/opening.h>
 #include <core/policy.h>
 #include <crypto/hash.h>
 
@@ -366,4 +367,39 @@ Test(charter, no_single_byte_of_the_signed_form_can_be_changed_without_changing_
         nof1_arena_free(scratch);
     }
     nof1_buffer_free(&bytes);
+}
+
+Test(charter, a_block_that_a_site_has_left_is_in_no_plan)
+{
+    const char *text = test_replace(arena, test_charter_text(arena), "south: {patient_cap: 20}",
+                                    "south: {patient_cap: 20, left: true}", NULL);
+    const struct nof1_charter *c = test_charter_from(arena, text);
+    cr_expect(c->site[nof1_charter_site(c, "south")].left);
+    cr_expect(!nof1_charter_block_open(c, 0) && nof1_charter_block_open(c, 1));
+    struct nof1_buffer plan = {0};
+    struct nof1_query *query = NULL;
+    cr_assert_eq(nof1_census_plan(&plan, c, 1), NOF1_OK);
+    cr_assert_eq(nof1_query_new(&query, c, NULL, nof1_buffer_slice(&plan), &error), NOF1_OK, "%s",
+                 error.message);
+    cr_expect_eq(query->sites, c->block[1].sites);
+    nof1_query_free(query);
+    nof1_buffer_free(&plan);
+    /* and somebody must be left to ask */
+    text = test_replace(arena, text, "up: {patient_cap: 5}", "up: {patient_cap: 5, left: true}",
+                        NULL);
+    const struct nof1_charter *none = NULL;
+    cr_expect_eq(nof1_charter_from_node(&none, arena, test_yaml(arena, "c.yaml", text), &error),
+                 NOF1_E_INPUT);
+}
+
+Test(charter, a_later_version_names_the_one_it_replaces)
+{
+    const char *hash = "00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff";
+    const char *line = nof1_arena_printf(arena, "version: 3\nfollows: %s\n", hash);
+    const char *text =
+        test_replace(arena, test_charter_text(arena), "version: 2\n", line, NULL);
+    const struct nof1_charter *c = test_charter_from(arena, text);
+    cr_assert_eq(c->follows.length, 32u);
+    cr_expect_eq(c->follows.data[31], 0xff);
+    cr_expect_eq(test_charter(arena)->follows.length, 0u);
 }
