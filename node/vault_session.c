@@ -23,6 +23,7 @@
 #define DOCUMENT_LIMIT ((size_t)8 << 20)
 #define ANSWER_DELAY 4 /* milliseconds: hides what a round of few trials costs */
 #define SECRET_DIGEST "vault/secret"
+#define SECRET_KEPT "vault/secret/kept" /* its file was read back: it may have been used */
 #define LAST_CHARTER "vault/charter" /* the last that the vault started with */
 #define ANSWERS_AFTER "vault/answers-after" /* epoch number, decimal: later ones are answered */
 
@@ -142,20 +143,30 @@ static nof1_rc note_secret(struct nof1_vault *vault, bool made, struct nof1_erro
                          "backup",
                          vault->config->folder);
     }
-    if (!first && nof1_slice_equal(known, own)) {
+    struct nof1_slice mark;
+    rc = nof1_store_get(&mark, vault->arena, vault->store, SECRET_KEPT);
+    bool kept = rc == NOF1_OK;
+    ENSURE(kept || rc == NOF1_E_NOT_FOUND, rc);
+    bool same = !first && nof1_slice_equal(known, own);
+    if (same && kept) {
         return NOF1_OK;
     }
     TRY(nof1_epoch_current(&epoch, vault->store));
     snprintf(text, sizeof text, "%u", epoch);
     TRY(nof1_store_begin(vault->store));
+    if (same) {
+        TRY(nof1_store_put(vault->store, SECRET_KEPT, nof1_slice_text("1")));
+        return nof1_store_commit(vault->store);
+    }
     TRY(nof1_store_put(vault->store, SECRET_DIGEST, own));
-    if (!first) {
+    if (!first && kept) {
         TRY(nof1_store_put(vault->store, ANSWERS_AFTER, nof1_slice_text(text)));
     }
     return nof1_store_commit(vault->store);
 }
 
-/* The store knows of it first: a secret without its digest means a lost store. */
+/* The store knows of it first: a secret without its digest means a lost store. Killed in between, the
+ * vault makes another at its next start: nothing was drawn from one that was never read back. */
 static nof1_rc make_secret(struct nof1_vault *vault, const char *path, struct nof1_error *error)
 {
     TRY(nof1_random_fill(vault->secret, sizeof vault->secret));
