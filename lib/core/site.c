@@ -23,8 +23,9 @@ static void wipe(struct site_attempt *attempt)
     attempt->masker = NULL;
 }
 
-static void attempt_free(struct site_attempt *attempt)
+static void attempt_free(struct nof1_site *site, struct site_attempt *attempt)
 {
+    nof1_site_forget_held(site, attempt);
     wipe(attempt);
     nof1_query_free(attempt->query);
     nof1_arena_free(attempt->arena); /* holds the attempt itself */
@@ -63,7 +64,7 @@ void nof1_site_drop(struct nof1_site *site, struct site_attempt *attempt, const 
         *link = attempt->next;
     }
     remember(site, attempt, state, code);
-    attempt_free(attempt);
+    attempt_free(site, attempt);
 }
 
 struct site_attempt *nof1_site_attempt(const struct nof1_site *site, ProtobufCBinaryData query)
@@ -88,12 +89,11 @@ nof1_rc nof1_site_timer(struct nof1_site *site, int64_t at)
                             (struct nof1_action){.kind = NOF1_ACTION_TIMER, .at = at});
 }
 
-nof1_rc nof1_site_send(struct nof1_site *site, const Nof1__V1__Frame *frame,
-                       struct nof1_arena *arena, struct nof1_slice *bytes)
+nof1_rc nof1_site_write(struct nof1_site *site, const Nof1__V1__Frame *frame,
+                        struct nof1_arena *arena, struct nof1_slice *bytes)
 {
     TRY(nof1_frame_write(bytes, arena, frame));
-    TRY(nof1_site_note_sent(site, frame, *bytes)); /* the same bytes again are not news */
-    return nof1_site_resend(site, *bytes);
+    return nof1_site_note_sent(site, frame, *bytes); /* the same bytes again are not news */
 }
 
 /* Rule and remedy, both from the table; for a plan that is not valid also what is wrong with it,
@@ -110,7 +110,7 @@ static const char *refusal_text(struct nof1_site *site, nof1_rc_value code)
 }
 
 static nof1_rc send_refusal(struct nof1_site *site, const uint8_t *h_q, const uint8_t *nonce,
-                            nof1_rc_value code)
+                            nof1_rc_value code, int64_t delay)
 {
     uint8_t digest[NOF1_HASH_BYTES], signature[NOF1_SIGNATURE_MAX];
     size_t length = 0;
@@ -129,7 +129,8 @@ static nof1_rc send_refusal(struct nof1_site *site, const uint8_t *h_q, const ui
     frame.body_case = NOF1__V1__FRAME__BODY_REFUSAL;
     frame.refusal = &refusal;
     struct nof1_slice bytes;
-    return nof1_site_send(site, &frame, site->scratch, &bytes);
+    TRY(nof1_site_write(site, &frame, site->scratch, &bytes));
+    return nof1_site_answer(site, NULL, delay, bytes);
 }
 
 nof1_rc nof1_site_refuse(struct nof1_site *site, const uint8_t h_q[NOF1_HASH_BYTES],
@@ -140,7 +141,9 @@ nof1_rc nof1_site_refuse(struct nof1_site *site, const uint8_t h_q[NOF1_HASH_BYT
     memcpy(attempt_nonce, nonce, sizeof attempt_nonce);
     struct site_attempt *attempt =
         nof1_site_attempt(site, (ProtobufCBinaryData){sizeof query, query});
+    int64_t delay = 0;
     if (attempt != NULL && memcmp(attempt->nonce, attempt_nonce, sizeof attempt_nonce) == 0) {
+        delay = attempt->delay; /* a round that ends in a refusal has worked on data, too */
         nof1_site_drop(site, attempt, "refused", code);
     }
     if (attempt == NULL && code == NOF1_E2503) { /* strays must not fill the ledger */
@@ -155,7 +158,7 @@ nof1_rc nof1_site_refuse(struct nof1_site *site, const uint8_t h_q[NOF1_HASH_BYT
                              json_pack("{s:s, s:s}", "code", nof1_rc_code(code), "reason",
                                        nof1_rc_sentence(code))));
     }
-    return send_refusal(site, query, attempt_nonce, code);
+    return send_refusal(site, query, attempt_nonce, code, delay);
 }
 
 /* ---- frames ------------------------------------------------------------ */
@@ -230,15 +233,16 @@ static nof1_rc greet(struct nof1_site *site)
     frame.body_case = NOF1__V1__FRAME__BODY_HELLO;
     frame.hello = &hello;
     struct nof1_slice bytes;
-    return nof1_site_send(site, &frame, site->scratch, &bytes);
+    TRY(nof1_site_write(site, &frame, site->scratch, &bytes));
+    return nof1_site_resend(site, bytes);
 }
 
 static nof1_rc ring(struct nof1_site *site)
 {
     struct site_attempt *next = NULL;
+    TRY(nof1_site_let_go(site));
     for (struct site_attempt *a = site->attempts; a != NULL; a = next) {
         next = a->next;
-        TRY(nof1_site_let_go(site, a));
         if (site->now > a->deadline && a->phase == SITE_ATTESTED) {
             nof1_site_drop(site, a, "attested", NOF1_OK);
         } else if (site->now > a->deadline) {
@@ -349,8 +353,9 @@ void nof1_site_free(struct nof1_site *site)
     while (site->attempts != NULL) {
         struct site_attempt *attempt = site->attempts;
         site->attempts = attempt->next;
-        attempt_free(attempt);
+        attempt_free(site, attempt);
     }
+    nof1_site_forget_held(site, NULL);
     nof1_verifier_free(site->verifier);
     nof1_arena_free(site->arena);
     free(site);

@@ -61,7 +61,8 @@ static nof1_rc send_attest(struct nof1_site *site, struct site_attempt *attempt)
     frame.attempt = (ProtobufCBinaryData){NOF1_HASH_BYTES, attempt->nonce};
     frame.body_case = NOF1__V1__FRAME__BODY_ATTEST;
     frame.attest = &attest;
-    return nof1_site_send(site, &frame, attempt->arena, &attempt->reply);
+    TRY(nof1_site_write(site, &frame, attempt->arena, &attempt->reply));
+    return nof1_site_answer(site, attempt, attempt->delay, attempt->reply);
 }
 
 static nof1_rc attest_totals(struct nof1_site *site, struct site_attempt *attempt,
@@ -92,11 +93,10 @@ nof1_rc nof1_site_close(struct nof1_site *site, struct site_attempt *attempt,
     uint8_t total_hash[NOF1_HASH_BYTES];
     if (attempt->phase == SITE_ATTESTED) {
         ENSURE(nof1_slice_equal(bytes, attempt->request), NOF1_E2310);
-        return nof1_site_resend(site, attempt->reply);
+        return nof1_site_is_answering(site, attempt) ? NOF1_OK : nof1_site_resend(site, attempt->reply);
     }
-    ENSURE(attempt->phase == SITE_ROUNDS && attempt->delaying == SITE_DELAY_NOTHING &&
-               attempt->round >= 1 &&
-               (int64_t)close->round == attempt->round,
+    ENSURE(attempt->phase == SITE_ROUNDS && !nof1_site_is_answering(site, attempt) &&
+               attempt->round >= 1 && (int64_t)close->round == attempt->round,
            NOF1_E2503);
     struct nof1_slice total = nof1_slice_of(close->total.data, close->total.len);
     TRY(nof1_site_verify(site, attempt, close->n_masked, close->masked, total));

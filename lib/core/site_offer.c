@@ -223,7 +223,8 @@ nof1_rc nof1_site_advertise(struct nof1_site *site, struct site_attempt *attempt
     frame.key_ad = &ad;
     attempt->phase = SITE_ADVERTISED;
     TRY(append_once(site, attempt, "query.accepted"));
-    return nof1_site_send(site, &frame, attempt->arena, &attempt->key_ad);
+    TRY(nof1_site_write(site, &frame, attempt->arena, &attempt->key_ad));
+    return nof1_site_answer(site, attempt, attempt->delay, attempt->key_ad);
 }
 
 nof1_rc nof1_site_offer(struct nof1_site *site, const Nof1__V1__Frame *frame)
@@ -231,7 +232,9 @@ nof1_rc nof1_site_offer(struct nof1_site *site, const Nof1__V1__Frame *frame)
     struct site_attempt *attempt = nof1_site_attempt(site, frame->query);
     if (attempt != NULL && memcmp(attempt->nonce, frame->attempt.data, NOF1_HASH_BYTES) == 0) {
         /* offered again after a reconnection: the key is made once an attempt */
-        return attempt->phase == SITE_WAITING ? NOF1_OK : nof1_site_resend(site, attempt->key_ad);
+        return attempt->phase == SITE_WAITING || nof1_site_is_answering(site, attempt)
+                   ? NOF1_OK
+                   : nof1_site_resend(site, attempt->key_ad);
     }
     if (attempt != NULL) { /* one live attempt per plan */
         nof1_site_drop(site, attempt, attempt->phase == SITE_ATTESTED ? "attested" : "replaced",

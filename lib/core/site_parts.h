@@ -104,10 +104,14 @@ enum site_phase {
     SITE_ATTESTED
 };
 
-enum site_delaying {
-    SITE_DELAY_NOTHING,
-    SITE_DELAY_WORKED,         /* the next event tells when the work was done */
-    SITE_DELAY_WAITS           /* until asked + delay */
+/* An answer that waits for its time; in the ledger already. */
+struct site_held {
+    struct site_held *next;
+    const struct site_attempt *attempt;    /* NULL: a refusal, of an attempt that is over */
+    int64_t asked, delay;                  /* milliseconds: when it was asked for, for how long */
+    bool measured;                         /* how long the work took is known */
+    size_t length;
+    uint8_t bytes[];
 };
 
 struct site_attempt {
@@ -132,8 +136,7 @@ struct site_attempt {
     struct nof1_slice own_vector;          /* y of the last answer */
     struct nof1_slice own_signature;       /* and what was signed over it */
     size_t elements;                       /* of the last answer, check elements included */
-    enum site_delaying delaying;           /* the last answer has not left yet */
-    int64_t asked, delay;                  /* milliseconds: when it was asked for, for how long */
+    int64_t delay;                         /* milliseconds that its answers wait, at least */
 
     struct nof1_opening opening;
     const double *opening_total;           /* S_0, once opened */
@@ -185,6 +188,7 @@ struct nof1_site {
     struct site_record *records;           /* of any epoch */
     const struct nof1_census *census;      /* of this epoch; NULL: none taken */
     struct site_attempt *attempts;
+    struct site_held *held;                /* in the order in which they were asked for */
     struct site_past *past;                /* latest first */
     size_t past_count;
     struct site_plans accepted;            /* their acceptance is in the ledger */
@@ -220,8 +224,9 @@ void nof1_site_drop(struct nof1_site *site, struct site_attempt *attempt, const 
 /* Send a signed refusal; the attempt, if any, is over. */
 nof1_rc nof1_site_refuse(struct nof1_site *site, const uint8_t h_q[NOF1_HASH_BYTES],
                          const uint8_t nonce[NOF1_HASH_BYTES], nof1_rc_value code);
-nof1_rc nof1_site_send(struct nof1_site *site, const Nof1__V1__Frame *frame,
-                       struct nof1_arena *arena, struct nof1_slice *bytes);
+/* Write the frame and its ledger entry; who calls sends the bytes or holds them. */
+nof1_rc nof1_site_write(struct nof1_site *site, const Nof1__V1__Frame *frame,
+                        struct nof1_arena *arena, struct nof1_slice *bytes);
 nof1_rc nof1_site_resend(struct nof1_site *site, struct nof1_slice bytes);
 nof1_rc nof1_site_timer(struct nof1_site *site, int64_t at);
 
@@ -310,9 +315,18 @@ nof1_rc nof1_site_verify(struct nof1_site *site, struct site_attempt *attempt, s
 nof1_rc nof1_site_take_total(struct nof1_site *site, struct site_attempt *attempt,
                              struct nof1_slice total, uint8_t total_hash[NOF1_HASH_BYTES]);
 
-/* site_delay.c: a round's answer leaves after a time that does not depend on this site's data */
-nof1_rc nof1_site_delay(struct nof1_site *site, struct site_attempt *attempt, size_t elements);
-nof1_rc nof1_site_let_go(struct nof1_site *site, struct site_attempt *attempt);
+/* site_delay.c: answers leave after a time that does not depend on this site's data */
+/* From now on the attempt's answers wait as long as `elements` numbers of everybody may take. */
+void nof1_site_set_delay(const struct nof1_site *site, struct site_attempt *attempt,
+                         size_t elements);
+/* Send `bytes` when `delay` milliseconds have passed since this event; attempt NULL: a refusal. */
+nof1_rc nof1_site_answer(struct nof1_site *site, const struct site_attempt *attempt, int64_t delay,
+                       struct nof1_slice bytes);
+/* Does an answer of the attempt wait? It is not sent a second time then. */
+bool nof1_site_is_answering(const struct nof1_site *site, const struct site_attempt *attempt);
+/* The attempt is over: what waits of it never leaves. */
+void nof1_site_forget_held(struct nof1_site *site, const struct site_attempt *attempt);
+nof1_rc nof1_site_let_go(struct nof1_site *site);
 
 /* site_count.c: this site's numbers */
 nof1_rc nof1_site_assign(struct nof1_site *site, struct site_attempt *attempt);

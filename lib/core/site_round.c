@@ -74,9 +74,8 @@ static nof1_rc answer(struct nof1_site *site, struct site_attempt *attempt, uint
     TRY(nof1_site_append(site, "round.answered", attempt->h_q,
                          json_pack("{s:I, s:I, s:s}", "round", (json_int_t)round, "elements",
                                    (json_int_t)elements, "digest", hex)));
-    TRY(nof1_frame_write(&attempt->reply, attempt->arena, &frame));
-    TRY(nof1_site_note_sent(site, &frame, attempt->reply));
-    return nof1_site_delay(site, attempt, elements);
+    TRY(nof1_site_write(site, &frame, attempt->arena, &attempt->reply));
+    return nof1_site_answer(site, attempt, attempt->delay, attempt->reply);
 }
 
 /* ---- round 0 ------------------------------------------------------------ */
@@ -90,6 +89,7 @@ static nof1_rc first_round(struct nof1_site *site, struct site_attempt *attempt,
     TRY(nof1_site_check_budget(site, attempt->query)); /* others may be charged since the offer */
     TRY(nof1_opening_layout(&attempt->opening, attempt->arena, attempt->query->model,
                             plan->atoms));
+    nof1_site_set_delay(site, attempt, attempt->opening.elements);
     TRY(nof1_loads_of(&attempt->loads, attempt->arena, attempt->query->model));
     size_t rounds = (size_t)attempt->query->model->max_rounds + 1;
     attempt->total = nof1_arena_alloc(attempt->arena, rounds, sizeof *attempt->total);
@@ -310,6 +310,7 @@ static nof1_rc later_round(struct nof1_site *site, struct site_attempt *attempt,
     struct nof1_layout layout = {0};
     TRY(query->analysis->layout(query->model, open->round, site->scratch, &layout));
     size_t elements = layout.elements + NOF1_CHECK_ELEMENTS;
+    nof1_site_set_delay(site, attempt, elements);
     struct nof1_ring *y = nof1_arena_alloc(site->scratch, elements, sizeof *y);
     ENSURE(y != NULL, NOF1_E_NO_MEMORY);
     TRY(fill_vector(site, attempt, open->round, &layout, y));
@@ -326,10 +327,10 @@ nof1_rc nof1_site_round(struct nof1_site *site, struct site_attempt *attempt,
         ENSURE((int64_t)open->round == attempt->round &&
                    nof1_slice_equal(bytes, attempt->request),
                NOF1_E2310);
-        return attempt->delaying == SITE_DELAY_NOTHING ? nof1_site_resend(site, attempt->reply)
-                                                       : NOF1_OK; /* it is on its way */
+        return nof1_site_is_answering(site, attempt) ? NOF1_OK /* it is on its way */
+                                              : nof1_site_resend(site, attempt->reply);
     }
-    ENSURE(attempt->delaying == SITE_DELAY_NOTHING, NOF1_E2503); /* goes on without the answer */
+    ENSURE(!nof1_site_is_answering(site, attempt), NOF1_E2503); /* goes on without the answer */
     ENSURE((int64_t)open->round == attempt->round + 1, NOF1_E2503);
     return open->round == 0 ? first_round(site, attempt, open, bytes)
                             : later_round(site, attempt, open, bytes);

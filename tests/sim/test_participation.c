@@ -30,9 +30,9 @@ struct shape {
 
 struct notes {
     bool empty;
-    int64_t asked;                             /* when the last round was opened to the site */
+    int64_t asked;                             /* when the site was last asked for something */
     size_t times;
-    double time[2 * ROUNDS];                   /* milliseconds from a round's request to its answer */
+    double time[2 * ROUNDS];                   /* milliseconds from a request to its answer */
     struct shape shape;
     double wall, steps;                        /* processor time of its rounds, reported */
     struct test_random random;
@@ -52,11 +52,19 @@ static size_t signature_bytes(const Nof1__V1__Frame *frame)
     }
 }
 
+/* An offer is answered with a key, a round with a vector, a close with an attestation. */
+static bool asks(const Nof1__V1__Frame *frame)
+{
+    return frame->body_case == NOF1__V1__FRAME__BODY_QUERY_OFFER ||
+           frame->body_case == NOF1__V1__FRAME__BODY_ROUND_OPEN ||
+           frame->body_case == NOF1__V1__FRAME__BODY_CLOSE;
+}
+
 static enum sim_fate note_frame(void *context, struct sim *sim, size_t from, size_t to,
                                 const Nof1__V1__Frame *frame)
 {
     struct notes *notes = context;
-    if (to == WATCHED && frame->body_case == NOF1__V1__FRAME__BODY_ROUND_OPEN) {
+    if (to == WATCHED && asks(frame)) {
         notes->asked = sim_now(sim);
     }
     if (from != WATCHED) {
@@ -67,7 +75,7 @@ static enum sim_fate note_frame(void *context, struct sim *sim, size_t from, siz
     shape->kind[shape->frames] = frame->body_case;
     shape->size[shape->frames++] =
         nof1__v1__frame__get_packed_size(frame) - signature_bytes(frame);
-    if (frame->body_case == NOF1__V1__FRAME__BODY_MASKED && notes->times < 2 * ROUNDS) {
+    if (signature_bytes(frame) > 0 && notes->times < 2 * ROUNDS) {
         /* the stream's own time, there and back, is added by what the network draws */
         notes->time[notes->times++] =
             (double)(sim_now(sim) - notes->asked) + test_random_uniform(&notes->random);
@@ -75,7 +83,7 @@ static enum sim_fate note_frame(void *context, struct sim *sim, size_t from, siz
     return SIM_DELIVER;
 }
 
-static bool is_round(size_t at, const struct nof1_event *event)
+static bool is_asked(size_t at, const struct nof1_event *event)
 {
     const Nof1__V1__Frame *frame = NULL;
     if (at != WATCHED || event->kind != NOF1_EVENT_FRAME) {
@@ -83,17 +91,17 @@ static bool is_round(size_t at, const struct nof1_event *event)
     }
     struct nof1_arena *arena = nof1_arena_new();
     cr_assert(nof1_frame_read(&frame, arena, event->bytes, NULL) == NOF1_OK);
-    bool round = frame->body_case == NOF1__V1__FRAME__BODY_ROUND_OPEN;
+    bool asked = asks(frame);
     nof1_arena_free(arena);
-    return round;
+    return asked;
 }
 
-/* A round costs a site with trials up to three milliseconds, one without at most one. */
+/* An answer costs a site with trials up to three milliseconds, one without at most one. */
 static int64_t work(void *context, struct sim *sim, size_t at, const struct nof1_event *event)
 {
     struct notes *notes = context;
     (void)sim;
-    if (!is_round(at, event)) {
+    if (!is_asked(at, event)) {
         return 0;
     }
     return (int64_t)(test_random_next(&notes->random) % (notes->empty ? 2 : 4));
@@ -189,7 +197,7 @@ static int64_t long_work(void *context, struct sim *sim, size_t at, const struct
 {
     struct notes *notes = context;
     (void)sim;
-    return is_round(at, event) ? 9 + (int64_t)(test_random_next(&notes->random) % 7) : 0;
+    return is_asked(at, event) ? 9 + (int64_t)(test_random_next(&notes->random) % 7) : 0;
 }
 
 Test(participation, longer_work_shows_a_doubling_only)
