@@ -231,8 +231,10 @@ static nof1_rc loop(struct nof1_vault *vault)
     while (!vault->stop) {
         struct pollfd slot[SLOTS];
         fill_slots(vault, slot);
-        int64_t now = nof1_clock_now(&vault->clock);
-        if (poll(slot, SLOTS, nof1_driver_wait(&vault->driver, now, LONGEST_WAIT)) < 0) {
+        int64_t now = nof1_clock_now(&vault->clock), at = now + LONGEST_WAIT;
+        (void)nof1_driver_next(&vault->driver, &at);
+        struct timespec wait = nof1_clock_until(&vault->clock, at, LONGEST_WAIT);
+        if (ppoll(slot, SLOTS, &wait, NULL) < 0) {
             ENSURE(errno == EINTR, NOF1_E_IO);
             continue;
         }

@@ -21,7 +21,7 @@
 #include <sys/files.h>
 
 #define DOCUMENT_LIMIT ((size_t)8 << 20)
-#define ANSWER_DELAY 4 /* milliseconds: hides what a round of few trials costs */
+#define ANSWER_DELAY 10 /* milliseconds: a durable write and few trials fit in */
 #define SECRET_DIGEST "vault/secret"
 #define SECRET_KEPT "vault/secret/kept" /* its file was read back: it may have been used */
 #define LAST_CHARTER "vault/charter" /* the last that the vault started with */

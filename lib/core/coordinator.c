@@ -422,7 +422,9 @@ static nof1_rc start(struct nof1_coordinator *coordinator, struct nof1_error *er
 {
     coordinator->peer = nof1_arena_alloc(coordinator->arena, coordinator->config.charter->sites,
                                          sizeof(struct peer));
-    ENSURE(coordinator->peer != NULL, NOF1_E_NO_MEMORY);
+    coordinator->submitted = nof1_arena_alloc(
+        coordinator->arena, coordinator->config.charter->statisticians + 1, sizeof(uint64_t));
+    ENSURE(coordinator->peer != NULL && coordinator->submitted != NULL, NOF1_E_NO_MEMORY);
     TRY(nof1_verifier_new(&coordinator->verifier, coordinator->config.charter->sites));
     TRY(nof1_atom_lists_new(coordinator));
     TRY(nof1_run_census_check(coordinator, error));

@@ -42,13 +42,14 @@ static bool attempt_arrays(struct attempt *attempt, const struct nof1_query *que
 {
     struct nof1_arena *arena = attempt->arena;
     attempt->key_ad = nof1_arena_alloc(arena, query->sites, sizeof *attempt->key_ad);
+    attempt->key_ads = nof1_arena_alloc(arena, query->sites, sizeof *attempt->key_ads);
     attempt->masked = nof1_arena_alloc(arena, query->sites, sizeof *attempt->masked);
     attempt->attest = nof1_arena_alloc(arena, query->sites, sizeof *attempt->attest);
     attempt->bytes_in = nof1_arena_alloc(arena, query->sites, sizeof(uint64_t));
     attempt->bytes_out = nof1_arena_alloc(arena, query->sites, sizeof(uint64_t));
     attempt->closed = nof1_arena_alloc(arena, (size_t)query->model->max_rounds + 1,
                                        sizeof *attempt->closed);
-    return attempt->key_ad != NULL && attempt->masked != NULL && attempt->attest != NULL &&
+    return attempt->key_ad != NULL && attempt->key_ads != NULL && attempt->masked != NULL && attempt->attest != NULL &&
            attempt->bytes_in != NULL && attempt->bytes_out != NULL && attempt->closed != NULL;
 }
 
@@ -179,6 +180,9 @@ nof1_rc nof1_run_key_ad(struct nof1_coordinator *coordinator, struct run *run, s
     const ProtobufCBinaryData nonce = frame->key_ad->nonce;
     if (known != NULL && memcmp(known->nonce.data, nonce.data, nonce.len) == 0) {
         return NOF1_OK; /* the same advertisement once more */
+    }
+    if (run->attempt->key_ads[index]++ >= NOF1_KEYADS_MAX) {
+        return NOF1_OK; /* each stays in memory until the attempt is over */
     }
     TRY(nof1_frame_read(&frame, run->attempt->arena, bytes, NULL));
     run->attempt->key_ad[index] = frame->key_ad;

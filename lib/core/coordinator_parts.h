@@ -17,6 +17,8 @@
 
 #define NOF1_HEX_TEXT (2 * NOF1_HASH_BYTES + 1)
 #define NOF1_ATTEMPTS_MAX 50   /* tries of one query before it counts as expired */
+#define NOF1_KEYADS_MAX 16     /* advertisements of one site in one attempt: a vault restarts rarely */
+#define NOF1_SUBMISSIONS 200   /* of a statistician in a day, beside two for every query allowed */
 #define NOF1_FAULTS_MAX 3      /* sums that fail their check elements (E2501) before it is refused */
 #define NOF1_CENSUS_PAUSE (15 * 60 * 1000) /* before a census that ended without one is tried again */
 
@@ -48,6 +50,7 @@ struct attempt {
     uint8_t h_roster[NOF1_HASH_BYTES];
     uint8_t transcript[NOF1_HASH_BYTES];  /* h of the current round; after close h_{r+1} */
     const Nof1__V1__KeyAd **key_ad;       /* NULL: awaited */
+    uint32_t *key_ads;                    /* how many came */
     const Nof1__V1__Masked **masked;      /* of the current round; NULL: awaited */
     const Nof1__V1__Attest **attest;
     uint64_t *bytes_in, *bytes_out;
@@ -120,6 +123,8 @@ struct nof1_coordinator {
     struct census_record *census;         /* latest epoch first */
     struct atom_list *atoms;              /* [charter families] */
     uint64_t entries;                     /* ledger entries appended so far */
+    int64_t submit_day;                   /* UTC day that `submitted` is about */
+    uint64_t *submitted;                  /* [charter statisticians] runs begun on that day */
     char software[64];
     struct nof1_verifier *verifier;       /* of the vaults' keys, by charter index */
     /* of the step in progress */

@@ -15,6 +15,8 @@
 #include <crypto/key.h>
 #include <crypto/transcript.h>
 
+#define DAY (INT64_C(86400) * 1000)
+
 void nof1_run_free(struct run *run)
 {
     if (run == NULL) {
@@ -170,9 +172,27 @@ static nof1_rc check_signature(const struct nof1_principal *person, const struct
     return NOF1_OK;
 }
 
+/* Every run that begins is stored for ever: one account must not fill the disk. */
+static nof1_rc check_rate(struct nof1_coordinator *coordinator, const struct nof1_principal *person,
+                          struct nof1_error *error)
+{
+    const struct nof1_charter *charter = coordinator->config.charter;
+    uint64_t *begun = &coordinator->submitted[person - charter->statistician];
+    int64_t day = coordinator->now / DAY;
+    if (coordinator->submit_day != day) {
+        memset(coordinator->submitted, 0, charter->statisticians * sizeof *begun);
+        coordinator->submit_day = day;
+    }
+    if (*begun >= NOF1_SUBMISSIONS + 2 * (uint64_t)charter->limits.max_queries_day) {
+        return nof1_fail(error, NOF1_E2304, "%s has submitted too many plans today", person->id);
+    }
+    *begun += 1;
+    return NOF1_OK;
+}
+
 /* Released: answered from the store, free. Objected: final for this plan. Running: the same run. */
 static nof1_rc submit_again(struct nof1_coordinator *coordinator, struct run *run,
-                            struct nof1_error *error)
+                            const struct nof1_principal *person, struct nof1_error *error)
 {
     if (run->state == RUN_RELEASED || run->state == RUN_OBJECTED) {
         return nof1_actions_add(coordinator->actions,
@@ -182,6 +202,7 @@ static nof1_rc submit_again(struct nof1_coordinator *coordinator, struct run *ru
     if (!run_final(run)) {
         return NOF1_OK;
     }
+    TRY(check_rate(coordinator, person, error));
     if (run->query == NULL) {
         TRY(prepare(coordinator, run, error));
     }
@@ -189,9 +210,10 @@ static nof1_rc submit_again(struct nof1_coordinator *coordinator, struct run *ru
 }
 
 static nof1_rc submit_new(struct nof1_coordinator *coordinator, const struct nof1_event *event,
-                          const char *statistician, struct nof1_error *error)
+                          const struct nof1_principal *person, struct nof1_error *error)
 {
-    struct run *run = blank_run(coordinator, event->bytes, event->signature, statistician);
+    TRY(check_rate(coordinator, person, error));
+    struct run *run = blank_run(coordinator, event->bytes, event->signature, person->id);
     ENSURE(run != NULL, NOF1_E_NO_MEMORY);
     run->submitted = coordinator->now;
     nof1_rc_value rc = prepare(coordinator, run, error);
@@ -228,8 +250,8 @@ nof1_rc nof1_run_submit(struct nof1_coordinator *coordinator, const struct nof1_
     if (rc == NOF1_OK) {
         TRY(nof1_plan_hash(h_q, event->bytes));
         struct run *run = nof1_run_find(coordinator, h_q);
-        rc = run != NULL ? submit_again(coordinator, run, error)
-                         : submit_new(coordinator, event, person->id, error);
+        rc = run != NULL ? submit_again(coordinator, run, person, error)
+                         : submit_new(coordinator, event, person, error);
     }
     if (rc == NOF1_E_NO_MEMORY || rc == NOF1_E_CRYPTO || rc == NOF1_E_BUG) {
         return rc;

@@ -7,6 +7,7 @@
  */
 #include <core/site_parts.h>
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -35,22 +36,21 @@ static void remember(struct nof1_site *site, const struct site_attempt *attempt,
                      nof1_rc_value code)
 {
     const struct nof1_plan *plan = attempt->query->study.plan;
-    struct site_past *past = site->past_count < SITE_HISTORY_MAX
-                                 ? nof1_arena_alloc(site->arena, 1, sizeof *past)
-                                 : NULL;
-    if (past == NULL) {
+    if (site->past == NULL) {
+        site->past = nof1_arena_alloc(site->arena, SITE_HISTORY_MAX, sizeof *site->past);
+    }
+    if (site->past == NULL) {
         return; /* only status is poorer */
     }
     if (attempt->objection != NOF1_OK) { /* the steward sees the true reason */
         state = "objected";
         code = attempt->objection;
     }
-    *past = (struct site_past){.next = site->past, .state = state, .code = code, .at = site->now,
-                               .analysis = nof1_arena_text(site->arena, plan->analysis),
-                               .title = nof1_arena_text(site->arena, plan->title)};
+    struct site_past *past = &site->past[site->past_count++ % SITE_HISTORY_MAX];
+    *past = (struct site_past){.state = state, .code = code};
     memcpy(past->h_q, attempt->h_q, sizeof past->h_q);
-    site->past = past;
-    site->past_count += 1;
+    snprintf(past->analysis, sizeof past->analysis, "%s", plan->analysis);
+    snprintf(past->title, sizeof past->title, "%s", plan->title);
 }
 
 void nof1_site_drop(struct nof1_site *site, struct site_attempt *attempt, const char *state,
@@ -133,27 +133,35 @@ static nof1_rc send_refusal(struct nof1_site *site, const uint8_t *h_q, const ui
     return nof1_site_answer(site, NULL, delay, bytes);
 }
 
+/* End the live attempt that is refused, if it is one; the refusal waits as long as its answers. */
+static bool end_refused(struct nof1_site *site, int64_t *delay, uint8_t *h_q, const uint8_t *nonce,
+                        nof1_rc_value code)
+{
+    struct site_attempt *attempt =
+        nof1_site_attempt(site, (ProtobufCBinaryData){NOF1_HASH_BYTES, h_q});
+    if (attempt == NULL || memcmp(attempt->nonce, nonce, sizeof attempt->nonce) != 0) {
+        return false;
+    }
+    *delay = attempt->delay; /* a round that ends in a refusal has worked on data, too */
+    nof1_site_drop(site, attempt, "refused", code);
+    return true;
+}
+
 nof1_rc nof1_site_refuse(struct nof1_site *site, const uint8_t h_q[NOF1_HASH_BYTES],
                          const uint8_t nonce[NOF1_HASH_BYTES], nof1_rc_value code)
 {
     uint8_t query[NOF1_HASH_BYTES], attempt_nonce[NOF1_HASH_BYTES]; /* may live in the attempt */
     memcpy(query, h_q, sizeof query);
     memcpy(attempt_nonce, nonce, sizeof attempt_nonce);
-    struct site_attempt *attempt =
-        nof1_site_attempt(site, (ProtobufCBinaryData){sizeof query, query});
     int64_t delay = 0;
-    if (attempt != NULL && memcmp(attempt->nonce, attempt_nonce, sizeof attempt_nonce) == 0) {
-        delay = attempt->delay; /* a round that ends in a refusal has worked on data, too */
-        nof1_site_drop(site, attempt, "refused", code);
+    bool live = end_refused(site, &delay, query, attempt_nonce, code), may = true;
+    if (!live) {
+        TRY(nof1_site_may_refuse(site, &may));
     }
-    if (attempt == NULL && code == NOF1_E2503) { /* strays must not fill the ledger */
-        int64_t minute = site->now / 60000;
-        site->strays = site->stray_minute == minute ? site->strays + 1 : 1;
-        site->stray_minute = minute;
-        if (site->strays > SITE_STRAYS_MAX) {
-            return NOF1_OK;
-        }
-    } else {
+    if (!may) {
+        return NOF1_OK;
+    }
+    if (live || code != NOF1_E2503) { /* a stray is in the ledger as the frame that answers it */
         TRY(nof1_site_append(site, "query.refused", query,
                              json_pack("{s:s, s:s}", "code", nof1_rc_code(code), "reason",
                                        nof1_rc_sentence(code))));
@@ -223,6 +231,10 @@ static nof1_rc receive(struct nof1_site *site, struct nof1_slice bytes)
 
 static nof1_rc greet(struct nof1_site *site)
 {
+    site->greets_later = !nof1_site_may_greet(site);
+    if (site->greets_later) {
+        return nof1_site_timer(site, site->now + 60000);
+    }
     Nof1__V1__Hello hello = NOF1__V1__HELLO__INIT;
     hello.site = (char *)(uintptr_t)site->config.id;
     hello.charter = (ProtobufCBinaryData){
@@ -241,6 +253,7 @@ static nof1_rc ring(struct nof1_site *site)
 {
     struct site_attempt *next = NULL;
     TRY(nof1_site_let_go(site));
+    TRY(site->greets_later ? greet(site) : NOF1_OK);
     for (struct site_attempt *a = site->attempts; a != NULL; a = next) {
         next = a->next;
         if (site->now > a->deadline && a->phase == SITE_ATTESTED) {

@@ -16,7 +16,7 @@
 #include <core/charter.h>
 
 #define NUMBERS_A_MILLISECOND 4096 /* elements times patients, generously */
-#define PATIENTS_A_MILLISECOND 64  /* their trials are searched, counted and written down */
+#define PATIENTS_A_MILLISECOND 16  /* their trials are searched, fitted, counted, written down */
 #define LONGEST 60000
 
 /* Public: the same at every site of the charter. */

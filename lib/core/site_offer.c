@@ -191,13 +191,13 @@ static ProtobufCBinaryData bytes_of(const uint8_t *data, size_t length)
 
 /* A coordinator may offer a plan as often as it likes: that must not fill the ledger. */
 static nof1_rc append_once(struct nof1_site *site, const struct site_attempt *attempt,
-                           const char *kind)
+                           struct site_plans *noted, const char *kind)
 {
     const struct nof1_plan *plan = attempt->query->study.plan;
-    if (nof1_site_has_plan(&site->accepted, attempt->h_q)) {
+    if (nof1_site_has_plan(noted, attempt->h_q)) {
         return NOF1_OK;
     }
-    TRY(nof1_site_add_plan(site, &site->accepted, attempt->h_q));
+    TRY(nof1_site_add_plan(site, noted, attempt->h_q));
     return nof1_site_append(site, kind, attempt->h_q,
                             json_pack("{s:s, s:s}", "analysis", plan->analysis, "title",
                                       plan->title));
@@ -222,7 +222,7 @@ nof1_rc nof1_site_advertise(struct nof1_site *site, struct site_attempt *attempt
     frame.body_case = NOF1__V1__FRAME__BODY_KEY_AD;
     frame.key_ad = &ad;
     attempt->phase = SITE_ADVERTISED;
-    TRY(append_once(site, attempt, "query.accepted"));
+    TRY(append_once(site, attempt, &site->accepted, "query.accepted"));
     TRY(nof1_site_write(site, &frame, attempt->arena, &attempt->key_ad));
     return nof1_site_answer(site, attempt, attempt->delay, attempt->key_ad);
 }
@@ -245,6 +245,7 @@ nof1_rc nof1_site_offer(struct nof1_site *site, const Nof1__V1__Frame *frame)
     }
     struct nof1_query *query = NULL;
     nof1_rc_value rc = check_offer(site, frame, &query);
+    rc = rc == NOF1_OK ? nof1_site_may_try(site) : rc;
     if (rc != NOF1_OK) {
         nof1_query_free(query);
         return rc;
@@ -255,7 +256,5 @@ nof1_rc nof1_site_offer(struct nof1_site *site, const Nof1__V1__Frame *frame)
         return nof1_site_advertise(site, attempt);
     }
     attempt->phase = SITE_WAITING;
-    return nof1_site_append(site, "query.waiting", attempt->h_q,
-                            json_pack("{s:s, s:s}", "analysis", query->study.plan->analysis,
-                                      "title", query->study.plan->title));
+    return append_once(site, attempt, &site->waited, "query.waiting");
 }

@@ -9,6 +9,7 @@
 
 #include <base/hex.h>
 #include <core/atoms.h>
+#include <core/charter.h>
 #include <core/checks.h>
 #include <core/frame.h>
 #include <core/site.h>
@@ -21,7 +22,6 @@
 #define SITE_UNLISTED UINT32_MAX /* atom index of a trial whose atom the plan does not list */
 #define SITE_CHANGED 3        /* trials changed in part, sum and squares of their numbers */
 #define SITE_HISTORY_MAX 200  /* finished attempts shown by status */
-#define SITE_STRAYS_MAX 60    /* answers a minute to messages of no attempt: they are logged, too */
 
 /* A round of an earlier run, which every later run of the plan must repeat. */
 struct site_record_round {
@@ -160,14 +160,18 @@ struct site_attempt {
     nof1_rc_value objection;               /* NOF1_OK, or the rule that keeps this site silent */
 };
 
-/* What status shows of attempts that are over. */
+/* What status shows of an attempt that is over. */
 struct site_past {
-    struct site_past *next;
     uint8_t h_q[NOF1_HASH_BYTES];
     const char *state;
-    const char *analysis, *title;
+    char analysis[NOF1_NAME_MAX + 1], title[NOF1_TITLE_MAX + 1];
     nof1_rc_value code;
-    int64_t at;
+};
+
+/* How many of something there were in this minute and this day. */
+struct site_flow {
+    int64_t minute, day;
+    uint64_t in_minute, in_day;
 };
 
 /* A set of plans, by hash. */
@@ -189,12 +193,13 @@ struct nof1_site {
     const struct nof1_census *census;      /* of this epoch; NULL: none taken */
     struct site_attempt *attempts;
     struct site_held *held;                /* in the order in which they were asked for */
-    struct site_past *past;                /* latest first */
-    size_t past_count;
-    struct site_plans accepted;            /* their acceptance is in the ledger */
+    struct site_past *past;                /* [SITE_HISTORY_MAX], the latest at past_count - 1 */
+    size_t past_count;                     /* of all times: the oldest give way */
+    struct site_plans accepted, waited;    /* that is in the ledger */
     struct site_plans approved, declined;  /* by the steward, offered or not yet */
-    int64_t stray_minute;                  /* of the last answer to a message of no attempt */
-    size_t strays;                         /* such answers in that minute */
+    struct site_flow refusals, tries, greetings;
+    uint64_t unanswered;                   /* refusals not sent since the last entry about them */
+    bool greets_later;
     /* of the step in progress */
     struct nof1_actions *actions;
     struct nof1_arena *scratch;
@@ -229,6 +234,13 @@ nof1_rc nof1_site_write(struct nof1_site *site, const Nof1__V1__Frame *frame,
                         struct nof1_arena *arena, struct nof1_slice *bytes);
 nof1_rc nof1_site_resend(struct nof1_site *site, struct nof1_slice bytes);
 nof1_rc nof1_site_timer(struct nof1_site *site, int64_t at);
+
+/* site_flood.c: what others can make the site write down */
+/* May a refusal of no attempt be sent? If not it is counted; the count becomes an entry later. */
+nof1_rc nof1_site_may_refuse(struct nof1_site *site, bool *may);
+/* E2304: too many attempts in a day. */
+nof1_rc nof1_site_may_try(struct nof1_site *site);
+bool nof1_site_may_greet(struct nof1_site *site);
 
 /* site_record.c: store and ledger */
 nof1_rc nof1_site_restore(struct nof1_site *site, struct nof1_error *error);

@@ -48,7 +48,9 @@ static json_t *queries_json(const struct nof1_site *site)
         json_object_set_new(query, "round", json_integer(a->round));
         json_array_append_new(queries, query);
     }
-    for (const struct site_past *p = site->past; p != NULL; p = p->next) {
+    size_t oldest = site->past_count > SITE_HISTORY_MAX ? site->past_count - SITE_HISTORY_MAX : 0;
+    for (size_t i = site->past_count; i-- > oldest;) {
+        const struct site_past *p = &site->past[i % SITE_HISTORY_MAX];
         json_array_append_new(queries,
                               query_json(p->h_q, p->state, p->analysis, p->title, p->code));
     }

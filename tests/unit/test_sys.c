@@ -455,6 +455,37 @@ Test(sys, files_are_whole_private_and_locked)
     remove_folder(where);
 }
 
+/* After a correction of the date by minutes the clock goes on, slowly, and waiting for it ends. */
+Test(sys, clock_behind_its_own_answers_goes_on_at_half_speed)
+{
+    struct nof1_clock clock = {0};
+    const struct timespec pause = {.tv_nsec = 40000000};
+    int64_t ahead = nof1_clock_now(&clock) + 600000;
+    clock.last = ahead;
+    cr_expect_eq(nof1_clock_now(&clock), ahead);
+    (void)nanosleep(&pause, NULL);
+    int64_t after = nof1_clock_now(&clock);
+    cr_expect(after >= ahead + 19 && after < ahead + 500000, "%lld", (long long)(after - ahead));
+    struct timespec wait = nof1_clock_until(&clock, after + 7, 60000);
+    cr_expect(wait.tv_sec == 0 && wait.tv_nsec == 7000000);
+}
+
+Test(sys, clock_waits_until_a_whole_millisecond)
+{
+    struct nof1_clock clock = {0};
+    struct timespec now, wait;
+    int64_t at = nof1_clock_now(&clock) + 5;
+    wait = nof1_clock_until(&clock, at, 60000);
+    (void)clock_gettime(CLOCK_REALTIME, &now);
+    int64_t end = (int64_t)now.tv_sec * 1000000000 + now.tv_nsec + wait.tv_nsec;
+    cr_expect(wait.tv_sec == 0 && wait.tv_nsec <= 5000000);
+    cr_expect(end >= at * 1000000, "it would wake before");
+    wait = nof1_clock_until(&clock, at + 100000, 1500);
+    cr_expect(wait.tv_sec == 1 && wait.tv_nsec == 500000000);
+    wait = nof1_clock_until(&clock, at - 1000, 1500);
+    cr_expect(wait.tv_sec == 0 && wait.tv_nsec == 0);
+}
+
 Test(sys, clock_never_runs_backwards_and_entropy_differs)
 {
     struct nof1_clock clock = {.last = INT64_C(9000000000000)};
