@@ -8,10 +8,14 @@ sh deploy/packages.sh
 command -v python3 > /dev/null || { apt-get update -qq && apt-get install -y -qq --no-install-recommends python3 > /dev/null; }
 echo "== build"
 cmake --preset release > /dev/null
-cmake --build --preset release --target nof1 nof1-coordinator nof1-vault nof1-edge nof1-lab-site > /dev/null
+cmake --build --preset release --target nof1 nof1-coordinator nof1-vault nof1-edge nof1-node nof1-lab-site > /dev/null
 PATH="$PWD/build/release/bin:$PATH"
 work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
+root=$PWD bin=$PWD/build/release/bin
+sites="site-01 site-02 site-03 site-04 site-05"
+. deploy/demo/consortium.sh
+trap 'consortium_end; rm -rf "$work"' EXIT
+trap 'exit 1' HUP INT TERM
 demo=deploy/demo
 failed=0
 
@@ -66,6 +70,52 @@ nof1 lab run --sites "$work/rare/sites" --map "$work/rare/map.yaml" --charter "$
     --plan "$work/generated/plan.yaml,$work/mild.yaml" --policy standard --quiet > "$work/refused" || code=$?
 sed -n '/^Refused/,$p' "$work/refused" | sed 's/^/   /'
 [ "$code" -eq 3 ] || { echo "   expected a refusal (exit 3), got $code"; failed=1; }
+cat << 'TXT'
+
+== 4. At a hospital: what its data steward sees and stops
+   Five hospitals with certificates, keys and a charter of their own; at site-02 every plan waits for
+   the steward, who looks at what it would add before approving it.
+TXT
+nof1 lab new --sites 5 --trials 60 --seed 5 --design ABAB --out "$work/data" > /dev/null 2>&1
+consortium_enrol "$work/data"
+consortium_sign
+consortium_freeze "$work/data"
+consortium_serve
+for id in $sites; do
+    if [ "$id" = site-02 ]; then consortium_vault "$id" --manual-approval; else consortium_vault "$id"; fi
+    consortium_edge "$id"
+done
+ask() { # TITLE ANALYSIS: the statistician asks; the answer in $work/answer
+    printf 'plan: 1\ntitle: %s\noutcome: pain\ntreatment: {reference: A, active: [B]}\nanalysis: %s\n' "$1" "$2" > "$work/ask.yaml"
+    consortium_run "$work/ask.yaml" > "$work/answer" 2> "$work/answer.err" &
+    client=$!
+    consortium_waiting site-02
+}
+expect() { # EXIT CODE
+    code=0
+    wait "$client" || code=$?
+    [ "$code" -eq "$1" ] || { echo "   expected exit $1, got $code"; cat "$work/answer.err"; failed=1; }
+}
+ask "Effect of the treatment" random_effects
+echo '$ nof1-node preview QUERY'
+nof1-node preview "$query" --dir "$work/site-02" | sed 's/^/   /'
+echo '$ nof1-node approve QUERY'
+nof1-node approve "$query" --dir "$work/site-02" --by carol | sed 's/^/   /'
+expect 0
+sed 's/^/   /' "$work/answer"
+echo '$ nof1-node egress'
+nof1-node egress --dir "$work/site-02" | sed 's/^/   /'
+
+echo
+echo "   The steward refuses a plan, and pauses the site while another waits; the consortium learns no reason."
+ask "Description" descriptive
+nof1-node refuse "$query" --dir "$work/site-02" --by carol > /dev/null
+expect 3
+sed -n '/^Refused/,$p' "$work/answer" | sed 's/^/   /'
+ask "Responders" summary_test
+nof1-node pause --dir "$work/site-02" --by carol > /dev/null
+expect 3
+sed -n '/^Refused/,$p' "$work/answer" | sed 's/^/   /'
 echo
 [ "$failed" -eq 0 ] && echo "Every result equals its pooled reference; the patient was not singled out."
 exit "$failed"

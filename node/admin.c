@@ -300,7 +300,7 @@ nof1_rc_value nof1_node_freeze(uint32_t *id, const char *folder,
     TRY(nof1_epoch_save(store, &epoch, charter, nof1_clock_now(&clock), error));
     show_source(out, table, &report);
     if (withdrawn > 0) {
-        fprintf(out, "  %zu trials left out: withdrawn\n", withdrawn);
+        fprintf(out, "  %zu trial%s left out: withdrawn\n", withdrawn, withdrawn == 1 ? "" : "s");
     }
     fprintf(out, "epoch %u frozen: the source is not read again in it\n", (unsigned)*id);
     return tell_vault(folder, arena, out);

@@ -167,12 +167,12 @@ static void show_preview(const json_t *preview)
     size_t at;
     const json_t *round, *masked = json_object_get(preview, "masked");
     const char *missing = json_string_value(json_object_get(preview, "round_1_not_shown"));
-    printf("%s: %s\n%s of outcome %s, at most %lld rounds after round 0\n",
+    long long rounds = (long long)json_integer_value(json_object_get(preview, "max_rounds"));
+    printf("%s: %s\n%s of outcome %s, at most %lld round%s after round 0\n",
            json_string_value(json_object_get(preview, "query")),
            json_string_value(json_object_get(preview, "title")),
            json_string_value(json_object_get(preview, "analysis")),
-           json_string_value(json_object_get(preview, "outcome")),
-           (long long)json_integer_value(json_object_get(preview, "max_rounds")));
+           json_string_value(json_object_get(preview, "outcome")), rounds, rounds == 1 ? "" : "s");
     json_array_foreach((json_t *)(uintptr_t)json_object_get(preview, "rounds"), at, round) {
         show_round(round);
     }

@@ -371,17 +371,37 @@ static nof1_rc print_privacy(struct nof1_buffer *out, const json_t *result)
     return NOF1_OK;
 }
 
+/* What "rule: detail; remedy" says besides rule and remedy; *length 0: nothing. */
+static const char *detail_of(size_t *length, const char *text, const char *rule, const char *remedy)
+{
+    size_t head = strlen(rule), tail = strlen(remedy), all = strlen(text);
+    if (strncmp(text, rule, head) == 0) {
+        head += strncmp(text + head, ": ", 2) == 0 ? 2 : 0;
+        text += head;
+        all -= head;
+    }
+    if (tail > 0 && all >= tail && strcmp(text + all - tail, remedy) == 0) {
+        all -= tail;
+        all -= all >= 2 && strncmp(text + all - 2, "; ", 2) == 0 ? 2 : 0;
+    }
+    *length = all;
+    return text;
+}
+
 static nof1_rc print_refusal(struct nof1_buffer *out, const json_t *refusal)
 {
     TRY(nof1_buffer_printf(out, "Refused: %s", text_of(refusal, "code", "")));
     const char *site = text_of(refusal, "site", NULL);
     TRY(nof1_buffer_printf(out, "%s%s\n", site == NULL ? "" : " by ", site == NULL ? "" : site));
-    TRY(nof1_buffer_printf(out, "  rule:   %s\n", text_of(refusal, "rule", "")));
-    const char *text = text_of(refusal, "text", "");
-    if (text[0] != '\0') {
-        TRY(nof1_buffer_printf(out, "  reason: %s\n", text));
+    const char *rule = text_of(refusal, "rule", "");
+    const char *remedy = text_of(refusal, "remedy", "");
+    TRY(nof1_buffer_printf(out, "  rule:   %s\n", rule));
+    size_t length;
+    const char *detail = detail_of(&length, text_of(refusal, "text", ""), rule, remedy);
+    if (length > 0) {
+        TRY(nof1_buffer_printf(out, "  reason: %.*s\n", (int)length, detail));
     }
-    return nof1_buffer_printf(out, "  remedy: %s\n", text_of(refusal, "remedy", ""));
+    return nof1_buffer_printf(out, "  remedy: %s\n", remedy);
 }
 
 nof1_rc_value nof1_print_result(struct nof1_buffer *out, const json_t *result, const char *next)

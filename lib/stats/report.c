@@ -50,7 +50,8 @@ void nof1_warn(json_t *warnings, bool when, const char *code, const char *text)
 void nof1_warn_left_out(json_t *warnings, const struct nof1_history *history, const char *why)
 {
     char text[240];
-    snprintf(text, sizeof text, "%llu trials left out: %s",
-             (unsigned long long)history->counts.left_out, why);
+    snprintf(text, sizeof text, "%llu trial%s left out: %s",
+             (unsigned long long)history->counts.left_out, history->counts.left_out == 1 ? "" : "s",
+             why);
     nof1_warn(warnings, history->counts.left_out > 0, "left_out", text);
 }

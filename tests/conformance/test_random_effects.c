@@ -318,7 +318,7 @@ Test(random_effects, own_variance_of_zero_leaves_the_trial_out)
     snprintf(all, sizeof all, "%s%s", head, rigid);
     json_t *three = run(arena, head, "within_variance: own\nincomplete: cycles", NOF1_OK);
     json_t *four = run(arena, all, "within_variance: own\nincomplete: cycles", NOF1_OK);
-    cr_expect(warned(four, "1 trials left out") && !warned(three, "left out"));
+    cr_expect(warned(four, "1 trial left out") && !warned(three, "left out"));
     same("estimate", test_estimate(four, "treatment", "estimate"),
          test_estimate(three, "treatment", "estimate"), 1e-12, 0);
     same("trials", test_number(four, "fit/trials"), 3, 0, 0);

@@ -26,13 +26,7 @@ trap finish EXIT
 trap 'exit 1' HUP INT TERM
 pass() { passed=$((passed + 1)); echo "ok   $1"; }
 fail() { failed=$((failed + 1)); echo "FAIL $1"; shift; for file in "$@"; do sed 's/^/     /' "$file" | tail -15; done; }
-wait_for() { # file, words: up to 20 s
-    turn=0
-    until grep -qF -- "$2" "$1" 2> /dev/null; do
-        [ $turn -lt 200 ] || return 1
-        sleep 0.1; turn=$((turn + 1))
-    done
-}
+. "$root/deploy/demo/consortium.sh"
 mkdir "$out" "$work/leak" "$work/cores"
 canary() { python3 "$here/canary/canary.py" "$@"; }
 
@@ -46,33 +40,11 @@ if [ "$planted" -gt 100 ] && [ "$found" -eq "$planted" ]; then pass "all $plante
 else fail "of $planted planted leaks $found are found"; fi
 
 # ---- the consortium ---------------------------------------------------------------------------------
-study=$(sed -n 's/^study: *//p' "$work/data/charter.yaml")
-ca=$work/ca
-"$root/certs/make-ca.sh" "$ca" --study "$study" > /dev/null
-"$root/certs/issue.sh" "$ca" coordinator hub --ip 127.0.0.1 > /dev/null
-"$root/certs/issue.sh" "$ca" statistician ada > /dev/null
-"$bin/nof1-coordinator" init --dir "$work/hub" > "$work/hub.spki" 2> /dev/null
-spki() { openssl pkey -in "$1" -pubout -outform DER | od -An -v -tx1 | tr -d ' \n'; }
-sed 's/quantum: 0\.1,/quantum: 0.000000001,/' "$work/data/charter.yaml" > "$work/charter.yaml"
+sed -i 's/quantum: 0\.1,/quantum: 0.000000001,/' "$work/data/charter.yaml"
+consortium_enrol "$work/data"
+consortium_sign
+consortium_freeze "$work/data" || fail "the sites freeze"
 for id in $sites; do
-    "$root/certs/issue.sh" "$ca" site "$id" > /dev/null
-    mkdir -m 700 "$work/$id"
-    (umask 077; openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256 \
-        -pkeyopt ec_param_enc:named_curve -out "$work/$id/vault.key" 2> /dev/null)
-    sed -i "s|^  $id: {|&edge: \"spiffe://$study/site/$id\", vault_key: $(spki "$work/$id/vault.key"), |" \
-        "$work/charter.yaml"
-done
-cat >> "$work/charter.yaml" << YAML
-statisticians:
-  ada: {spiffe: "spiffe://$study/statistician/ada", key: $(spki "$ca/statistician/ada.key")}
-coordinator: {id: hub, spiffe: "spiffe://$study/coordinator/hub", key: $(cat "$work/hub.spki")}
-YAML
-hash=$("$bin/nof1-coordinator" charter sign --dir "$work/hub" --charter "$work/charter.yaml" \
-    --out "$work/charter.json")
-for id in $sites; do
-    "$bin/nof1-node" charter approve "$work/charter.json" --dir "$work/$id" --hash "$hash" > "$work/node.out" 2>&1
-    "$bin/nof1-node" freeze "$work/data/sites/$id.csv" --dir "$work/$id" --map "$work/data/map.yaml" \
-        --site "$id" > "$work/node.out" 2>&1 || fail "$id freezes" "$work/node.out"
     python3 "$here/canary/canary.py" relay "$work/$id.sock" "$work/$id/edge.sock" "$out/$id.socket" & relays="$relays $!"
 done
 if [ "$(id -u)" -eq 0 ]; then python3 "$here/canary/canary.py" lo "$out/loopback" 2> "$work/lo.err" & relays="$relays $!"; fi

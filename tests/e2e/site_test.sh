@@ -11,94 +11,44 @@ for program in nof1 nof1-coordinator nof1-vault nof1-edge nof1-node; do
     [ -x "$bin/$program" ] || { echo "no $program in $bin"; exit 77; }
 done
 work=$(mktemp -d /tmp/nof1-site-XXXXXX)
-pids="" passed=0 failed=0
+passed=0 failed=0
+. "$root/deploy/demo/consortium.sh"
 finish() {
-    for pid in $pids; do kill "$pid" 2> /dev/null || true; done
-    for pid in $pids; do wait "$pid" 2> /dev/null || true; done
+    consortium_end
     rm -rf "$work"
 }
 trap finish EXIT
 trap 'exit 1' HUP INT TERM
 pass() { passed=$((passed + 1)); echo "ok   $1"; }
 fail() { failed=$((failed + 1)); echo "FAIL $1"; shift; for file in "$@"; do sed 's/^/     /' "$file" | tail -15; done; }
-wait_for() { # file, words: up to 20 s
-    turn=0
-    until grep -qF -- "$2" "$1" 2> /dev/null; do
-        [ $turn -lt 200 ] || return 1
-        sleep 0.1; turn=$((turn + 1))
-    done
-}
 
 # ---- the consortium ------------------------------------------------------------------------------
 sites="site-01 site-02 site-03 site-04 site-05"
 "$bin/nof1" lab new --sites 5 --trials 40 --seed 5 --design ABAB --out "$work/data" > /dev/null 2>&1
-study=$(sed -n 's/^study: *//p' "$work/data/charter.yaml")
-ca=$work/ca
-"$root/certs/make-ca.sh" "$ca" --study "$study" > /dev/null
-"$root/certs/issue.sh" "$ca" coordinator hub --ip 127.0.0.1 > /dev/null
-"$root/certs/issue.sh" "$ca" statistician ada > /dev/null
-"$bin/nof1-coordinator" init --dir "$work/hub" > "$work/hub.spki" 2> /dev/null
-spki() { openssl pkey -in "$1" -pubout -outform DER | od -An -v -tx1 | tr -d ' \n'; }
-cp "$work/data/charter.yaml" "$work/charter.yaml"
-for id in $sites; do
-    "$root/certs/issue.sh" "$ca" site "$id" > /dev/null
-    mkdir -m 700 "$work/$id"
-    (umask 077; openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256 \
-        -pkeyopt ec_param_enc:named_curve -out "$work/$id/vault.key" 2> /dev/null)
-    sed -i "s|^  $id: {|&edge: \"spiffe://$study/site/$id\", vault_key: $(spki "$work/$id/vault.key"), |" \
-        "$work/charter.yaml"
-done
-cat >> "$work/charter.yaml" << YAML
-statisticians:
-  ada: {spiffe: "spiffe://$study/statistician/ada", key: $(spki "$ca/statistician/ada.key")}
-coordinator: {id: hub, spiffe: "spiffe://$study/coordinator/hub", key: $(cat "$work/hub.spki")}
-YAML
-hash=$("$bin/nof1-coordinator" charter sign --dir "$work/hub" --charter "$work/charter.yaml" \
-    --out "$work/charter.json") || { echo "0 passed, 1 failed"; exit 1; }
+consortium_enrol "$work/data"
+consortium_sign || { echo "0 passed, 1 failed"; exit 1; }
 pass "the charter is signed"
 
 # ---- every site approves and freezes -------------------------------------------------------------
-good=true
-for id in $sites; do
-    "$bin/nof1-node" charter approve "$work/charter.json" --dir "$work/$id" --hash "$hash" \
-        > "$work/out" 2>&1 || { good=false; cat "$work/out"; }
-    "$bin/nof1-node" freeze "$work/data/sites/$id.csv" --dir "$work/$id" \
-        --map "$work/data/map.yaml" --site "$id" > "$work/out" 2>&1 || { good=false; cat "$work/out"; }
-done
-if $good; then pass "every site approves the charter and freezes its data"; else fail "approve and freeze"; fi
+if consortium_freeze "$work/data"; then pass "every site approves the charter and freezes its data"; else fail "approve and freeze"; fi
 if "$bin/nof1-node" charter approve "$work/charter.json" --dir "$work/site-01" \
     --hash "$(printf '%064d' 0)" > "$work/out" 2>&1; then
     fail "a charter with another hash is not approved"
 else pass "a charter with another hash is not approved"; fi
 
 # ---- start ---------------------------------------------------------------------------------------
-start() { # everything
-    rm -f "$work/port"
-    "$bin/nof1-coordinator" serve --dir "$work/hub" --listen 127.0.0.1:0 --ca "$ca/ca.pem" \
-        --cert "$ca/coordinator/hub.pem" --key "$ca/coordinator/hub.key" --crl "$ca/crl" \
-        --charter "$work/charter.json" --port-file "$work/port" 2>> "$work/hub.log" &
-    pids=$!
-    turn=0
-    until [ -s "$work/port" ] || [ $turn -ge 100 ]; do sleep 0.1; turn=$((turn + 1)); done
-    port=$(cat "$work/port")
+start() { # everything; the site whose plans wait
+    pids=""
+    consortium_serve
     for id in $sites; do
         manual=""
         [ "$id" = "$1" ] && manual=--manual-approval
-        : > "$work/$id.log"
-        "$bin/nof1-vault" --dir "$work/$id" --site "$id" --key "$work/$id/vault.key" \
-            --socket "$work/$id/edge.sock" $manual 2>> "$work/$id.log" &
-        pids="$pids $!"
-        wait_for "$work/$id.log" event=vault.ready || fail "the vault of $id starts" "$work/$id.log"
-        "$bin/nof1-edge" --socket "$work/$id/edge.sock" --target "127.0.0.1:$port" \
-            --ca "$ca/ca.pem" --cert "$ca/site/$id.pem" --key "$ca/site/$id.key" \
-            --crl "$ca/crl" 2>> "$work/$id.log" &
-        pids="$pids $!"
+        # shellcheck disable=SC2086
+        consortium_vault "$id" $manual || fail "the vault of $id starts" "$work/$id.log"
+        consortium_edge "$id"
     done
 }
-run() { # output
-    timeout 20 "$bin/nof1" run "$work/data/plan.yaml" --target "127.0.0.1:$port" --ca "$ca/ca.pem" \
-        --cert "$ca/statistician/ada.pem" --key "$ca/statistician/ada.key" --json > "$1" 2> "$1.err"
-}
+run() { consortium_run "$work/data/plan.yaml" --json > "$1" 2> "$1.err"; } # output
 numbers() {
     python3 -c 'import json, sys
 value = json.load(open(sys.argv[1]))
@@ -164,8 +114,7 @@ else fail "a paused site refuses: exit $code" "$work/paused.err" "$work/paused";
 "$bin/nof1-node" resume --dir "$work/site-03" > /dev/null
 
 # ---- a plan that waits for a steward's approval ---------------------------------------------------
-finish_all() { for pid in $pids; do kill "$pid"; wait "$pid" || true; done; pids=""; }
-finish_all
+consortium_end
 start site-02
 # an interrupt ends the waiting at once, not the query; nor does a coordinator that hangs hold it up
 interrupt() { # seconds
@@ -179,12 +128,7 @@ interrupt 3
 if [ $took -le 5 ] && grep -qE "goes on: nof1 status shows it, nof1 result [0-9a-f]{64} prints" "$work/interrupted"; then
     pass "an interrupted run says that its query goes on"
 else fail "an interrupted run says that its query goes on: $code after $took s" "$work/interrupted"; fi
-turn=0 query=""
-while [ -z "$query" ] && [ $turn -lt 100 ]; do
-    query=$("$bin/nof1-node" status --dir "$work/site-02" 2> /dev/null | tr -d ' \n' |
-        grep -oE '"query":"[0-9a-f]{64}","state":"[a-z]*approval' | grep -oE '[0-9a-f]{64}' | head -1 || true)
-    sleep 0.1; turn=$((turn + 1))
-done
+consortium_waiting site-02 || true
 "$bin/nof1-node" approve "${query:-none}" --dir "$work/site-02" > "$work/out" 2>&1 || true
 turn=0
 until ask result "$query" --json > "$work/manual" 2> "$work/err" || [ $turn -ge 20 ]; do
@@ -196,27 +140,27 @@ else
     fail "a plan is answered after the steward approved it ($query)" "$work/err" "$work/out"
     "$bin/nof1-node" status --dir "$work/site-02" || true
 fi
-kill -STOP "${pids%% *}"
+kill -STOP "$hub"
 interrupt 2
-kill -CONT "${pids%% *}"
+kill -CONT "$hub"
 if [ $took -le 4 ] && grep -q "stopped before the plan was submitted" "$work/interrupted"; then
     pass "an interrupt ends a call that nobody answers"
 else fail "an interrupt ends a call that nobody answers: $code after $took s" "$work/interrupted"; fi
 
 # ---- a lost secret --------------------------------------------------------------------------------
-finish_all
+consortium_end
 rm "$work/site-04/secret"
 start none
-if wait_for "$work/site-04.log" event=vault.secret_lost_freeze_again; then
+if consortium_wait "$work/site-04.log" event=vault.secret_lost_freeze_again; then
     pass "a site that lost its secret answers no plan of the frozen epoch"
 else fail "a site that lost its secret answers no plan" "$work/site-04.log"; fi
 "$bin/nof1-node" freeze "$work/data/sites/site-04.csv" --dir "$work/site-04" \
     --map "$work/data/map.yaml" --site site-04 > "$work/out" 2>&1 || cat "$work/out"
-if wait_for "$work/site-04.log" epoch=2; then pass "until the next freeze, which the running vault loads"
+if consortium_wait "$work/site-04.log" epoch=2; then pass "until the next freeze, which the running vault loads"
 else fail "a freeze is loaded by the running vault" "$work/site-04.log"; fi
 
 # ---- a charter put in place by hand ---------------------------------------------------------------
-finish_all
+consortium_end
 vault_refuses() { # name, words of the reason
     code=0
     timeout 10 "$bin/nof1-vault" --dir "$work/site-01" --site site-01 --key "$work/site-01/vault.key" \
@@ -236,7 +180,7 @@ vault_refuses "a charter of no higher version is refused by the vault, too" "ver
 cp "$work/charter.json" "$work/site-01/charter.json"
 
 # ---- a lost store ---------------------------------------------------------------------------------
-finish_all
+consortium_end
 rm -f "$work"/site-04/site.sqlite*
 code=0
 "$bin/nof1-vault" --dir "$work/site-04" --site site-04 --key "$work/site-04/vault.key" \

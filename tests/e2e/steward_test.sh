@@ -11,10 +11,10 @@ for program in nof1 nof1-coordinator nof1-vault nof1-edge nof1-node; do
     [ -x "$bin/$program" ] || { echo "no $program in $bin"; exit 77; }
 done
 work=$(mktemp -d /tmp/nof1-steward-XXXXXX)
-pids="" passed=0 failed=0
+passed=0 failed=0
+. "$root/deploy/demo/consortium.sh"
 finish() {
-    for pid in $pids; do kill "$pid" 2> /dev/null || true; done
-    for pid in $pids; do wait "$pid" 2> /dev/null || true; done
+    consortium_end
     [ "${KEEP:-}" ] || rm -rf "$work"
 }
 trap finish EXIT
@@ -32,69 +32,23 @@ code_is() { # wanted exit code, command; output in $work/out
     [ "$code" -eq "$wanted" ] || { echo "     exit $code instead of $wanted"; return 1; }
 }
 says() { grep -qF -- "$1" "$work/out"; }
-wait_for() { # file, words: up to 20 s
-    turn=0
-    until grep -qF -- "$2" "$1" 2> /dev/null; do
-        [ $turn -lt 200 ] || return 1
-        sleep 0.1; turn=$((turn + 1))
-    done
-}
 node() { "$bin/nof1-node" "$@"; }
 json() { python3 -c "import json, sys; v = json.load(open(sys.argv[1])); print($2)" "$1"; }
 
 # ---- the consortium ------------------------------------------------------------------------------
 sites="site-01 site-02 site-03 site-04 site-05"
 "$bin/nof1" lab new --sites 5 --trials 60 --seed 5 --design ABAB --out "$work/data" > /dev/null 2>&1
-study=$(sed -n 's/^study: *//p' "$work/data/charter.yaml")
-ca=$work/ca
-"$root/certs/make-ca.sh" "$ca" --study "$study" > /dev/null
-"$root/certs/issue.sh" "$ca" coordinator hub --ip 127.0.0.1 > /dev/null
-"$root/certs/issue.sh" "$ca" statistician ada > /dev/null
-"$bin/nof1-coordinator" init --dir "$work/hub" > "$work/hub.spki" 2> /dev/null
-spki() { openssl pkey -in "$1" -pubout -outform DER | od -An -v -tx1 | tr -d ' \n'; }
-cp "$work/data/charter.yaml" "$work/charter.yaml"
-for id in $sites; do
-    "$root/certs/issue.sh" "$ca" site "$id" > /dev/null
-    mkdir -m 700 "$work/$id"
-    (umask 077; openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256 \
-        -pkeyopt ec_param_enc:named_curve -out "$work/$id/vault.key" 2> /dev/null)
-    sed -i "s|^  $id: {|&edge: \"spiffe://$study/site/$id\", vault_key: $(spki "$work/$id/vault.key"), |" \
-        "$work/charter.yaml"
-done
-cat >> "$work/charter.yaml" << YAML
-statisticians:
-  ada: {spiffe: "spiffe://$study/statistician/ada", key: $(spki "$ca/statistician/ada.key")}
-coordinator: {id: hub, spiffe: "spiffe://$study/coordinator/hub", key: $(cat "$work/hub.spki")}
-YAML
-hash=$("$bin/nof1-coordinator" charter sign --dir "$work/hub" --charter "$work/charter.yaml" \
-    --out "$work/charter.json")
-for id in $sites; do
-    node charter approve "$work/charter.json" --dir "$work/$id" --hash "$hash" > "$work/out" 2>&1 || cat "$work/out"
-    node freeze "$work/data/sites/$id.csv" --dir "$work/$id" --map "$work/data/map.yaml" --site "$id" \
-        > "$work/out" 2>&1 || cat "$work/out"
-done
-vault() { # site, options: started, and its edge
-    id=$1; shift
-    : > "$work/$id.log"
-    "$bin/nof1-vault" --dir "$work/$id" --site "$id" --key "$work/$id/vault.key" \
-        --socket "$work/$id/edge.sock" "$@" 2>> "$work/$id.log" &
-    pids="$pids $!"
-    wait_for "$work/$id.log" event=vault.ready || fail "the vault of $id starts" "$work/$id.log"
-}
-"$bin/nof1-coordinator" serve --dir "$work/hub" --listen 127.0.0.1:0 --ca "$ca/ca.pem" \
-    --cert "$ca/coordinator/hub.pem" --key "$ca/coordinator/hub.key" --crl "$ca/crl" \
-    --charter "$work/charter.json" --port-file "$work/port" 2>> "$work/hub.log" &
-pids=$!
-turn=0
-until [ -s "$work/port" ] || [ $turn -ge 100 ]; do sleep 0.1; turn=$((turn + 1)); done
-port=$(cat "$work/port")
+consortium_enrol "$work/data"
+consortium_sign
+consortium_freeze "$work/data"
+consortium_serve
 echo 'max_queries_day: 4' > "$work/file.yaml"
 for id in $sites; do
     manual="" socket=$work/$id/edge.sock
     [ "$id" = site-02 ] && manual=--manual-approval
     [ "$id" = site-04 ] && manual="--policy $work/file.yaml"
     # shellcheck disable=SC2086
-    vault "$id" $manual
+    consortium_vault "$id" $manual
     if [ "$id" = site-02 ]; then
         socket=$work/$id/recorded.sock
         python3 "$root/tests/e2e/record.py" "$socket" "$work/$id/edge.sock" "$work/recorded" &
@@ -102,23 +56,10 @@ for id in $sites; do
         turn=0
         until [ -S "$socket" ] || [ $turn -ge 100 ]; do sleep 0.1; turn=$((turn + 1)); done
     fi
-    "$bin/nof1-edge" --socket "$socket" --target "127.0.0.1:$port" --ca "$ca/ca.pem" \
-        --cert "$ca/site/$id.pem" --key "$ca/site/$id.key" --crl "$ca/crl" 2>> "$work/$id.log" &
-    pids="$pids $!"
+    consortium_edge "$id" "$socket"
 done
-run() { # plan, output
-    timeout 40 "$bin/nof1" run "$1" --target "127.0.0.1:$port" --ca "$ca/ca.pem" \
-        --cert "$ca/statistician/ada.pem" --key "$ca/statistician/ada.key" --json > "$2" 2> "$2.err"
-}
-waiting() { # the plan that waits at site-02, up to 20 s
-    turn=0 query=""
-    while [ -z "$query" ] && [ $turn -lt 200 ]; do
-        query=$(node status --dir "$work/site-02" 2> /dev/null | tr -d ' \n' |
-            grep -oE '"query":"[0-9a-f]{64}","state":"[a-z]*approval' | grep -oE '[0-9a-f]{64}' | head -1 || true)
-        sleep 0.1; turn=$((turn + 1))
-    done
-    [ -n "$query" ]
-}
+run() { consortium_run "$1" --json > "$2" 2> "$2.err"; } # plan, output
+waiting() { consortium_waiting site-02; }
 plan() { # file, title, analysis: each needs other sums, so that none is answered from the ledger
     printf 'plan: 1\ntitle: %s\noutcome: pain\ntreatment: {reference: A, active: [B]}\nanalysis: %s\n' "$2" "$3" > "$1"
 }
@@ -285,7 +226,7 @@ PY
 then pass "no key of the patient is in the ledger"; else fail "no key of the patient is in the ledger" "$work/out"; fi
 check "the next freeze of the same file" code_is 0 node freeze "$work/data/sites/site-03.csv" --dir "$d3" \
     --map "$work/data/map.yaml" --site site-03
-check "leaves the patient out" says "1 trials left out: withdrawn"
+check "leaves the patient out" says "1 trial left out: withdrawn"
 check "and the patient is not frozen" code_is 66 node trial queries --patient "$patient" --dir "$d3"
 check "the site answers again" \
     [ "$(node status --dir "$d3" | tr -d ' \n' | grep -o '"stopped":[a-z]*')" = '"stopped":false' ]
