@@ -70,7 +70,7 @@ static const struct pair pairs[] = {
      GLMM "incomplete: class\nquadrature: 1\n", true},
     {BINARY ", open: true", GLMM "incomplete: class\nquadrature: 25\n",
      GLMM "incomplete: exclude\nquadrature: 9\nlevel: 0.9\n", true},
-    {COUNTS CLOSED, GLMM "incomplete: class\n", GLMM "incomplete: class\nquadrature: 3\n", false},
+    {COUNTS CLOSED, GLMM "incomplete: class\n", GLMM "incomplete: class\nquadrature: 3\n", true},
 };
 
 /* Trials of three cycles whose outcomes suit every kind; w: constant within a trial. */

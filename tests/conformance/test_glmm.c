@@ -150,17 +150,15 @@ Test(glmm, other_forms_are_as_close_as_they_say)
 {
     static const struct form_case cases[] = {
         {"logit", "analysis: glmm\ncharter: {kind: binary}\n",
-         "analysis: glmm\nincomplete: class\ncharter: {kind: binary, open: false, max_release_ratio: 0.33}\n", 2e-3},
-        {"logit", "analysis: glmm\ncharter: {kind: binary}\n",
-         "analysis: glmm\nincomplete: score\ncharter: {kind: binary, open: false, max_release_ratio: 1}\n", 1e-5},
+         "analysis: glmm\nincomplete: class\ncharter: {kind: binary, open: false, max_release_ratio: 0.33}\n", 0.1},
         {"logit_covariates", "analysis: glmm\ncharter: {kind: binary}\n",
-         "analysis: glmm\ncharter: {kind: binary, open: false, max_release_ratio: 1}\n", 1e-5},
+         "analysis: glmm\ncharter: {kind: binary, open: false, max_release_ratio: 1}\n", 0.03},
         {"poisson", "analysis: glmm\ncharter: {kind: count, centre: 2}\n",
          "analysis: glmm\ncharter: {kind: count, centre: 2, open: false, max_release_ratio: 0.33}\n", 1e-3},
         {"poisson_exposure", "analysis: glmm\nexposure: hours\ncharter: {kind: count}\n",
-         "analysis: glmm\nexposure: hours\ncharter: {kind: count, open: false, max_release_ratio: 1}\n", 1e-5},
+         "analysis: glmm\nexposure: hours\ncharter: {kind: count, open: false, max_release_ratio: 1}\n", 0.03},
         {"ordinal", "analysis: glmm\ncharter: {kind: ordinal}\n",
-         "analysis: glmm\ncharter: {kind: ordinal, open: false, max_release_ratio: 0.5}\n", 1e-5},
+         "analysis: glmm\ncharter: {kind: ordinal, open: false, max_release_ratio: 0.5}\n", 0.03},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         const struct form_case *c = &cases[i];
@@ -297,6 +295,8 @@ Test(glmm, degenerate_data_are_results_or_say_what_to_do)
          "analysis: glmm\nrandom: {trial: [intercept, treatment]}\ncharter: {kind: binary}\n", y_mixed, 6, "quadrature: 1"},
         {"no such exposure", "analysis: glmm\nexposure: hours\ncharter: {kind: count}\n", y_mixed, 6, "no covariate"},
         {"aliased columns", "analysis: glmm\nfixed: [treatment, period, factor(period)]\ncharter: {kind: binary}\n", y_mixed, 12, "combination"},
+        {"as many numbers as tables", "analysis: glmm\nincomplete: score\ncharter: {kind: binary, open: false, max_release_ratio: 0.5}\n", y_mixed, 40, "counted out"},
+        {"totals that can be counted out", "analysis: glmm\nincomplete: class\ncharter: {kind: binary, open: false, max_release_ratio: 0.5}\n", y_mixed, 8, "counted out"},
         {"too few patients", "analysis: glmm\nincomplete: score\ncharter: {kind: binary, open: false, max_release_ratio: 0.33}\n", y_mixed, 6, "stratified"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {

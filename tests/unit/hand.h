@@ -82,6 +82,7 @@ struct hand_options {
     uint64_t data_seed;        /* of the outcomes only */
     bool lab, manual;
     bool missing;              /* a quarter of the outcomes, never a whole arm */
+    bool binary;               /* outcomes 0 and 1 */
     uint32_t patient_cap;
 };
 
@@ -252,7 +253,8 @@ static inline void hand_charter(struct hand *h, const struct hand_options *o)
     nof1_buffer_free(&bytes);
 }
 
-static inline struct nof1_trial hand_trial(struct hand *h, struct test_random *data, bool missing)
+static inline struct nof1_trial hand_trial(struct hand *h, struct test_random *data, bool missing,
+                                           bool binary)
 {
     int32_t *cycle = nof1_arena_alloc(h->arena, ROWS, sizeof *cycle);
     int32_t *period = nof1_arena_alloc(h->arena, ROWS, sizeof *period);
@@ -273,6 +275,7 @@ static inline struct nof1_trial hand_trial(struct hand *h, struct test_random *d
         time[r] = 7.0 * (double)r;
         treatment[r] = b ? 1 : 0;
         y[r] = centre + (b ? effect : 0) + floor(3 * test_random_normal(data));
+        y[r] = binary ? y[r] > 50 : y[r];
         if (missing && r >= 2 && test_random_uniform(&h->random) < 0.4) {
             y[r] = NAN;
         }
@@ -286,13 +289,13 @@ static inline struct nof1_trial hand_trial(struct hand *h, struct test_random *d
 }
 
 static inline void hand_epoch(struct hand *h, size_t site, size_t patients,
-                              struct test_random *data, bool missing)
+                              struct test_random *data, const struct hand_options *options)
 {
     struct nof1_trial *trial = nof1_arena_alloc(h->arena, PATIENTS_MAX, sizeof *trial);
     uint32_t *patient = nof1_arena_alloc(h->arena, PATIENTS_MAX, sizeof *patient);
     const char **key = nof1_arena_alloc(h->arena, PATIENTS_MAX, sizeof *key);
     for (size_t p = 0; p < patients; p++) {
-        trial[p] = hand_trial(h, data, missing);
+        trial[p] = hand_trial(h, data, options->missing, options->binary);
         patient[p] = (uint32_t)p;
         key[p] = nof1_arena_printf(h->arena, "p%zu", p);
     }

@@ -292,7 +292,7 @@ static inline struct hand *hand_new(const struct hand_options *options)
         h->policy[s] = h->charter->limits;
         h->entropy[s].state = 100 + s;
         hand_epoch(h, s, options->patients[0] == 0 ? 4 : options->patients[s], &data,
-                   options->missing);
+                   options);
         hand_start(h, s);
     }
     hand_census(h);

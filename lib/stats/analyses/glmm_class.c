@@ -17,7 +17,8 @@
 #define FUNCTIONS_MAX 8
 #define FUNCTIONS_LEAST 3 /* as many as there are parameters, with sum y_B one more */
 #define CORRECTIONS 2
-#define BASIS_STEP 0x1p-20
+#define OPEN_STEP 0x1p-20 /* of functions with mean square 1; elsewhere a quarter, at most 1 */
+#define LEAST_BITS 1      /* estimated, of a histogram of totals: measured, more than ten fit then */
 #define BASIS_NODES 9 /* whatever the plan has, so that one release serves plans with other nodes */
 
 nof1_rc_value glmm_total_jet(double *jet, const struct glmm_model *m, const struct glmm_class *c,
@@ -120,7 +121,7 @@ static void remove_line(double *value, const double *weight, size_t totals)
     }
 }
 
-/* basis[s * (functions - 1) + j], rounded so that every site sums multiples of BASIS_STEP. */
+/* basis[s * (functions - 1) + j], not yet rounded, and how likely each total is over the box. */
 static nof1_rc make_basis(struct glmm_class *c, const struct glmm_model *m,
                           struct nof1_arena *arena)
 {
@@ -132,6 +133,7 @@ static nof1_rc make_basis(struct glmm_class *c, const struct glmm_model *m,
     double *weight = value + c->totals * POINTS, *vector = gram + POINTS * POINTS;
     double *eigenvalue = vector + POINTS * POINTS;
     c->basis = basis;
+    c->likely = weight;
     if (extra == 0) {
         return NOF1_OK;
     }
@@ -155,11 +157,115 @@ static nof1_rc make_basis(struct glmm_class *c, const struct glmm_model *m,
                 sum += value[s * POINTS + l] * vector[l * POINTS + k];
             }
             double unit = sqrt(fmax(eigenvalue[k], 1e-300));
-            basis[s * extra + j] = rint(fmax(-0x1p20, fmin(0x1p20, sum / unit)) / BASIS_STEP) *
-                                   BASIS_STEP;
+            basis[s * extra + j] = fmax(-0x1p20, fmin(0x1p20, sum / unit));
         }
     }
     return NOF1_OK;
+}
+
+/* ---- what a search could find -----------------------------------------------------------------
+ *
+ * Sums of the total and of functions of it are exact, so they tell of the histogram of totals as many
+ * bits as they hold, up to all of it. Both are counted for totals distributed as over the box. */
+
+/* Bits of a whole number with this variance, that of a Poisson number where it is small. */
+static double poisson_bits(double mean)
+{
+    double bits = 0, chance = exp(-mean);
+    if (mean > 30) {
+        return 0.5 * log2(2 * M_PI * M_E * mean);
+    }
+    for (double k = 0; k < 2 * mean + 30; k++) {
+        bits -= chance > 0 ? chance * log2(chance) : 0;
+        chance *= mean / (k + 1);
+    }
+    return bits;
+}
+
+static double step_bits(double variance)
+{
+    return fmax(0, 0.5 * log2(2 * M_PI * M_E * (variance + 1.0 / 12)));
+}
+
+/* Bits of the sums of `functions` functions, the first being the total: by variances given those
+ * before. */
+static double sums_bits(const struct glmm_class *c, size_t functions, size_t stride, double step)
+{
+    double mean[FUNCTIONS_MAX] = {0}, v[FUNCTIONS_MAX][FUNCTIONS_MAX] = {{0}}, all = 0, bits = 0;
+    double g[FUNCTIONS_MAX];
+    for (int pass = 0; pass < 2; pass++) {
+        for (size_t s = 0; s < c->totals; s++) {
+            all += pass == 0 ? c->likely[s] : 0;
+            for (size_t i = 0; i < functions; i++) {
+                g[i] = i == 0 ? (double)s : rint(c->basis[s * stride + i - 1] / step);
+                mean[i] += pass == 0 ? c->likely[s] * g[i] : 0;
+                for (size_t j = 0; j <= i && pass == 1; j++) {
+                    v[i][j] += c->likely[s] / all * (g[i] - mean[i] / all) * (g[j] - mean[j] / all);
+                }
+            }
+        }
+    }
+    for (size_t j = 0; j < functions; j++) {
+        bits += step_bits((double)c->trials * v[j][j]);
+        for (size_t i = functions - 1; i > j && v[j][j] > 1e-12; i--) {
+            for (size_t k = j + 1; k <= i; k++) {
+                v[i][k] -= v[i][j] * v[k][j] / v[j][j];
+            }
+        }
+    }
+    return bits;
+}
+
+static double open_bits(const struct glmm_class *c, size_t functions, size_t stride, double step)
+{
+    double all = 0, n = (double)c->trials, bits = -step_bits(n); /* their number is known */
+    for (size_t s = 0; s < c->totals; s++) {
+        all += c->likely[s];
+    }
+    for (size_t s = 0; s < c->totals; s++) {
+        bits += poisson_bits(n * c->likely[s] / all);
+    }
+    return bits - sums_bits(c, functions, stride, step);
+}
+
+/* Round the first functions of every class to the step, and drop the others. */
+static void round_basis(struct glmm_model *m, size_t functions, double step)
+{
+    size_t stride = m->functions - 1, extra = functions - 1;
+    for (size_t c = 0; c < m->classes; c++) {
+        double *basis = m->class_[c].basis;
+        for (size_t s = 0; s < m->class_[c].totals; s++) {
+            for (size_t j = 0; j < extra; j++) {
+                basis[s * extra + j] = rint(basis[s * stride + j] / step) * step;
+            }
+        }
+    }
+    m->functions = functions;
+    m->step = step;
+}
+
+/* As many functions as leave LEAST_BITS of every histogram open. False: not even the least do. */
+static bool keep_open(struct glmm_model *m)
+{
+    static const double steps[] = {0.25, 0.5, 1};
+    size_t stride = m->functions - 1;
+    if (m->base.study->charter->limits.open || m->functions == 1) {
+        round_basis(m, m->functions, OPEN_STEP);
+        return true;
+    }
+    for (size_t k = m->functions, i = 0; i < 3;) {
+        double least = INFINITY;
+        for (size_t c = 0; c < m->classes; c++) {
+            least = fmin(least, open_bits(&m->class_[c], k, stride, steps[i]));
+        }
+        if (least >= LEAST_BITS) {
+            round_basis(m, k, steps[i]);
+            return true;
+        }
+        i += k == FUNCTIONS_LEAST;
+        k -= k > FUNCTIONS_LEAST;
+    }
+    return false;
 }
 
 /* ---- classes and budget -------------------------------------------------------------------- */
@@ -214,8 +320,8 @@ static bool equal_shares(const struct glmm_model *m)
     return true;
 }
 
-/* Functions per class and correction rounds that the release ratio pays for: all are functions of
- * one number a trial, its total. False when too few. */
+/* Functions per class that the release ratio pays for: all are functions of one number a trial, its
+ * total. Correction rounds, whose sums tell every total, in an open lab only. False: too few. */
 static bool afford(struct glmm_model *m)
 {
     const struct nof1_study *study = m->base.study;
@@ -248,9 +354,8 @@ static bool afford(struct glmm_model *m)
         return m->functions > 0;
     }
     m->functions = (size_t)room;
-    double left = floor((all - room * (double)m->classes) / 3);
     double most = limits->max_rounds_query > 0 ? limits->max_rounds_query : 1 + CORRECTIONS;
-    m->base.max_rounds = whole ? 1 : (uint32_t)fmin(most, 1 + fmin(CORRECTIONS, left));
+    m->base.max_rounds = whole || !limits->open ? 1 : (uint32_t)fmin(most, 1 + CORRECTIONS);
     return true;
 }
 
@@ -280,6 +385,15 @@ nof1_rc_value glmm_class_prepare(struct glmm_model *m, struct nof1_arena *arena,
     }
     for (size_t c = 0; c < m->classes; c++) {
         TRY(make_basis(&class_[c], m, arena));
+    }
+    if (!keep_open(m)) {
+        *possible = m->family == GLMM_POISSON && equal_shares(m);
+        if (!*possible) {
+            return NOF1_OK;
+        }
+        m->functions = 1; /* the effect alone */
+    }
+    for (size_t c = 0; c < m->classes; c++) {
         group[c] = nof1_arena_printf(arena, "class:%zux%zu", class_[c].n[0], class_[c].n[1]);
         ENSURE(group[c] != NULL, NOF1_E_NO_MEMORY);
     }
@@ -305,7 +419,8 @@ nof1_rc_value glmm_class_layout(const struct glmm_model *m, uint32_t round,
     *out = (struct nof1_layout){elements, e};
     for (size_t i = 0; i < elements && round > 1; i++) {
         e[i] = (struct nof1_element){.name = score[i], .role = NOF1_OUTCOME, .group = -1,
-                                     .block_size = 1, .bound = 0x1p40, .quantum = glmm_quantum(m)};
+                                     .block_size = 1, .bound = 0x1p40,
+                                     .quantum = glmm_quantum(m, 1)};
     }
     if (round > 1) {
         return NOF1_OK;
@@ -321,7 +436,7 @@ nof1_rc_value glmm_class_layout(const struct glmm_model *m, uint32_t round,
             e[at] = (struct nof1_element){.name = name, .role = NOF1_OUTCOME, .group = (int)c,
                                           .block_size = 1,
                                           .bound = j == 0 ? TOTALS_MAX : 0x1p21,
-                                          .quantum = j == 0 ? 0 : BASIS_STEP};
+                                          .quantum = j == 0 ? 0 : m->step};
         }
     }
     return NOF1_OK;

@@ -273,7 +273,7 @@ static nof1_rc conclude(struct glmm_fit *fit, struct pseudo *p, double *x, doubl
     }
     if (step >= 0) { /* corrected: what the last correction changed */
         fit->approximation = step < 1e-9 ? 0 : step;
-        glmm_add_rounding(fit, p->m, trials);
+        fit->approximation += glmm_rounding(fit, p->m, trials);
         return NOF1_OK;
     }
     return expected_error(&fit->approximation, p, x, fit->covariance);

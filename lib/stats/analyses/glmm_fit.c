@@ -286,15 +286,19 @@ nof1_rc_value glmm_finish(struct glmm_fit *fit, const struct glmm_model *m, cons
     return NOF1_OK;
 }
 
-void glmm_add_rounding(struct glmm_fit *fit, const struct glmm_model *m, double trials)
+double glmm_rounding(const struct glmm_fit *fit, const struct glmm_model *m, double trials)
 {
     double largest = 0;
-    for (size_t i = 0; i < m->parameters; i++) {
-        largest = fmax(largest, fit->covariance[i * m->parameters + i]);
+    size_t p = m->parameters;
+    for (size_t i = 0; i < p && !m->base.study->charter->limits.open; i++) {
+        double sum = 0;
+        for (size_t j = 0; j < p; j++) {
+            double term = fit->covariance[i * p + j] * glmm_quantum(m, glmm_column_reach(m, j));
+            sum += term * term;
+        }
+        largest = fmax(largest, sum / fmax(fit->covariance[i * p + i], 1e-300));
     }
-    if (!m->base.study->charter->limits.open) {
-        fit->approximation += sqrt(largest * (double)m->parameters * trials / 12) * glmm_quantum(m);
-    }
+    return sqrt(largest * trials / 12);
 }
 
 /* The best evaluation so far and the full step from it. */
@@ -354,7 +358,6 @@ static nof1_rc conclude(struct glmm_fit *fit, const struct glmm_model *m,
     double x[GLMM_PARAMETERS_MAX];
     fit->decrement = decrement;
     /* after a last Newton step the error is of the order of the decrement itself */
-    fit->converged = decrement < (m->form == GLMM_SCORE ? 1e-6 : 1e-12);
     fit->approximation = decrement < 1e-12 ? 0 : decrement < 0.1 ? decrement : sqrt(decrement);
     double take = decrement < 1 ? 1 : 0;
     for (size_t i = 0; i < fit->free; i++) {
@@ -363,7 +366,9 @@ static nof1_rc conclude(struct glmm_fit *fit, const struct glmm_model *m,
     spread(fit->theta, fit, x, m->parameters);
     fit->value = -last->f + take * decrement / 2;
     TRY(glmm_finish(fit, m, last->hessian, arena));
-    glmm_add_rounding(fit, m, trials);
+    double rounding = glmm_rounding(fit, m, trials), noise = 10 * rounding * rounding;
+    fit->converged = decrement < (m->form == GLMM_SCORE ? fmax(1e-6, noise) : 1e-12);
+    fit->approximation += rounding;
     return NOF1_OK;
 }
 

@@ -10,6 +10,7 @@
 #ifndef NOF1_STATS_GLMM_MODEL_H
 #define NOF1_STATS_GLMM_MODEL_H
 
+#include <math.h>
 #include <stats/glmm.h>
 
 #include "mixed.h"
@@ -26,7 +27,8 @@ struct glmm_class {
     size_t n[2];
     uint64_t trials;
     size_t totals;       /* possible totals of a trial, 0 .. totals - 1 */
-    const double *basis; /* [totals * (functions - 1)]; the first function is s itself */
+    double *basis;       /* [totals * (functions - 1)]; the first function is s itself */
+    const double *likely; /* [totals] weights: how often a total is met over the public box */
 };
 
 struct glmm_model {
@@ -45,7 +47,8 @@ struct glmm_model {
     const char *formula;
     bool treatment_wanted;
     size_t classes, functions; /* class form: K functions of a total; 1: of s alone */
-    const struct glmm_class *class_;
+    double step;               /* of the functions' values */
+    struct glmm_class *class_;
 };
 
 /* ---- glmm_prepare.c ---- */
@@ -81,6 +84,8 @@ struct glmm_start_map {
 };
 struct glmm_start_map glmm_start_map(const struct glmm_model *m);
 /* Does the round carry value and Hessian? Otherwise score and, as a design sum, information. */
+/* Largest size of a parameter's column (1 for roots of the covariance), as its step is chosen. */
+double glmm_column_reach(const struct glmm_model *m, size_t parameter);
 bool glmm_round_is_full(const struct glmm_model *m, uint32_t round);
 size_t glmm_round_elements(const struct glmm_model *m, uint32_t round);
 nof1_rc_value glmm_score_layout(const struct glmm_model *m, uint32_t round,
@@ -119,8 +124,8 @@ nof1_rc glmm_refuse_runaway(const struct glmm_model *m, const double *theta,
 nof1_rc glmm_finish(struct glmm_fit *fit, const struct glmm_model *m, const double *hessian,
                     struct nof1_arena *arena);
 
-/* What rounding each trial's terms to glmm_quantum may have changed, added to the approximation. */
-void glmm_add_rounding(struct glmm_fit *fit, const struct glmm_model *m, double trials);
+/* What rounding each trial's terms to glmm_quantum may have changed, in standard errors. */
+double glmm_rounding(const struct glmm_fit *fit, const struct glmm_model *m, double trials);
 
 /* ---- glmm_class.c ---- */
 nof1_rc glmm_class_prepare(struct glmm_model *m, struct nof1_arena *arena,
@@ -147,12 +152,14 @@ double glmm_total_ways(const struct glmm_model *m, const struct glmm_class *c, d
 nof1_rc glmm_report_json(json_t **out, struct nof1_arena *arena, const struct glmm_model *m,
                          const struct nof1_history *history, const struct glmm_fit *fit);
 
-/* Step to which a trial's term is rounded where the sum is not of integers. Outcomes being few
- * whole numbers, exact sums of irrational functions of them would tell which; outside an open lab terms
- * are therefore coarse, at a cost of about 1e-6 standard errors. */
-static inline double glmm_quantum(const struct glmm_model *m)
+/* Step to which a trial's term is rounded where the sum is not of integers; reach: of the term's
+ * column. Outcomes being few whole numbers, exact sums of irrational functions of them tell which
+ * (docs/disclosure.md, "Generalised mixed models"); outside an open lab a term keeps eight bits, at
+ * a cost of about a hundredth of a standard error. */
+static inline double glmm_quantum(const struct glmm_model *m, double reach)
 {
-    return m->base.study->charter->limits.open ? 0x1p-50 : 0x1p-20;
+    return m->base.study->charter->limits.open ? 0x1p-50
+                                               : ldexp(1, ilogb(fmax(reach, 0x1p-40)) - 8);
 }
 
 static inline const struct glmm_model *glmm_of(const struct nof1_model *model)

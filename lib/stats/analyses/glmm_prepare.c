@@ -214,6 +214,43 @@ static uint32_t affordable_rounds(const struct glmm_model *m)
     return rounds >= SCORE_LEAST && most >= SCORE_LEAST ? (uint32_t)fmin(rounds, most) : 0;
 }
 
+/* Tables of events that complete trials can have: exact sums of as many functions of a trial's table
+ * would be solved for how often each occurs. INFINITY: too many kinds to be counted. */
+static double known_tables(const struct glmm_model *m)
+{
+    const struct nof1_study *study = m->base.study;
+    const struct nof1_charter *charter = study->charter;
+    double tables = 0;
+    uint64_t covered = 0;
+    if (study->census == NULL || m->family != GLMM_BINOMIAL || m->design.columns > 2) {
+        return INFINITY;
+    }
+    for (size_t c = 0; c < charter->classes; c++) {
+        char name[256];
+        snprintf(name, sizeof name, "class:%s", charter->class_[c].name);
+        uint64_t trials = mixed_census(study, name);
+        covered += trials;
+        tables += trials > 0 ? ((double)charter->class_[c].n[study->plan->reference] + 1) *
+                                   ((double)charter->class_[c].n[study->plan->active] + 1)
+                             : 0;
+    }
+    return covered == mixed_census(study, "trials") ? tables : INFINITY;
+}
+
+static nof1_rc check_tables(const struct glmm_model *m, uint32_t rounds, struct nof1_error *error)
+{
+    double numbers = 2 + (double)m->parameters * ((double)rounds - 2) +
+                     (double)nof1_glmm_jet(m->parameters);
+    if (numbers < known_tables(m)) {
+        return NOF1_OK;
+    }
+    return nof1_fail(error, NOF1_E_PLAN,
+                     "incomplete: score would release %.0f numbers about trials that can have %.0f "
+                     "tables of events, so that these could be counted out; write incomplete: "
+                     "class, or analysis: stratified",
+                     numbers, known_tables(m));
+}
+
 static nof1_rc choose_score(struct glmm_model *m, struct nof1_error *error)
 {
     const struct nof1_study *study = m->base.study;
@@ -236,6 +273,7 @@ static nof1_rc choose_score(struct glmm_model *m, struct nof1_error *error)
                          SCORE_LEAST, m->parameters,
                          nof1_glmm_jet(m->parameters));
     }
+    TRY(check_tables(m, rounds, error));
     prepare_rounds(m, GLMM_SCORE, rounds);
     return NOF1_OK;
 }
@@ -263,9 +301,10 @@ static nof1_rc choose_form(struct glmm_model *m, struct nof1_arena *arena, const
     if (class_wanted) {
         return nof1_fail(error, NOF1_E_PLAN,
                          "incomplete: %s needs a binary or count outcome without exposure, fixed: "
-                         "[treatment], random: {trial: [intercept]}, trials in charter classes "
-                         "with min_class_patients each, and enough patients for the release "
-                         "ratio; write auto or score",
+                         "[treatment], random: {trial: [intercept]}, and trials in charter classes "
+                         "with min_class_patients each, enough for the release ratio and for their "
+                         "totals not to be counted out (binary, 3 and 3 rows: 17); write auto, or "
+                         "analysis: stratified",
                          wish);
     }
     return choose_score(m, error);

@@ -47,8 +47,9 @@ struct element_list {
     bool failed;
 };
 
+/* step: 0 where terms are whole numbers */
 static void add(struct element_list *list, const char *name, enum nof1_role role, double bound,
-                bool whole, bool sparse)
+                double step, bool sparse)
 {
     size_t cuts = list->model->cuts;
     list->failed = list->failed || name == NULL;
@@ -60,7 +61,7 @@ static void add(struct element_list *list, const char *name, enum nof1_role role
         .block_size = (uint16_t)(cuts > 0 ? 2 * cuts : 2),
         .sparse = sparse,
         .bound = fmin(0x1p96, bound),
-        .quantum = role == NOF1_OUTCOME && !whole ? glmm_quantum(list->model) : 0};
+        .quantum = role == NOF1_OUTCOME ? step : 0};
 }
 
 /* Largest value of a column's parameter score factor, and whether few trials feed it. */
@@ -74,6 +75,17 @@ static double reach_of(const struct glmm_model *m, size_t parameter, bool *spars
         &m->design.column[parameter - m->cuts + (m->cuts > 0 ? 1 : 0)];
     *sparse = mixed_sparse(column);
     return mixed_column_bound(&m->design, column);
+}
+
+double glmm_column_reach(const struct glmm_model *m, size_t parameter)
+{
+    bool sparse;
+    if (parameter < m->cuts || parameter >= m->fixed) {
+        return 1;
+    }
+    size_t column = parameter - m->cuts + (m->cuts > 0 ? 1 : 0);
+    double reach = reach_of(m, parameter, &sparse); /* of a time it says nothing */
+    return m->design.column[column].kind == MIXED_TIME ? fmin(reach, 8) : reach;
 }
 
 static double outcome_reach(const struct glmm_model *m)
@@ -99,27 +111,26 @@ static void add_start(struct element_list *list)
             const struct mixed_column *a = &m->design.column[i], *b = &m->design.column[j];
             double bound = mixed_column_bound(&m->design, a) * mixed_column_bound(&m->design, b);
             add(list, nof1_arena_printf(list->arena, "design %s*%s", a->name, b->name),
-                NOF1_DESIGN, rows * bound, true, mixed_sparse(a) || mixed_sparse(b));
+                NOF1_DESIGN, rows * bound, 0, mixed_sparse(a) || mixed_sparse(b));
         }
     }
     for (size_t a = 0; a < 2; a++) {
-        add(list, nof1_arena_printf(list->arena, "rows %s", arm[a]), NOF1_DESIGN, rows, true,
-            false);
+        add(list, nof1_arena_printf(list->arena, "rows %s", arm[a]), NOF1_DESIGN, rows, 0, false);
     }
     for (size_t a = 0; a < 2 && m->exposed; a++) {
         double most = m->base.study->charter->covariate[m->exposure.covariate].upper;
         add(list, nof1_arena_printf(list->arena, "exposure %s", arm[a]), NOF1_DESIGN, rows * most,
-            true, false);
+            0, false);
     }
     for (size_t a = 0; a < 2; a++) {
         for (size_t k = 1; k <= m->cuts; k++) {
             add(list, nof1_arena_printf(list->arena, "count %s %g", arm[a],
                                         m->lower + m->quantum * (double)k),
-                NOF1_OUTCOME, rows, true, false);
+                NOF1_OUTCOME, rows, 0, false);
         }
         if (m->cuts == 0) {
             add(list, nof1_arena_printf(list->arena, "sum %s", arm[a]), NOF1_OUTCOME, rows * y,
-                true, false);
+                0, false);
         }
     }
 }
@@ -134,7 +145,8 @@ static void add_matrix(struct element_list *list, const char *what, enum nof1_ro
             double bound = reach_of(m, i, &a) * reach_of(m, j, &b) * unit * unit;
             add(list, nof1_arena_printf(list->arena, "%s %s*%s", what, parameter_name(m, i),
                                         parameter_name(m, j)),
-                role, bound, false, a || b);
+                role, bound,
+                glmm_quantum(m, glmm_column_reach(m, i) * glmm_column_reach(m, j)), a || b);
         }
     }
 }
@@ -152,12 +164,13 @@ nof1_rc_value glmm_score_layout(const struct glmm_model *m, uint32_t round,
         add_start(&list);
     } else {
         if (full) {
-            add(&list, "log likelihood", NOF1_OUTCOME, unit * 0x1p20, false, false);
+            add(&list, "log likelihood", NOF1_OUTCOME, unit * 0x1p20, glmm_quantum(m, 1),
+                false);
         }
         for (size_t i = 0; i < m->parameters; i++) {
             double reach = reach_of(m, i, &sparse);
             add(&list, nof1_arena_printf(arena, "score %s", parameter_name(m, i)), NOF1_OUTCOME,
-                unit * reach, false, sparse);
+                unit * reach, glmm_quantum(m, glmm_column_reach(m, i)), sparse);
         }
         add_matrix(&list, full ? "hessian" : "information", full ? NOF1_OUTCOME : NOF1_DESIGN,
                    unit);
