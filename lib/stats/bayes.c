@@ -32,13 +32,10 @@ double nof1_bayes_log_prior(const struct nof1_bayes_prior *prior, double x)
         return x <= prior->scale ? -log(prior->scale) : -INFINITY;
     case NOF1_BAYES_JEFFREYS:
         return -log(x);
-    case NOF1_BAYES_LKJ: {
-        double a = prior->scale; /* of (1 + x) / 2: beta(a, a) */
-        if (a == 1.0) {
-            return -M_LN2;
-        }
+    case NOF1_BAYES_LKJ: { /* (1 + r) / 2 is beta(a, a); 1 - r^2 = 1 / cosh(x)^2 */
+        double a = prior->scale, log_cosh = fabs(x) + log1p(exp(-2.0 * fabs(x))) - M_LN2;
         double constant = lgamma(2.0 * a) - 2.0 * lgamma(a) - (2.0 * a - 1.0) * M_LN2;
-        return constant + (a - 1.0) * (log1p(-x) + log1p(x));
+        return constant - 2.0 * a * log_cosh;
     }
     }
     return -INFINITY;
@@ -65,47 +62,61 @@ double nof1_bayes_prior_quantile(const struct nof1_bayes_prior *prior, double p)
     return NAN;
 }
 
-/* ---- summaries ---- */
+/* ---- mixtures ---- */
 
-double nof1_bayes_mean_upper(const struct nof1_bayes_posterior *p, double spread, double t)
+nof1_rc_value nof1_bayes_mixture(struct nof1_bayes_mixture *out, struct nof1_arena *arena,
+                                 const struct nof1_bayes_posterior *p, double spread)
 {
-    double sum = 0.0;
+    *out = (struct nof1_bayes_mixture){.parts = p->nodes, .even = p->even,
+                                       .even_weight = p->even_weight};
+    out->weight = nof1_arena_alloc(arena, out->parts, sizeof *out->weight);
+    out->mean = nof1_arena_alloc(arena, out->parts, sizeof *out->mean);
+    out->sd = nof1_arena_alloc(arena, out->parts, sizeof *out->sd);
+    ENSURE(out->weight != NULL && out->mean != NULL && out->sd != NULL, NOF1_E_NO_MEMORY);
     for (size_t i = 0; i < p->nodes; i++) {
         const struct nof1_bayes_node *node = &p->node[i];
-        double variance = node->mean.variance + spread * node->at[0] * node->at[0];
-        sum += node->weight * nof1_normal_upper((t - node->mean.mean) / sqrt(variance));
+        out->weight[i] = node->weight;
+        out->mean[i] = node->mean.mean;
+        out->sd[i] = sqrt(node->mean.variance + spread * node->at[0] * node->at[0]);
     }
-    return sum;
+    return NOF1_OK;
 }
 
-static double mean_lower(const struct nof1_bayes_target *target, double t, double *density)
+double nof1_bayes_mixture_upper(const struct nof1_bayes_mixture *m, double t)
 {
     double sum = 0.0;
-    *density = 0.0;
-    for (size_t i = 0; i < target->posterior->nodes; i++) {
-        const struct nof1_bayes_node *node = &target->posterior->node[i];
-        double sd = sqrt(node->mean.variance + target->spread * node->at[0] * node->at[0]);
-        double z = (t - node->mean.mean) / sd;
-        sum += node->weight * nof1_normal_lower(z);
-        *density += sd > 0.0 ? node->weight / sd * exp(-0.5 * z * z - 0.5 * LOG_2PI) : 0.0;
+    for (size_t i = 0; i < m->parts; i++) {
+        sum += m->weight[i] * nof1_normal_upper((t - m->mean[i]) / m->sd[i]);
     }
     return sum;
 }
 
-nof1_rc_value nof1_bayes_solve(double *out, nof1_bayes_distribution *distribution,
-                               const struct nof1_bayes_target *target, double probability,
-                               double start, double scale)
+/* P(effect <= t) and its density, over the first `parts`. */
+static double lower(const struct nof1_bayes_mixture *m, size_t parts, double t, double *density)
+{
+    double sum = 0.0, slope = 0.0;
+    for (size_t i = 0; i < parts; i++) {
+        double z = (t - m->mean[i]) / m->sd[i];
+        sum += m->weight[i] * nof1_normal_lower(z);
+        slope += m->sd[i] > 0.0 ? m->weight[i] / m->sd[i] * exp(-0.5 * z * z - 0.5 * LOG_2PI) : 0.0;
+    }
+    double total = parts < m->parts ? m->even_weight : 1.0;
+    *density = slope / total;
+    return sum / total;
+}
+
+/* Newton's steps inside a bracket that only shrinks. */
+static double solve(const struct nof1_bayes_mixture *m, size_t parts, double probability,
+                    double start, double scale)
 {
     double low = -INFINITY, high = INFINITY, x = start, reach = scale;
-    ENSURE(isfinite(start) && isfinite(scale), NOF1_E_MODEL);
-    for (int i = 0; i < 400; i++) {
-        double density, gap = distribution(target, x, &density) - probability;
+    for (int i = 0; i < 200; i++) {
+        double density, gap = lower(m, parts, x, &density) - probability;
         low = gap <= 0.0 ? x : low;
         high = gap >= 0.0 ? x : high;
         double next = x - gap / density;
-        if (fabs(next - x) <= 1e-12 * fmax(fabs(x), scale) || low == high) {
-            x = isfinite(next) ? next : x;
-            break;
+        if (fabs(next - x) <= (parts == m->parts ? 1e-8 : 1e-4) * scale || low == high) {
+            return isfinite(next) ? next : x; /* the next step would be the square of this one */
         }
         if (!(next > low && next < high) || fabs(next - x) > reach) {
             next = isinf(low) ? x - reach : isinf(high) ? x + reach : 0.5 * (low + high);
@@ -116,25 +127,26 @@ nof1_rc_value nof1_bayes_solve(double *out, nof1_bayes_distribution *distributio
         }
         x = next;
     }
-    *out = x;
-    return NOF1_OK;
+    return x;
 }
 
-nof1_rc_value nof1_bayes_mean_quantile(double *out, const struct nof1_bayes_posterior *p,
-                                       double spread, double probability)
+nof1_rc_value nof1_bayes_mixture_quantile(double *out, const struct nof1_bayes_mixture *m,
+                                          double probability)
 {
-    struct nof1_bayes_target target = {p, 0, spread};
     double mean = 0.0, scale = 0.0; /* not the sd: a heavy tail has none */
-    for (size_t i = 0; i < p->nodes; i++) {
-        mean += p->node[i].weight * p->node[i].mean.mean;
+    for (size_t i = 0; i < m->parts; i++) {
+        mean += m->weight[i] * m->mean[i];
     }
-    for (size_t i = 0; i < p->nodes; i++) {
-        const struct nof1_bayes_node *node = &p->node[i];
-        double sd = sqrt(node->mean.variance + spread * node->at[0] * node->at[0]);
-        scale += node->weight * (sd + fabs(node->mean.mean - mean));
+    for (size_t i = 0; i < m->parts; i++) {
+        scale += m->weight[i] * (m->sd[i] + fabs(m->mean[i] - mean));
     }
-    return nof1_bayes_solve(out, mean_lower, &target, probability,
-                            mean + scale * nof1_normal_quantile(1.0 - probability), scale);
+    ENSURE(isfinite(mean) && isfinite(scale) && scale > 0.0, NOF1_E_MODEL);
+    double x = mean + scale * nof1_normal_quantile(1.0 - probability);
+    if (m->even_weight > 0.0) {
+        x = solve(m, m->even, probability, x, scale);
+    }
+    *out = solve(m, m->parts, probability, x, scale);
+    return NOF1_OK;
 }
 
 /* ---- two-stage ---- */
@@ -195,7 +207,6 @@ static bool two_at(struct nof1_bayes_two *two, double tau, double sigma)
         }
     }
     two->kernel -= 0.5 * two->trials * LOG_2PI;
-    two->kernel += nof1_bayes_log_prior(&two->tau, tau) + nof1_bayes_log_prior(&two->sigma, sigma);
     if (!two->sigma_known && two->df > 0.0) {
         two->kernel -= two->df * (0.5 * LOG_2PI + log(sigma)) + 0.5 * two->ss / (sigma * sigma);
     }
@@ -212,7 +223,7 @@ double nof1_bayes_two_density(void *self, const double *at, struct nof1_bayes_no
         return -INFINITY;
     }
     double omega2 = at[2] * at[2], prior = 1.0 / (two->sd * two->sd);
-    double f = two->kernel + nof1_bayes_log_prior(&two->omega, at[2]) + 0.5 * log(prior);
+    double f = two->kernel + 0.5 * log(prior);
     double precision = prior, centre = two->mean - two->shift, sum = prior * centre;
     for (size_t s = 0; s < two->strata; s++) {
         double w = two->weight[s] / (1.0 + two->weight[s] * omega2);
@@ -226,9 +237,7 @@ double nof1_bayes_two_density(void *self, const double *at, struct nof1_bayes_no
         double w = two->weight[s] / (1.0 + two->weight[s] * omega2), e = two->effect[s] - best;
         f -= 0.5 * w * e * e;
     }
-    if (mean != NULL) {
-        *mean = (struct nof1_bayes_normal){best + two->shift, 1.0 / precision};
-    }
+    *mean = (struct nof1_bayes_normal){best + two->shift, 1.0 / precision};
     return isnan(f) ? -INFINITY : f;
 }
 
@@ -269,10 +278,8 @@ static bool class_at(double *f, double precision[3], double sum[2], double *squa
 double nof1_bayes_one_density(void *self, const double *at, struct nof1_bayes_normal *mean)
 {
     const struct nof1_bayes_one *one = self;
-    double tau = at[0], sigma2 = at[1] * at[1], sd = at[2], rho = at[3];
-    double f = nof1_bayes_log_prior(&one->tau, tau) + nof1_bayes_log_prior(&one->sigma, at[1]) +
-               nof1_bayes_log_prior(&one->level, sd) +
-               nof1_bayes_log_prior(&one->correlation, rho);
+    double tau = at[0], sigma2 = at[1] * at[1], sd = at[2], e = exp(-2.0 * fabs(at[3])), f = 0.0;
+    double rho = copysign((1.0 - e) / (1.0 + e), at[3]), off = 4.0 * e / ((1.0 + e) * (1.0 + e));
     double p0 = 1.0 / (one->sd[0] * one->sd[0]), p1 = 1.0 / (one->sd[1] * one->sd[1]);
     double precision[3] = {p0, 0.0, p1};
     double sum[2] = {p0 * one->mean[0], p1 * one->mean[1]};
@@ -281,7 +288,7 @@ double nof1_bayes_one_density(void *self, const double *at, struct nof1_bayes_no
         const struct nof1_bayes_class *class_ = &one->class_[c];
         double a = sigma2 / class_->n[0], b = sigma2 / class_->n[1];
         double s[3] = {sd * sd + a, rho * sd * tau - a, tau * tau + a + b};
-        double free = (1.0 - rho) * (1.0 + rho) * sd * sd, both = tau + rho * sd;
+        double free = off * sd * sd, both = tau + rho * sd;
         double determinant = free * (tau * tau + a) + b * sd * sd + a * both * both + a * b;
         if (!class_at(&f, precision, sum, &square, class_, s, determinant)) {
             return -INFINITY;
@@ -292,8 +299,6 @@ double nof1_bayes_one_density(void *self, const double *at, struct nof1_bayes_no
     double effect = (precision[0] * sum[1] - precision[1] * sum[0]) / determinant;
     f += 0.5 * log(p0 * p1 / determinant) - 0.5 * (square - alpha * sum[0] - effect * sum[1]);
     f -= 0.5 * one->df * (LOG_2PI + log(sigma2)) + 0.5 * one->ss / sigma2;
-    if (mean != NULL) {
-        *mean = (struct nof1_bayes_normal){effect + one->shift, precision[0] / determinant};
-    }
+    *mean = (struct nof1_bayes_normal){effect + one->shift, precision[0] / determinant};
     return isnan(f) ? -INFINITY : f;
 }

@@ -1,477 +1,307 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
- * Nested trapezoidal rules over at most four numbers. A standard deviation is substituted by
- * scale * exp(sinh x), an interval by a logistic of 2 sinh x: integrands then decay double
- * exponentially on both sides, whatever mass they have at 0 or in a tail, and the trapezoidal rule
- * converges geometrically. Each row's rule covers where the integrand exceeds e^-40 of its largest;
- * rules are refined until the rule of every second point tells that the error is below 1e-10.
+ * The trapezoidal rule over at most four numbers. The sums of the 16 classes of nodes by odd and even
+ * indices give the error of every coarser lattice; steps shrink until the rule itself, whose error is at
+ * most the square of that, is fine enough. They also tell which sublattice would do: only its nodes are
+ * handed over, beside the distributions of the numbers from all points.
  */
-#include "bayes.h"
-
+#include <limits.h>
 #include <math.h>
 #include <string.h>
 
-#include <gsl/gsl_sf_expint.h>
+#include "bayes_lattice.h"
 
-#include <stats/distributions.h>
+#define PARITIES 16
+#define PASSES 8
 
-#define REACH 4.0            /* x from -REACH to REACH: e^-27 to e^27 of the scale */
-#define SCAN 33
-#define INTERVAL_REACH 3.3 /* of the last axis when bounded: e^-27 from its ends */
-#define IMPROPER 12.0 /* the slowest proper integrand falls by e^-27 to the ends */
-#define MOST_NODES ((size_t)6 << 20)
+static const struct rules few = {38.0, {1e-11, 1e-11, 1e-11, 1.0}, 1e-7, 1e-13},
+                          many = {24.0, {1e-7, 1e-6, 1e-7, 3e-5}, 3e-5, 1e-9},
+                          quick = {16.0, {2e-3, 1e-2, 1e-2, 1e-2}, 1e-2, 1e-5};
 
-/* ---- substitutions ---- */
+/* ---- errors ---- */
 
-static bool unbounded(const struct nof1_bayes_axis *axis)
+/* Sums of 1 and of squares of the first three numbers over nodes of each parity, then over nodes by sign: the
+ * entry s says how much the lattice of every second point along the axes in s is off. */
+static void errors(double out[PARITIES], const struct lattice *lattice)
 {
-    return isinf(axis->upper);
-}
-
-/* The number at x, and log of its derivative. */
-static double value_at(const struct nof1_bayes_axis *axis, double x, double *log_derivative)
-{
-    if (unbounded(axis)) {
-        double e = exp(x), power = 0.5 * (e - 1.0 / e);
-        *log_derivative = power + log(0.5 * axis->scale * (e + 1.0 / e));
-        return axis->lower + axis->scale * exp(power);
-    }
-    double e = exp(x), grown = exp(e - 1.0 / e); /* of 2 sinh x */
-    double below = grown / (1.0 + grown);
-    double above = 1.0 / (1.0 + grown);
-    double width = axis->upper - axis->lower;
-    *log_derivative = log(width * below * above * (e + 1.0 / e));
-    return below < 0.5 ? axis->lower + width * below : axis->upper - width * above;
-}
-
-/* ---- where the integrand is ---- */
-
-/* How far down a rule goes, which nodes are kept, and the error of half the points at which it is
- * fine enough (the rule itself has the square of it; quantiles, from its sinc interpolant, have that
- * error itself: `first` is for tau). Four numbers are dear: 1e-8 instead of 1e-11. */
-struct rules { double cut, drop, first, coarse; };
-static const struct rules few = {40.0, 32.0, 1e-9, 3e-6}, many = {30.0, 26.0, 1e-7, 1e-4},
-                          quick = {20.0, 18.0, 3e-2, 3e-2};
-
-struct range { double low, high, top, at_ends; };
-
-struct walk {
-    const struct nof1_bayes_problem *problem;
-    const struct rules *rules;
-    struct nof1_arena *arena;
-    double at[NOF1_BAYES_AXES], x[NOF1_BAYES_AXES];
-    double last[NOF1_BAYES_AXES]; /* where the last search along an axis ended */
-    size_t points[NOF1_BAYES_AXES];
-    struct nof1_bayes_node *node;
-    size_t nodes, room;
-    double top; /* largest log density so far */
-    struct range range[NOF1_BAYES_AXES]; /* the last of each axis */
-    bool placed[NOF1_BAYES_AXES];
-};
-
-#define CLIMBS 16 /* at most to either side */
-
-static void place(struct walk *walk, size_t level, bool whole, struct range *out);
-
-/* log of the integrand of x at `level`, the deeper numbers at their best. Recursion: at most
- * NOF1_BAYES_AXES levels. */
-static double profile(struct walk *walk, size_t level, double x)
-{
-    double derivative;
-    walk->at[level] = value_at(&walk->problem->axis[level], x, &derivative);
-    struct range deeper;
-    place(walk, level + 1, false, &deeper);
-    return deeper.top + derivative;
-}
-
-/* Golden section about the best of the scan. */
-static double peak(struct walk *walk, size_t level, double low, double high, double best,
-                   double *where, int steps)
-{
-    const double ratio = 0.6180339887498949;
-    double x1 = high - ratio * (high - low), x2 = low + ratio * (high - low);
-    double f1 = profile(walk, level, x1), f2 = profile(walk, level, x2);
-    for (int i = 0; i < steps; i++) {
-        if (f1 > best) {
-            best = f1;
-            *where = x1;
-        }
-        if (f2 > best) {
-            best = f2;
-            *where = x2;
-        }
-        if (f1 > f2) {
-            high = x2;
-            x2 = x1;
-            f2 = f1;
-            x1 = high - ratio * (high - low);
-            f1 = profile(walk, level, x1);
-        } else {
-            low = x1;
-            x1 = x2;
-            f1 = f2;
-            x2 = low + ratio * (high - low);
-            f2 = profile(walk, level, x2);
+    const struct nof1_bayes_problem *problem = lattice->problem;
+    double sum[PARITIES][4] = {{0}};
+    for (size_t l = 0; l < lattice->lines; l++) {
+        const struct line *line = &lattice->line[l];
+        int16_t index[AXES];
+        memcpy(index, line->index, sizeof index);
+        for (int16_t i = 0; i < line->points; i++) {
+            double w = exp(lattice->f[line->start + (size_t)i] - lattice->top);
+            size_t parity = 0;
+            index[lattice->inner] = (int16_t)(line->first + i);
+            for (size_t a = 0; a < AXES; a++) {
+                parity |= ((size_t)(lattice->base[a] + index[a]) & 1u) << a;
+            }
+            sum[parity][0] += w;
+            for (size_t a = 0; a < 3; a++) {
+                sum[parity][a + 1] += w * lattice->table[a][index[a] + HALF_WINDOW].test;
+            }
         }
     }
-    return best;
-}
-
-/* The best near the last search's end: uphill by `step`, then the vertex of the parabola through the
- * last three. Four numbers only: a scan at every point of a scan of a scan would be dear. */
-static double climb(struct walk *walk, size_t level, double step)
-{
-    double x = walk->last[level], f = profile(walk, level, x);
-    double left = profile(walk, level, x - step), right = profile(walk, level, x + step);
-    for (int i = 0; i < CLIMBS && (left > f || right > f) && fabs(x) < REACH; i++) {
-        bool up = right > left;
-        x += up ? step : -step;
-        double next = profile(walk, level, up ? x + step : x - step);
-        double before = f;
-        f = up ? right : left;
-        left = up ? before : next;
-        right = up ? next : before;
-    }
-    double bend = left - 2.0 * f + right;
-    double vertex = bend < 0.0 ? x + 0.5 * step * (left - right) / bend : x;
-    double at_vertex = fabs(vertex - x) < step ? profile(walk, level, vertex) : f;
-    walk->last[level] = at_vertex > f ? vertex : x;
-    return fmax(f, at_vertex);
-}
-
-/* The x between `outside` (below the cut) and `inside` where the integrand passes the cut. */
-static double edge(struct walk *walk, size_t level, double outside, double inside, double cut)
-{
-    for (int i = 0; i < 8; i++) {
-        double x = 0.5 * (outside + inside);
-        if (profile(walk, level, x) > cut) {
-            inside = x;
-        } else {
-            outside = x;
+    for (size_t bit = 1; bit < PARITIES; bit *= 2) {
+        for (size_t s = 0; s < PARITIES; s++) {
+            for (size_t k = 0; k < 4 && (s & bit) == 0; k++) {
+                double even = sum[s][k], odd = sum[s | bit][k];
+                sum[s][k] = even + odd;
+                sum[s | bit][k] = even - odd;
+            }
         }
     }
-    return outside;
-}
-
-/* The best of an interval's integrand, which is wide: a coarse look. */
-static void place_interval(struct walk *walk, size_t level, struct range *out)
-{
-    *out = (struct range){-INTERVAL_REACH, INTERVAL_REACH, climb(walk, level, 0.6), -INFINITY};
-}
-
-/* Where the integrand is; only how large it gets when not `whole`. */
-static void place(struct walk *walk, size_t level, bool whole, struct range *out)
-{
-    const struct nof1_bayes_problem *problem = walk->problem;
-    if (level == problem->axes) {
-        *out = (struct range){0, 0, problem->density(problem->self, walk->at, NULL), -INFINITY};
-        return;
-    }
-    if (problem->axis[level].fixed) {
-        walk->at[level] = problem->axis[level].lower;
-        place(walk, level + 1, whole, out);
-        return;
-    }
-    if (level == NOF1_BAYES_AXES - 1 && !unbounded(&problem->axis[level])) {
-        place_interval(walk, level, out);
-        return;
-    }
-    if (!whole && problem->axes == NOF1_BAYES_AXES) {
-        double top = climb(walk, level, 0.3);
-        top = isfinite(top) ? fmax(top, climb(walk, level, 0.05)) : top;
-        if (isfinite(top)) {
-            *out = (struct range){0, 0, top, -INFINITY};
-            return;
+    for (size_t s = 0; s < PARITIES; s++) {
+        bool moves = true;
+        for (size_t a = 0; a < AXES; a++) {
+            moves = moves && ((s >> a & 1) == 0 || (a < problem->axes && !nof1_bayes_fixed(&problem->axis[a])));
+        }
+        out[s] = 0.0;
+        for (size_t k = 0; k < 4 && moves; k++) {
+            out[s] = sum[0][k] > 0.0 ? fmax(out[s], fabs(sum[s][k]) / sum[0][k]) : out[s];
         }
     }
-    double f[SCAN];
-    size_t points = whole ? SCAN : SCAN / 2 + 1;
-    const double gap = 2.0 * REACH / (double)(points - 1);
-    size_t best = 0;
+}
+
+/* By how much a step must shrink: log(error) falls as a power of it between -1 (analytic) and -2 (as a
+ * normal density), which two lattices tell. */
+static double factor(const struct lattice *lattice, size_t a, double error, double target)
+{
+    double power = 1.7;
+    if (lattice->step_before[a] > 1.05 * lattice->step[a] && lattice->error_before[a] < 0.5) {
+        power = log(log(error) / log(lattice->error_before[a])) /
+                log(lattice->step_before[a] / lattice->step[a]);
+        power = fmin(2.0, fmax(1.0, power));
+    }
+    return error < 0.7 ? fmin(2.2, fmax(1.05, pow(1.12 * log(target) / log(error), 1.0 / power))) : 2.0;
+}
+
+/* Shrinks steps by what should reach the targets. True: fine already. */
+static bool refine(struct lattice *lattice, const double error[PARITIES])
+{
+    double shrink[AXES] = {1.0, 1.0, 1.0, 1.0};
+    bool fine = true;
+    for (size_t s = 1; s < PARITIES; s++) {
+        double target = (s & (s - 1)) != 0 ? lattice->rules->coarse : lattice->rules->own[s / 2 - s / 8];
+        for (size_t a = 0; a < AXES && error[s] > target; a++) {
+            double by = (s >> a & 1) == 0 ? 1.0 : factor(lattice, a, error[s], target);
+            shrink[a] = fmax(shrink[a], (s & (s - 1)) != 0 ? sqrt(by) : by);
+            fine = false;
+        }
+    }
+    for (size_t a = 0; a < AXES; a++) {
+        if (shrink[a] > 1.0) {
+            lattice->step_before[a] = lattice->step[a];
+            lattice->error_before[a] = error[(size_t)1 << a];
+            lattice->step[a] /= shrink[a];
+        }
+    }
+    return fine;
+}
+
+/* The largest error of the sublattice of even index sums over the sets in m: of all their sums. */
+static double sublattice(const double error[PARITIES], const size_t m[3])
+{
+    double worst = 0.0;
+    for (size_t k = 1; k < 8; k++) {
+        size_t s = (k & 1 ? m[0] : 0) ^ (k & 2 ? m[1] : 0) ^ (k & 4 ? m[2] : 0);
+        worst = s > 0 ? fmax(worst, error[s]) : worst;
+    }
+    return worst;
+}
+
+/* The thinnest sublattice below the limit. */
+static void choose_thin(unsigned thin[3], const struct lattice *lattice,
+                        const double error[PARITIES], double limit)
+{
+    const struct nof1_bayes_problem *problem = lattice->problem;
+    double best = INFINITY;
+    size_t most = 0, m[3], still = PARITIES - 1; /* axes that do not move */
+    for (size_t a = 0; a < problem->axes; a++) {
+        still &= nof1_bayes_fixed(&problem->axis[a]) ? still : ~((size_t)1 << a);
+    }
+    for (m[0] = 0; m[0] < PARITIES; m[0]++) {
+        for (m[1] = 0; m[1] <= m[0]; m[1]++) {
+            for (m[2] = 0; m[2] <= m[1]; m[2]++) {
+                size_t sets = (m[0] > 0 ? 1u : 0u) + (m[1] > 0 ? 1u : 0u) + (m[2] > 0 ? 1u : 0u);
+                bool free = sets < 2 || (m[0] != m[1] && m[0] != (m[1] ^ m[2]) && (sets == 2 || m[1] != m[2]));
+                free = free && ((m[0] | m[1] | m[2]) & still) == 0;
+                double worst = sublattice(error, m);
+                if (free && worst < limit && (sets > most || (sets == most && worst < best))) {
+                    most = sets;
+                    best = worst;
+                    for (size_t k = 0; k < 3; k++) {
+                        thin[k] = (unsigned)m[k];
+                    }
+                }
+            }
+        }
+    }
+}
+
+/* ---- the result ---- */
+
+static nof1_rc make_marginal(struct nof1_bayes_marginal *out, struct nof1_arena *arena,
+                             const struct lattice *lattice, size_t a)
+{
+    long first = LONG_MAX, last = LONG_MIN;
+    for (size_t l = 0; l < lattice->lines; l++) {
+        const struct line *line = &lattice->line[l];
+        long low = a == lattice->inner ? line->first : line->index[a];
+        long high = a == lattice->inner ? line->first + line->points - 1 : line->index[a];
+        first = low < first ? low : first;
+        last = high > last ? high : last;
+    }
+    size_t points = (size_t)(last - first + 1);
+    *out = (struct nof1_bayes_marginal){.first = lattice->base[a] + first, .points = points};
+    out->value = nof1_arena_alloc(arena, points, sizeof *out->value);
+    out->weight = nof1_arena_alloc(arena, points, sizeof *out->weight);
+    out->folded = nof1_arena_alloc(arena, points, sizeof *out->folded);
+    ENSURE(out->value != NULL && out->weight != NULL && out->folded != NULL, NOF1_E_NO_MEMORY);
+    bool correlation = lattice->problem->axis[a].prior.family == NOF1_BAYES_LKJ;
     for (size_t i = 0; i < points; i++) {
-        f[i] = profile(walk, level, -REACH + gap * (double)i);
-        best = f[i] > f[best] ? i : best;
-    }
-    double where = -REACH + gap * (double)best;
-    double low = best == 0 ? where : where - gap, high = best == points - 1 ? where : where + gap;
-    double top = peak(walk, level, low, high, f[best], &where, whole ? 16 : 8);
-    walk->last[level] = where;
-    if (!whole) {
-        *out = (struct range){0, 0, top, -INFINITY};
-        return;
-    }
-    size_t first = 0, last = SCAN - 1;
-    while (first < best && !(f[first] > top - walk->rules->cut)) {
-        first++;
-    }
-    while (last > best && !(f[last] > top - walk->rules->cut)) {
-        last--;
-    }
-    out->top = top;
-    out->at_ends = fmax(f[0], f[SCAN - 1]);
-    double left = -REACH + gap * (double)first, right = -REACH + gap * (double)last;
-    out->low = first == 0 ? left
-               : first == best && !(f[best] > top - walk->rules->cut)
-                   ? edge(walk, level, left - gap, where, top - walk->rules->cut)
-                   : edge(walk, level, left - gap, fmin(left, where),
-                          top - walk->rules->cut);
-    out->high = last == SCAN - 1 ? right
-                                 : edge(walk, level, right + gap, fmax(right, where),
-                                        top - walk->rules->cut);
-}
-
-/* From the range at the neighbouring point of the outer axis, by steps of a twentieth of it; a gap
- * inside it is kept, and each first neighbour is placed by a scan. Only of four numbers. */
-static bool track(struct walk *walk, size_t level, struct range *range)
-{
-    const double step = fmax(1e-6, (range->high - range->low) / 20.0);
-    if (!walk->placed[level] || walk->problem->axes < NOF1_BAYES_AXES) {
-        return false;
-    }
-    double top = climb(walk, level, 3.0 * step), cut;
-    if (!isfinite(top)) {
-        return false;
-    }
-    if (level < NOF1_BAYES_AXES - 1) {
-        top = fmax(top, climb(walk, level, 0.5 * step));
-    }
-    const double reach = level < NOF1_BAYES_AXES - 1 ? REACH : INTERVAL_REACH;
-    cut = top - walk->rules->cut;
-    double low = fmin(range->low, walk->last[level] - step);
-    double high = fmax(range->high, walk->last[level] + step);
-    if (profile(walk, level, low) > cut) {
-        do {
-            low -= step;
-        } while (low > -reach && profile(walk, level, low) > cut);
-    } else {
-        while (low + step < walk->last[level] && !(profile(walk, level, low + step) > cut)) {
-            low += step;
-        }
-    }
-    if (profile(walk, level, high) > cut) {
-        do {
-            high += step;
-        } while (high < reach && profile(walk, level, high) > cut);
-    } else {
-        while (high - step > walk->last[level] && !(profile(walk, level, high - step) > cut)) {
-            high -= step;
-        }
-    }
-    *range = (struct range){fmax(low, -reach), fmin(high, reach), top, -INFINITY};
-    return true;
-}
-
-/* ---- the rules ---- */
-
-static nof1_rc add_node(struct walk *walk, double log_weight, const double *step, unsigned odd)
-{
-    const struct nof1_bayes_problem *problem = walk->problem;
-    struct nof1_bayes_normal mean;
-    double f = problem->density(problem->self, walk->at, &mean) + log_weight;
-    walk->top = fmax(walk->top, f);
-    if (!(f > walk->top - walk->rules->drop)) {
-        return NOF1_OK;
-    }
-    if (walk->nodes == walk->room) {
-        size_t room = walk->room == 0 ? 4096 : 2 * walk->room;
-        ENSURE(room <= MOST_NODES, NOF1_E_NO_MEMORY);
-        struct nof1_bayes_node *node = nof1_arena_alloc(walk->arena, room, sizeof *node);
-        ENSURE(node != NULL, NOF1_E_NO_MEMORY);
-        if (walk->nodes > 0) {
-            memcpy(node, walk->node, walk->nodes * sizeof *node);
-        }
-        walk->node = node;
-        walk->room = room;
-    }
-    struct nof1_bayes_node *node = &walk->node[walk->nodes++];
-    *node = (struct nof1_bayes_node){
-        .weight = f, .mean = mean, .odd = odd, .step = {step[0], step[1], step[2]}};
-    memcpy(node->x, walk->x, sizeof node->x);
-    memcpy(node->at, walk->at, sizeof node->at);
-    return NOF1_OK;
-}
-
-/* All nodes below `level`; recursion as in profile. */
-static nof1_rc descend(struct walk *walk, size_t level, double log_weight, double *step,
-                       unsigned odd)
-{
-    const struct nof1_bayes_problem *problem = walk->problem;
-    if (level == problem->axes) {
-        return add_node(walk, log_weight, step, odd);
-    }
-    if (problem->axis[level].fixed) {
-        walk->at[level] = problem->axis[level].lower;
-        return descend(walk, level + 1, log_weight, step, odd);
-    }
-    struct range range = walk->range[level];
-    if (level > 0 || !walk->placed[level]) { /* the outermost is the same in every pass */
-        if (!track(walk, level, &range)) {
-            place(walk, level, true, &range);
-        }
-        walk->range[level] = range;
-        walk->placed[level] = isfinite(range.top);
-    }
-    if (level + 2 < problem->axes) { /* the last axis' first range is all there is */
-        walk->placed[level + 1] = false;
-    }
-    if (!isfinite(range.top)) {
-        return NOF1_OK;
-    }
-    ENSURE(level > 0 || range.at_ends < range.top - IMPROPER, NOF1_E_MODEL);
-    size_t points = walk->points[level];
-    double h = (range.high - range.low) / (double)(points - 1);
-    for (size_t i = 0; i < points; i++) {
-        double derivative;
-        walk->x[level] = range.low + h * (double)i;
-        walk->at[level] = value_at(&problem->axis[level], walk->x[level], &derivative);
-        if (level < 3) {
-            step[level] = h;
-        }
-        TRY(descend(walk, level + 1, log_weight + derivative + log(h), step,
-                    odd | (i % 2 == 1 ? 1u << level : 0)));
+        double value = lattice->table[a][first + (long)i + HALF_WINDOW].value;
+        out->value[i] = correlation ? tanh(value) : value;
     }
     return NOF1_OK;
 }
 
-/* The relative error of the rule of half the points along an axis, in total and first moment. */
-static double coarse_error(const struct walk *walk, size_t axis)
+/* The likelihood does not change with the signs of two of (tau, intercept_sd, correlation): a mean of
+ * the correlation folds both axes. */
+static void fill_marginals(struct nof1_bayes_posterior *out, const struct lattice *lattice)
 {
-    double even = 0.0, moment = 0.0, all = 0.0, scale = 0.0;
-    for (size_t i = 0; i < walk->nodes; i++) {
-        const struct nof1_bayes_node *node = &walk->node[i];
-        double sign = node->odd >> axis & 1 ? -1.0 : 1.0; /* 2 even - all = even - odd */
-        even += sign * node->weight;
-        moment += sign * node->weight * node->at[axis];
-        all += node->weight;
-        scale += node->weight * fabs(node->at[axis]);
-    }
-    return fmax(fabs(even) / all, scale > 0.0 ? fabs(moment) / scale : 0.0);
-}
-
-static nof1_rc run(struct walk *walk)
-{
-    double step[3] = {0};
-    walk->nodes = 0;
-    walk->top = -INFINITY;
-    TRY(descend(walk, 0, 0.0, step, 0));
-    ENSURE(isfinite(walk->top), NOF1_E_MODEL);
-    size_t kept = 0;
-    for (size_t i = 0; i < walk->nodes; i++) {
-        if (walk->node[i].weight > walk->top - walk->rules->drop) {
-            walk->node[kept] = walk->node[i];
-            walk->node[kept++].weight = exp(walk->node[i].weight - walk->top);
+    const size_t axes = lattice->problem->axes, inner = lattice->inner;
+    for (size_t l = 0; l < lattice->lines; l++) {
+        const struct line *line = &lattice->line[l];
+        double fold[AXES] = {1.0, 1.0, 1.0, 1.0}, sum = 0.0, both = 1.0;
+        for (size_t a = 0; a < axes; a++) {
+            fold[a] = a == inner ? 1.0 : lattice->table[a][line->index[a] + HALF_WINDOW].fold;
+            both *= fold[a];
+        }
+        struct nof1_bayes_marginal *m = &out->marginal[inner];
+        size_t at = (size_t)(lattice->base[inner] + line->first - m->first);
+        bool correlation = inner == AXES - 1;
+        for (int16_t i = 0; i < line->points; i++, at++) {
+            double w = exp(lattice->f[line->start + (size_t)i] - out->log_evidence);
+            m->weight[at] += w;
+            m->folded[at] += w * (correlation ? both
+                                              : lattice->table[inner][line->first + i + HALF_WINDOW].fold);
+            sum += w;
+        }
+        for (size_t a = 0; a < axes; a++) {
+            m = &out->marginal[a];
+            at = (size_t)(lattice->base[a] + line->index[a] - m->first);
+            m->weight[at] += a == inner ? 0.0 : sum;
+            m->folded[at] += a == inner ? 0.0 : sum * fold[a];
         }
     }
-    walk->nodes = kept;
-    return NOF1_OK;
 }
 
-/* The error of the coarse rule falls geometrically: as many points as should reach the target, and an
- * even number of intervals. */
-static size_t more_points(size_t points, double error, double target)
+/* Is the point part of the chosen sublattice? */
+static bool thinned(const unsigned thin[3], unsigned odd)
 {
-    double factor = error < 0.5 ? 1.25 * log(target) / log(error) : 2.0;
-    size_t halves = (size_t)(0.5 * (double)(points - 1) * fmin(2.0, fmax(1.2, factor))) + 1;
-    return 2 * halves + 1;
+    for (size_t k = 0; k < 3; k++) {
+        unsigned both = odd & thin[k];
+        both ^= both >> 2;
+        if (((both ^ both >> 1) & 1u) != 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* The nodes of a line that the sublattice keeps: those of even indices, or the others. */
+static void hand_line(struct nof1_bayes_posterior *out, const struct lattice *lattice,
+                      const struct line *line, const unsigned thin[3], bool even)
+{
+    const struct nof1_bayes_problem *problem = lattice->problem;
+    for (int16_t i = 0; i < line->points; i++) {
+        struct nof1_bayes_node node = {
+            .weight = exp(lattice->f[line->start + (size_t)i] - out->log_evidence)};
+        unsigned odd = 0;
+        for (size_t a = 0; a < problem->axes; a++) {
+            int16_t index = a == lattice->inner ? (int16_t)(line->first + i) : line->index[a];
+            node.at[a] = lattice->table[a][index + HALF_WINDOW].value;
+            node.index[a] = (int32_t)(lattice->base[a] + index);
+            odd |= ((unsigned)node.index[a] & 1u) << a;
+        }
+        if ((odd == 0) == even && !thinned(thin, odd) && node.weight > 1e-16) {
+            (void)problem->density(problem->self, node.at, &node.mean);
+            out->node[out->nodes++] = node;
+        }
+    }
+}
+
+static nof1_rc hand_over(struct nof1_bayes_posterior *out, struct nof1_arena *arena,
+                         const struct lattice *lattice, const double *step, const unsigned thin[3])
+{
+    double total = 0.0;
+    for (size_t i = 0; i < lattice->points; i++) {
+        total += exp(lattice->f[i] - lattice->top);
+    }
+    out->log_evidence = lattice->top + log(total);
+    out->evaluated = lattice->points;
+    for (size_t a = 0; a < lattice->problem->axes; a++) {
+        TRY(make_marginal(&out->marginal[a], arena, lattice, a));
+        out->marginal[a].step = step[a];
+        out->marginal[a].axis = lattice->problem->axis[a];
+    }
+    fill_marginals(out, lattice);
+    out->node = nof1_arena_alloc(arena, lattice->points, sizeof *out->node);
+    ENSURE(out->node != NULL, NOF1_E_NO_MEMORY);
+    for (int even = 1; even >= 0; even--) {
+        for (size_t l = 0; l < lattice->lines; l++) {
+            hand_line(out, lattice, &lattice->line[l], thin, even == 1);
+        }
+        out->even = even == 1 ? out->nodes : out->even;
+    }
+    total = 0.0;
+    for (size_t i = 0; i < out->nodes; i++) {
+        total += out->node[i].weight;
+    }
+    for (size_t i = 0; i < out->nodes; i++) {
+        out->node[i].weight /= total;
+        out->even_weight += i < out->even ? out->node[i].weight : 0.0;
+    }
+    return NOF1_OK;
 }
 
 nof1_rc_value nof1_bayes_integrate(struct nof1_bayes_posterior *out, struct nof1_arena *arena,
                                    const struct nof1_bayes_problem *problem)
 {
-    struct walk walk = {.problem = problem, .arena = arena};
-    walk.rules = problem->axes < NOF1_BAYES_AXES ? &few : problem->quick ? &quick : &many;
+    struct lattice lattice = {.problem = problem, .step = {1.0, 1.0, 1.0, 1.0}};
+    struct mode mode[SEEDS + 1];
+    double error[PARITIES], step[AXES];
+    size_t modes;
+    lattice.rules = problem->quick ? &quick : problem->axes < AXES ? &few : &many;
     for (size_t a = 0; a < problem->axes; a++) {
-        walk.points[a] = problem->axes < NOF1_BAYES_AXES ? (a == 0 ? 49 : 25) : (a == 0 ? 25 : a == 3 ? 21 : 15);
+        lattice.inner = nof1_bayes_fixed(&problem->axis[a]) ? lattice.inner : a;
     }
-    double error = 0.0;
-    for (int pass = 0; pass < 7; pass++) {
-        TRY(run(&walk));
-        bool enough = true;
-        error = 0.0;
-        for (size_t a = 0; a < problem->axes; a++) {
-            double coarse = problem->axis[a].fixed ? 0.0 : coarse_error(&walk, a);
-            error = fmax(error, coarse * coarse);
-            double target = a == 0 ? walk.rules->first : walk.rules->coarse;
-            if (coarse > target) {
-                enough = false;
-                walk.points[a] = more_points(walk.points[a], coarse, target);
+    *out = (struct nof1_bayes_posterior){.axes = problem->axes};
+    memcpy(out->axis, problem->axis, sizeof out->axis);
+    for (int pass = 0;; pass++) {
+        NOF1_CLEANUP(nof1_arena_freep) struct nof1_arena *own = nof1_arena_new();
+        ENSURE(own != NULL, NOF1_E_NO_MEMORY);
+        lattice.arena = own;
+        if (pass == 0) {
+            TRY(nof1_bayes_modes(mode, &modes, problem, own));
+            ENSURE(modes > 0 && isfinite(mode[0].f), NOF1_E_MODEL);
+            for (size_t a = 0; a < problem->axes; a++) {
+                lattice.step[a] = nof1_bayes_fixed(&problem->axis[a]) ? 1.0 : 0.8 * nof1_bayes_width(problem, mode, a);
             }
         }
-        if (enough) {
-            break;
+        TRY(nof1_bayes_fill(&lattice, mode, modes));
+        ENSURE(isfinite(lattice.top) && !lattice.open, NOF1_E_MODEL);
+        errors(error, &lattice);
+        memcpy(step, lattice.step, sizeof step);
+        if (refine(&lattice, error) || pass == PASSES || lattice.points >= MOST_NODES / 2) {
+            for (size_t s = 1; s < PARITIES; s++) {
+                out->error = fmax(out->error, error[s] * error[s]);
+            }
+            unsigned thin[3] = {0, 0, 0};
+            choose_thin(thin, &lattice, error, lattice.rules->thin);
+            return hand_over(out, arena, &lattice, step, thin);
         }
     }
-    double total = 0.0;
-    for (size_t i = 0; i < walk.nodes; i++) {
-        total += walk.node[i].weight;
-    }
-    for (size_t i = 0; i < walk.nodes; i++) {
-        walk.node[i].weight /= total;
-    }
-    *out = (struct nof1_bayes_posterior){.axes = problem->axes, .nodes = walk.nodes,
-                                         .node = walk.node, .error = error,
-                                         .log_evidence = walk.top + log(total)};
-    memcpy(out->axis, problem->axis, sizeof out->axis);
-    return NOF1_OK;
-}
-
-/* ---- distribution of a number that was integrated over ---- */
-
-/* Integral of sinc from -infinity to z: 1/2 + Si(pi z) / pi; far out by its asymptotic series. */
-static double sinc_integral(double z)
-{
-    double x = M_PI * fabs(z);
-    double part = 1.0;
-    if (isinf(z)) {
-        return z > 0.0 ? 1.0 : 0.0;
-    }
-    if (x < 1e6) {
-        part = 0.5 + gsl_sf_Si(x) / M_PI;
-    } else {
-        part = 1.0 - cos(x) / x / M_PI;
-    }
-    return z >= 0.0 ? part : 1.0 - part;
-}
-
-static double axis_lower(const struct nof1_bayes_target *target, double x, double *density)
-{
-    const struct nof1_bayes_posterior *p = target->posterior;
-    size_t axis = target->axis;
-    double sum = 0.0, weight = 0.0;
-    *density = 0.0;
-    for (size_t i = 0; i < p->nodes; i++) {
-        const struct nof1_bayes_node *node = &p->node[i];
-        weight += node->weight; /* of neighbours at one place */
-        if (i + 1 < p->nodes && node[1].x[axis] == node->x[axis] &&
-            node[1].step[axis] == node->step[axis]) {
-            continue;
-        }
-        double z = (x - node->x[axis]) / node->step[axis], a = M_PI * z;
-        sum += weight * sinc_integral(z);
-        *density += weight / node->step[axis] * (fabs(a) < 1e-4 ? 1.0 : sin(a) / a);
-        weight = 0.0;
-    }
-    return sum;
-}
-
-nof1_rc_value nof1_bayes_axis_quantile(double *out, const struct nof1_bayes_posterior *p,
-                                       size_t axis, double probability)
-{
-    struct nof1_bayes_target target = {p, axis, 0.0};
-    double mean = 0.0, scale = 0.0, x, unused;
-    if (p->axis[axis].fixed) {
-        *out = p->axis[axis].lower;
-        return NOF1_OK;
-    }
-    for (size_t i = 0; i < p->nodes; i++) {
-        mean += p->node[i].weight * p->node[i].x[axis];
-    }
-    for (size_t i = 0; i < p->nodes; i++) {
-        scale += p->node[i].weight * fabs(p->node[i].x[axis] - mean);
-    }
-    TRY(nof1_bayes_solve(&x, axis_lower, &target, probability,
-                         mean + scale * nof1_normal_quantile(1.0 - probability),
-                         fmax(scale, 1e-6)));
-    *out = value_at(&p->axis[axis], fmin(REACH, fmax(-REACH, x)), &unused);
-    return NOF1_OK;
 }

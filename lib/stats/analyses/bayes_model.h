@@ -37,6 +37,9 @@ struct bayes_result {
     size_t strata;
     const char *const *stratum;      /* names */
 };
+/* How many moments (0 to 2) the posterior of a standard deviation has: its tail is the prior's,
+ * thinned by one power per unit of data. */
+unsigned bayes_moments(const struct nof1_bayes_prior *prior, double units);
 /* bayes_posterior.c. tau: the prior to use instead of the plan's, quickly; NULL: the plan's.
  * Errors: NOF1_E_MODEL, NOF1_E2601. */
 nof1_rc bayes_posterior(struct bayes_result *out, const struct bayes_model *model,

@@ -13,17 +13,21 @@
 
 static const struct nof1_bayes_prior none = {NOF1_BAYES_FIXED, 0.0, 1.0};
 
-/* The axis of a standard deviation under its prior. */
-static struct nof1_bayes_axis axis_of(const struct nof1_bayes_prior *prior, double scale)
+unsigned bayes_moments(const struct nof1_bayes_prior *prior, double units)
 {
-    struct nof1_bayes_axis axis = {0.0, INFINITY, scale > 0.0 ? scale : 1.0, false};
-    if (prior->family == NOF1_BAYES_FIXED) {
-        axis.fixed = true;
-        axis.lower = prior->scale;
-    } else if (prior->family == NOF1_BAYES_UNIFORM) {
-        axis.upper = prior->scale;
-    }
-    return axis;
+    double tail = units + (prior->family == NOF1_BAYES_HALF_CAUCHY ? 2.0
+                           : prior->family == NOF1_BAYES_HALF_T    ? prior->df + 1.0
+                           : prior->family == NOF1_BAYES_JEFFREYS  ? 1.0
+                                                                   : INFINITY);
+    return tail > 3.0 ? 2 : tail > 2.0 ? 1 : 0;
+}
+
+/* The axis of a standard deviation under its prior; units: see bayes_moments. */
+static struct nof1_bayes_axis axis_of(const struct nof1_bayes_prior *prior, double scale, bool even,
+                                      double units)
+{
+    return (struct nof1_bayes_axis){*prior, scale > 0.0 ? scale : 1.0, even,
+                                    bayes_moments(prior, units)};
 }
 
 static nof1_rc integrate(struct bayes_result *out, struct nof1_arena *arena,
@@ -166,6 +170,16 @@ static nof1_rc name_strata(struct bayes_result *out, const struct re_model *stag
     return NOF1_OK;
 }
 
+/* The smallest relative variance of an effect; 1 where only weights know them. */
+static double least_u(const struct nof1_bayes_two *two)
+{
+    double least = INFINITY;
+    for (size_t c = 0; c < two->cells; c++) {
+        least = fmin(least, two->cell[c].u);
+    }
+    return isfinite(least) ? least : 1.0;
+}
+
 static nof1_rc two_posterior(struct bayes_result *out, const struct bayes_model *model,
                              const struct nof1_bayes_prior *tau,
                              const struct nof1_history *history, struct nof1_arena *arena,
@@ -174,6 +188,7 @@ static nof1_rc two_posterior(struct bayes_result *out, const struct bayes_model 
     const struct re_model *stage = (const struct re_model *)model->inner;
     const double *total = history->round[0].total;
     struct nof1_bayes_two *two = &out->two;
+    struct nof1_bayes_prior sigma_prior;
     double spread;
     out->ss = total[0];
     out->df = total[1];
@@ -193,18 +208,21 @@ static nof1_rc two_posterior(struct bayes_result *out, const struct bayes_model 
     two->df = out->df;
     two->mean = model->mean[1];
     two->sd = model->sd[1];
-    two->tau = *tau;
-    two->omega = model->borrow ? model->spread : none;
     two->last_tau = NAN;
-    choose_sigma(out, &two->sigma, &two->sigma_known, model);
+    choose_sigma(out, &sigma_prior, &two->sigma_known, model);
     if (out->zero_within && stage->release != RE_CLASS) {
         return nof1_fail(error, NOF1_E_MODEL, "no variation inside any trial; use descriptive");
     }
     double sigma = sqrt(out->ss / out->df);
-    spread = fmax(spread, sigma > 0.0 ? 0.1 * sigma : 1e-3 * two->sd);
+    bool even = sigma > 0.0;
+    spread = fmax(spread, even ? 0.1 * sigma : 1e-3 * two->sd);
+    double noise = even ? fmax(sigma * sqrt(least_u(two)), 1e-3 * spread) : spread;
     struct nof1_bayes_problem problem = {
-        3, {axis_of(&two->tau, spread), axis_of(&two->sigma, sigma), axis_of(&two->omega, spread)},
-        nof1_bayes_two_density, two, false};
+        3,
+        {axis_of(tau, noise, even, out->trials),
+         axis_of(&sigma_prior, sigma, false, out->df + out->trials),
+         axis_of(model->borrow ? &model->spread : &none, noise, even, (double)two->strata)},
+        nof1_bayes_two_density, two, tau != &model->tau};
     TRY(integrate(out, arena, &problem, error));
     out->approximation = stage->release == RE_CLASS ? 0.0 : basis_error(out);
     return model->borrow ? name_strata(out, stage, arena) : NOF1_OK;
@@ -271,6 +289,17 @@ static double one_spread(const struct nof1_bayes_one *one, size_t k, double tria
     return sqrt(square / trials);
 }
 
+/* The smallest standard error, in sigmas, of a reference arm's mean (0) or of a difference (1). */
+static double least_noise(const struct nof1_bayes_one *one, size_t k)
+{
+    double least = INFINITY;
+    for (size_t c = 0; c < one->classes; c++) {
+        const double *n = one->class_[c].n;
+        least = fmin(least, 1.0 / n[0] + (k == 1 ? 1.0 / n[1] : 0.0));
+    }
+    return sqrt(least);
+}
+
 static nof1_rc one_posterior(struct bayes_result *out, const struct bayes_model *model,
                              const struct nof1_bayes_prior *tau,
                              const struct nof1_history *history, struct nof1_arena *arena,
@@ -285,37 +314,35 @@ static nof1_rc one_posterior(struct bayes_result *out, const struct bayes_model 
     if (!(out->trials > 0.0)) {
         return nof1_fail(error, NOF1_E_MODEL, "no trial belongs to a class");
     }
-    choose_sigma(out, &one->sigma, &known, model);
-    if (!(out->df > 0.0) && one->sigma.family == NOF1_BAYES_JEFFREYS) {
+    struct nof1_bayes_prior sigma_prior, correlation = model->correlation;
+    choose_sigma(out, &sigma_prior, &known, model);
+    if (!(out->df > 0.0) && sigma_prior.family == NOF1_BAYES_JEFFREYS) {
         return nof1_fail(error, NOF1_E2601, "no arm has two rows: rows do not tell sigma; give it a "
                                             "proper prior");
     }
-    one->ss = out->ss;
-    one->df = known ? 0.0 : out->df;
     one->ss = known ? 0.0 : out->ss;
+    one->df = known ? 0.0 : out->df;
     one->shift = shift[1];
     for (size_t k = 0; k < 2; k++) {
         one->mean[k] = model->mean[k] - shift[k] - (k == 0 ? centre : 0.0);
         one->sd[k] = model->sd[k];
     }
-    one->tau = *tau;
-    one->level = model->spread;
-    one->correlation = model->correlation;
-    double sigma = out->df > 0.0 ? sqrt(out->ss / out->df) : 0.0;
-    double level = one_spread(one, 0, out->trials), effect = one_spread(one, 1, out->trials);
+    double sigma = out->df > 0.0 ? sqrt(out->ss / out->df) : 0.0, n = out->trials;
+    double level = one_spread(one, 0, n), effect = one_spread(one, 1, n);
+    bool even = sigma > 0.0;
+    bool zero = (tau->family == NOF1_BAYES_FIXED && tau->scale == 0.0) ||
+                (model->spread.family == NOF1_BAYES_FIXED && model->spread.scale == 0.0);
+    if (zero) { /* no correlation without two variances */
+        correlation = none;
+    }
     double least = fmax(0.1 * sigma, 1e-6 * one->sd[1]);
+    level = even ? fmax(sigma * least_noise(one, 0), 1e-3 * level) : fmax(level, least);
+    effect = even ? fmax(sigma * least_noise(one, 1), 1e-3 * effect) : fmax(effect, least);
     struct nof1_bayes_problem problem = {
         4,
-        {axis_of(&one->tau, fmax(effect, least)), axis_of(&one->sigma, sigma > 0 ? sigma : effect),
-         axis_of(&one->level, fmax(level, least)), {-1.0, 1.0, 1.0, false}},
+        {axis_of(tau, effect, even, n), axis_of(&sigma_prior, even ? sigma : effect, false, out->df + n),
+         axis_of(&model->spread, level, even, n), axis_of(&correlation, 1.0, false, 0.0)},
         nof1_bayes_one_density, one, tau != &model->tau};
-    bool zero = (problem.axis[0].fixed && problem.axis[0].lower == 0.0) ||
-                (problem.axis[2].fixed && problem.axis[2].lower == 0.0);
-    if (zero) { /* no correlation without two variances */
-        problem.axis[3].fixed = true;
-        problem.axis[3].lower = 0.0;
-        one->correlation = none;
-    }
     return integrate(out, arena, &problem, error);
 }
 

@@ -20,6 +20,7 @@ struct writer {
     struct nof1_arena *arena;
     struct bayes_result *result;
     const struct nof1_bayes_posterior *p;
+    struct nof1_bayes_mixture mean, next; /* of the mean effect and of the next patient's */
     json_t *warnings;
     int benefit;      /* +1, -1, or 0 when the charter does not say */
 };
@@ -28,57 +29,34 @@ struct summary { double mean, sd, median, low, high; };
 
 /* ---- summaries ---- */
 
-/* The mean effect (spread 0) or the next patient's (spread 1). */
-static nof1_rc effect_summary(struct summary *out, const struct nof1_bayes_posterior *p,
-                              double spread, double level, bool has_sd)
+/* Of the mean effect or of the next patient's, by its mixture. */
+static nof1_rc effect_summary(struct summary *out, const struct nof1_bayes_mixture *m, double level,
+                              bool has_sd)
 {
     double mean = 0.0, variance = 0.0, half = 0.5 * (1.0 - level);
-    for (size_t i = 0; i < p->nodes; i++) {
-        mean += p->node[i].weight * p->node[i].mean.mean;
+    for (size_t i = 0; i < m->parts; i++) {
+        mean += m->weight[i] * m->mean[i];
     }
-    for (size_t i = 0; i < p->nodes; i++) {
-        const struct nof1_bayes_node *node = &p->node[i];
-        double e = node->mean.mean - mean;
-        variance += node->weight *
-                    (node->mean.variance + spread * node->at[0] * node->at[0] + e * e);
+    for (size_t i = 0; i < m->parts; i++) {
+        double e = m->mean[i] - mean;
+        variance += m->weight[i] * (m->sd[i] * m->sd[i] + e * e);
     }
     out->mean = mean;
     out->sd = has_sd ? sqrt(variance) : NAN;
-    TRY(nof1_bayes_mean_quantile(&out->median, p, spread, 0.5));
-    TRY(nof1_bayes_mean_quantile(&out->low, p, spread, half));
-    return nof1_bayes_mean_quantile(&out->high, p, spread, 1.0 - half);
+    TRY(nof1_bayes_mixture_quantile(&out->median, m, 0.5));
+    TRY(nof1_bayes_mixture_quantile(&out->low, m, half));
+    return nof1_bayes_mixture_quantile(&out->high, m, 1.0 - half);
 }
 
-static nof1_rc axis_summary(struct summary *out, const struct nof1_bayes_posterior *p, size_t axis,
-                            double level, bool has_sd)
+static void axis_summary(struct summary *out, const struct nof1_bayes_posterior *p, size_t axis,
+                         double level, bool has_sd)
 {
-    double mean = 0.0, variance = 0.0, half = 0.5 * (1.0 - level);
-    for (size_t i = 0; i < p->nodes; i++) {
-        mean += p->node[i].weight * p->node[i].at[axis];
-    }
-    for (size_t i = 0; i < p->nodes; i++) {
-        double e = p->node[i].at[axis] - mean;
-        variance += p->node[i].weight * e * e;
-    }
-    out->mean = mean;
-    out->sd = has_sd ? sqrt(variance) : NAN;
-    out->median = out->low = out->high = NAN;
-    if (axis > 2) {
-        return NOF1_OK;
-    }
-    TRY(nof1_bayes_axis_quantile(&out->median, p, axis, 0.5));
-    TRY(nof1_bayes_axis_quantile(&out->low, p, axis, half));
-    return nof1_bayes_axis_quantile(&out->high, p, axis, 1.0 - half);
-}
-
-/* Has the posterior a second moment? Its tail is the prior's, thinned by `units` of data. */
-static bool second_moment(const struct nof1_bayes_prior *prior, double units)
-{
-    double tail = prior->family == NOF1_BAYES_HALF_CAUCHY ? 2.0
-                  : prior->family == NOF1_BAYES_HALF_T    ? prior->df + 1.0
-                  : prior->family == NOF1_BAYES_JEFFREYS  ? 1.0
-                                                          : INFINITY;
-    return tail + units > 3.0;
+    const struct nof1_bayes_marginal *marginal = &p->marginal[axis];
+    nof1_bayes_marginal_moments(marginal, &out->mean, &out->sd);
+    out->sd = has_sd ? out->sd : NAN;
+    out->median = nof1_bayes_marginal_quantile(marginal, 0.5);
+    out->low = nof1_bayes_marginal_quantile(marginal, 0.5 * (1.0 - level));
+    out->high = nof1_bayes_marginal_quantile(marginal, 0.5 * (1.0 + level));
 }
 
 static json_t *summary_row(const char *term, const struct summary *s)
@@ -97,25 +75,23 @@ static json_t *estimate_row(const char *term, const struct summary *s)
 }
 
 /* P(effect beyond `least` in the direction of benefit). */
-static double beyond(const struct writer *w, const struct nof1_bayes_posterior *p, double spread,
-                     double least)
+static double beyond(const struct writer *w, const struct nof1_bayes_mixture *m, double least)
 {
     return w->benefit == 0  ? NAN
-           : w->benefit > 0 ? nof1_bayes_mean_upper(p, spread, least)
-                            : 1.0 - nof1_bayes_mean_upper(p, spread, -least);
+           : w->benefit > 0 ? nof1_bayes_mixture_upper(m, least)
+                            : 1.0 - nof1_bayes_mixture_upper(m, -least);
 }
 
-static json_t *probabilities(const struct writer *w, const struct nof1_bayes_posterior *p,
-                             double spread)
+static json_t *probabilities(const struct writer *w, const struct nof1_bayes_mixture *m)
 {
-    double above = nof1_bayes_mean_upper(p, spread, 0.0);
+    double above = nof1_bayes_mixture_upper(m, 0.0);
     return json_pack("{s:o,s:o,s:o,s:o,s:o}", "above.zero", nof1_json_number(above),
                      "above.mcid",
-                     nof1_json_number(nof1_bayes_mean_upper(p, spread, w->model->mcid)),
+                     nof1_json_number(nof1_bayes_mixture_upper(m, w->model->mcid)),
                      "below.minus.mcid",
-                     nof1_json_number(1.0 - nof1_bayes_mean_upper(p, spread, -w->model->mcid)),
-                     "benefit", nof1_json_number(beyond(w, p, spread, 0.0)), "benefit.mcid",
-                     nof1_json_number(beyond(w, p, spread, w->model->mcid)));
+                     nof1_json_number(1.0 - nof1_bayes_mixture_upper(m, -w->model->mcid)),
+                     "benefit", nof1_json_number(beyond(w, m, 0.0)), "benefit.mcid",
+                     nof1_json_number(beyond(w, m, w->model->mcid)));
 }
 
 /* ---- strata ---- */
@@ -136,10 +112,12 @@ static nof1_rc write_strata(const struct writer *w, json_t *estimates)
 {
     for (size_t s = 0; s < w->result->strata; s++) {
         struct nof1_bayes_posterior p;
+        struct nof1_bayes_mixture mixture;
         struct summary summary;
         char term[200];
         TRY(stratum_posterior(&p, w, s));
-        TRY(effect_summary(&summary, &p, 0.0, w->model->level, true));
+        TRY(nof1_bayes_mixture(&mixture, w->arena, &p, 0.0));
+        TRY(effect_summary(&summary, &mixture, w->model->level, true));
         snprintf(term, sizeof term, "stratum:%s", w->result->stratum[s]);
         json_array_append_new(estimates, estimate_row(term, &summary));
     }
@@ -153,13 +131,18 @@ struct group {
     double tau, sigma2, weight, origin[NOF1_BAYES_STRATA], first[NOF1_BAYES_STRATA],
         second[NOF1_BAYES_STRATA];
 };
+struct groups { struct group *group; int32_t low[2], high[2]; size_t columns, all, effects; };
 
-static void gather(struct group *group, const struct writer *w, const struct nof1_bayes_node *node)
+static void gather(struct groups *groups, const struct writer *w, const struct nof1_bayes_node *node)
 {
-    size_t effects = w->result->strata > 0 ? w->result->strata : 1;
+    size_t row = (size_t)(node->index[0] - groups->low[0]);
+    struct group *group =
+        &groups->group[row * groups->columns + (size_t)(node->index[1] - groups->low[1])];
     bool fresh = group->weight == 0.0;
+    group->tau = node->at[0];
+    group->sigma2 = node->at[1] * node->at[1];
     group->weight += node->weight;
-    for (size_t s = 0; s < effects; s++) {
+    for (size_t s = 0; s < groups->effects; s++) {
         struct nof1_bayes_normal mean =
             w->result->strata > 0 ? nof1_bayes_two_stratum(&w->result->two, node->at, s)
                                   : node->mean;
@@ -170,9 +153,33 @@ static void gather(struct group *group, const struct writer *w, const struct nof
     }
 }
 
+static nof1_rc gather_all(struct groups *groups, const struct writer *w)
+{
+    const struct nof1_bayes_posterior *p = w->p;
+    groups->effects = w->result->strata > 0 ? w->result->strata : 1;
+    for (size_t a = 0; a < 2; a++) {
+        groups->low[a] = INT32_MAX;
+        groups->high[a] = INT32_MIN;
+        for (size_t i = 0; i < p->nodes; i++) {
+            int32_t at = p->node[i].index[a];
+            groups->low[a] = at < groups->low[a] ? at : groups->low[a];
+            groups->high[a] = at > groups->high[a] ? at : groups->high[a];
+        }
+    }
+    groups->columns = (size_t)(groups->high[1] - groups->low[1] + 1);
+    size_t rows = (size_t)(groups->high[0] - groups->low[0] + 1);
+    groups->all = rows * groups->columns;
+    groups->group = nof1_arena_alloc(w->arena, groups->all, sizeof *groups->group);
+    ENSURE(groups->group != NULL, NOF1_E_NO_MEMORY);
+    for (size_t i = 0; i < p->nodes; i++) {
+        gather(groups, w, &p->node[i]);
+    }
+    return NOF1_OK;
+}
+
 struct grid { json_t *tau, *sigma2, *weight, *mean[NOF1_BAYES_STRATA], *variance[NOF1_BAYES_STRATA]; };
 
-static void close_group(struct grid *grid, const struct group *group, size_t effects)
+static void write_group(struct grid *grid, const struct group *group, size_t effects)
 {
     if (!(group->weight > GRID_LEAST)) {
         return;
@@ -188,40 +195,28 @@ static void close_group(struct grid *grid, const struct group *group, size_t eff
     }
 }
 
-/* Of both rules every second point is published: as exact as the error of that rule, 3e-6. Weights
- * are relative to their own sum. */
-static json_t *hyper_posterior(const struct writer *w)
+static nof1_rc hyper_posterior(json_t **out, const struct writer *w)
 {
-    size_t effects = w->result->strata > 0 ? w->result->strata : 1;
+    struct groups groups;
+    TRY(gather_all(&groups, w));
     struct grid grid = {json_array(), json_array(), json_array(), {0}, {0}};
-    for (size_t s = 0; s < effects; s++) {
+    for (size_t s = 0; s < groups.effects; s++) {
         grid.mean[s] = json_array();
         grid.variance[s] = json_array();
     }
-    struct group group = {.tau = NAN};
-    for (size_t i = 0; i < w->p->nodes; i++) {
-        const struct nof1_bayes_node *node = &w->p->node[i];
-        double sigma2 = node->at[1] * node->at[1];
-        if ((node->odd & 3u) != 0) {
-            continue;
-        }
-        if (node->at[0] != group.tau || sigma2 != group.sigma2) {
-            close_group(&grid, &group, effects);
-            group = (struct group){.tau = node->at[0], .sigma2 = sigma2};
-        }
-        gather(&group, w, node);
+    for (size_t g = 0; g < groups.all; g++) {
+        write_group(&grid, &groups.group[g], groups.effects);
     }
-    close_group(&grid, &group, effects);
-    json_t *object = json_pack("{s:o,s:o,s:o}", "tau", grid.tau, "sigma.squared", grid.sigma2,
-                               "weight", grid.weight);
+    *out = json_pack("{s:o,s:o,s:o}", "tau", grid.tau, "sigma.squared", grid.sigma2, "weight",
+                     grid.weight);
     json_t *strata = json_array();
-    for (size_t s = 0; s < effects; s++) {
+    for (size_t s = 0; s < groups.effects; s++) {
         const char *name = w->result->strata > 0 ? w->result->stratum[s] : NULL;
         json_array_append_new(strata, json_pack("{s:s?,s:o,s:o}", "stratum", name, "mu.mean",
                                                 grid.mean[s], "mu.variance", grid.variance[s]));
     }
-    json_object_set_new(object, "effects", strata);
-    return object;
+    json_object_set_new(*out, "effects", strata);
+    return NOF1_OK;
 }
 
 /* ---- tables ---- */
@@ -242,25 +237,25 @@ static nof1_rc posterior_table(const struct writer *w, json_t *tables, const str
     const struct bayes_result *r = w->result;
     struct summary s;
     json_t *cells = json_array();
-    bool tail = second_moment(&m->tau, r->trials);
+    bool tail = bayes_moments(&m->tau, r->trials) == 2;
     const char *const third = m->one_stage ? "intercept_sd" : "omega";
     json_array_append_new(tables, table("Posterior", columns, 6, cells));
     json_array_append_new(cells, summary_row("mu", mu));
-    TRY(effect_summary(&s, w->p, 1.0, m->level, tail));
+    TRY(effect_summary(&s, &w->next, m->level, tail));
     json_array_append_new(cells, summary_row("next patient", &s));
-    TRY(axis_summary(&s, w->p, 0, m->level, tail));
+    axis_summary(&s, w->p, 0, m->level, tail);
     json_array_append_new(cells, summary_row("tau", &s));
     bool plug_in = m->plug_in || r->zero_within;
-    TRY(axis_summary(&s, w->p, 1, m->level,
-                     plug_in || second_moment(&m->sigma, r->df + r->trials)));
+    axis_summary(&s, w->p, 1, m->level,
+                     plug_in || bayes_moments(&m->sigma, r->df + r->trials) == 2);
     json_array_append_new(cells, summary_row("sigma", &s));
     if (m->one_stage || m->borrow) {
         double units = m->one_stage ? r->trials : (double)r->strata;
-        TRY(axis_summary(&s, w->p, 2, m->level, second_moment(&m->spread, units)));
+        axis_summary(&s, w->p, 2, m->level, bayes_moments(&m->spread, units) == 2);
         json_array_append_new(cells, summary_row(third, &s));
     }
     if (m->one_stage) {
-        TRY(axis_summary(&s, w->p, 3, m->level, true));
+        axis_summary(&s, w->p, 3, m->level, true);
         json_array_append_new(cells, summary_row("correlation", &s));
     }
     return NOF1_OK;
@@ -303,10 +298,12 @@ static nof1_rc sensitivity_row(struct writer *w, json_t *cells, struct sensitivi
     }
     TRY(rc);
     const struct nof1_bayes_posterior *p = &other.posterior;
-    TRY(effect_summary(&mu, p, 0.0, w->model->level, true));
-    TRY(axis_summary(&tau, p, 0, w->model->level, true));
-    double benefit = beyond(w, p, 0.0, 0.0), mcid = beyond(w, p, 0.0, w->model->mcid);
-    double above = nof1_bayes_mean_upper(p, 0.0, 0.0);
+    struct nof1_bayes_mixture mixture;
+    TRY(nof1_bayes_mixture(&mixture, arena, p, 0.0));
+    TRY(effect_summary(&mu, &mixture, w->model->level, true));
+    axis_summary(&tau, p, 0, w->model->level, true);
+    double benefit = beyond(w, &mixture, 0.0), mcid = beyond(w, &mixture, w->model->mcid);
+    double above = nof1_bayes_mixture_upper(&mixture, 0.0);
     if (prior->family != NOF1_BAYES_FIXED) {
         range->low = fmin(range->low, mu.mean);
         range->high = fmax(range->high, mu.mean);
@@ -349,7 +346,7 @@ static nof1_rc prior_warnings(struct writer *w, const struct summary *mu)
 {
     const struct bayes_model *m = w->model;
     struct summary tau;
-    TRY(axis_summary(&tau, w->p, 0, 0.9, true));
+    axis_summary(&tau, w->p, 0, 0.9, true);
     double width = nof1_bayes_prior_quantile(&m->tau, 0.95) -
                    nof1_bayes_prior_quantile(&m->tau, 0.05);
     nof1_warn(w->warnings, w->result->trials == 1.0, "one_trial",
@@ -363,7 +360,7 @@ static nof1_rc prior_warnings(struct writer *w, const struct summary *mu)
     nof1_warn(
         w->warnings, w->benefit == 0, "benefit",
         "the charter does not say which direction is better: see above.mcid and below.minus.mcid");
-    nof1_warn(w->warnings, !second_moment(&m->tau, w->result->trials), "no_sd",
+    nof1_warn(w->warnings, bayes_moments(&m->tau, w->result->trials) < 2, "no_sd",
               "under this prior tau has no standard deviation");
     nof1_warn(w->warnings, w->result->approximation > 0.0, "approximate",
               "sums by a weight basis: approximate, see fit.approximation_se");
@@ -386,7 +383,7 @@ static json_t *fit_object(const struct writer *w)
                      (json_int_t)w->history->rounds, "method", "quadrature",
                      "log.marginal.likelihood", nof1_json_number(w->p->log_evidence),
                      "log.marginal.up_to_constant", improper, "quadrature_error",
-                     nof1_json_number(w->p->error), "nodes", (json_int_t)w->p->nodes, "converged",
+                     nof1_json_number(w->p->error), "nodes", (json_int_t)w->p->evaluated, "converged",
                      w->p->error <= 1e-8, "exact", r->approximation == 0.0, "approximation_se",
                      nof1_json_number(r->approximation));
 }
@@ -417,17 +414,19 @@ static json_t *estimand(const struct writer *w)
 
 static nof1_rc fill(struct writer *w, json_t *object)
 {
-    json_t *estimates = json_array(), *tables = json_array();
+    json_t *estimates = json_array(), *tables = json_array(), *hyper;
     struct summary mu;
     json_object_set_new(object, "estimates", estimates);
     json_object_set_new(object, "tables", tables);
-    TRY(effect_summary(&mu, w->p, 0.0, w->model->level, true));
+    TRY(nof1_bayes_mixture(&w->mean, w->arena, w->p, 0.0));
+    TRY(nof1_bayes_mixture(&w->next, w->arena, w->p, 1.0));
+    TRY(effect_summary(&mu, &w->mean, w->model->level, true));
     json_array_append_new(estimates, estimate_row("treatment", &mu));
     TRY(write_strata(w, estimates));
     TRY(prior_warnings(w, &mu));
     TRY(posterior_table(w, tables, &mu));
-    json_t *chances = json_array(), *effect = probabilities(w, w->p, 0.0);
-    json_t *next = probabilities(w, w->p, 1.0);
+    json_t *chances = json_array(), *effect = probabilities(w, &w->mean);
+    json_t *next = probabilities(w, &w->next);
     static const char *const columns[] = {"effect of", "benefit", "benefit.mcid", "above.zero",
                                           "above.mcid", "below.minus.mcid"};
     json_object_set_new(effect, "effect of", json_string("patients on average"));
@@ -440,7 +439,8 @@ static nof1_rc fill(struct writer *w, json_t *object)
     json_object_set_new(object, "priors", bayes_priors_json(w->model));
     json_object_set_new(object, "mcid", json_real(w->model->mcid));
     json_object_set_new(object, "benefit", json_integer(w->benefit));
-    json_object_set_new(object, "hyper_posterior", hyper_posterior(w));
+    TRY(hyper_posterior(&hyper, w));
+    json_object_set_new(object, "hyper_posterior", hyper);
     const struct nof1_study *study = w->model->base.study;
     const struct nof1_plan *plan = study->plan;
     json_object_set_new(object, "outcome", json_string(plan->outcome_name));

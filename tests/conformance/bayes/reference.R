@@ -29,9 +29,10 @@ two_stage <- function(y, u, ss, df, mu, tau, sigma = list("jeffreys", 1), g = re
   plug <- sigma[[1]] == "plug_in"
   s0 <- sqrt(ss / df); if (plug) sigma <- list("fixed", s0)
   s <- max(sd(y), s0 * sqrt(min(u)), na.rm = TRUE); if (!is.finite(s) || s == 0) s <- mu[2]
-  deep <- omega[[1]] != "fixed" # then panels of an octave, or there would be too many
-  T <- axis(tau, s, n, if (deep) -7 else -14, if (deep) 7 else wide, if (deep) 1 else 0.5)
-  O <- axis(omega, s, n, -7, 7, 1)
+  deep <- omega[[1]] != "fixed" # then fewer panels, or there would be too many nodes
+  if (tau[[1]] %in% c("half_cauchy", "half_t")) wide <- max(wide, 44) # second moments of heavy tails
+  T <- axis(tau, s, n, if (deep) -4 else -14, if (deep) 5 else wide)
+  O <- axis(omega, s, n, -4, 5)
   reach <- if (df > 60) 1.5 else if (df > 12) 4 else if (df > 4) 9 else 30
   S <- axis(sigma, if (s0 > 0) s0 else 1, if (deep) 12 else 20, -min(reach, 3), reach, if (df > 60) 0.25 else 0.5, FALSE)
   cell <- split(seq_along(y), list(u, g), drop = TRUE)
@@ -50,7 +51,8 @@ two_stage <- function(y, u, ss, df, mu, tau, sigma = list("jeffreys", 1), g = re
     o2 <- O$x[o]^2; w <- 1 / (1 / W + o2); P <- 1 / mu[2]^2 + rowSums(w); M <- (mu[1] / mu[2]^2 + rowSums(w * m)) / P
     f <- base + log(O$w[o]) + log_prior(omega, O$x[o]) - rowSums(log1p(W * o2)) / 2 - log(P * mu[2]^2) / 2 -
       (M - mu[1])^2 / mu[2]^2 / 2 - rowSums(w * (m - M)^2) / 2
-    keep <- f > max(f, out$f) - 34
+    moment <- 2 * log(pmax(1, T$x[grid$t] / s)) + 2 * log(pmax(1, S$x[grid$s] / max(s0, 1e-300)))
+    keep <- f + moment > max(f, out$f) - 40
     one <- list(f = f[keep], t = grid$t[keep], s = grid$s[keep], o = rep(o, sum(keep)), m = M[keep], v = 1 / P[keep], b = (1 / (1 + W * o2))[keep, , drop = FALSE], e = m[keep, , drop = FALSE])
     out <- if (is.null(out)) one else Map(function(a, b) if (is.matrix(a)) rbind(a, b) else c(a, b), out, one)
   }
@@ -90,14 +92,14 @@ summaries <- function(r, level = 0.95, mcid = 0) {
   out
 }
 # Rows of complete trials to the one-stage posterior (1 + treatment | trial); n nodes a panel.
-one_stage <- function(d, mu, tau, sigma, intercept, level, eta = 1, n = 10) {
+one_stage <- function(d, mu, tau, sigma, intercept, level, eta = 1, n = 14) {
   d$g <- paste(ave(d$treatment == 0, d$trial, FUN = sum), ave(d$treatment == 1, d$trial, FUN = sum))
   rows <- split(d, d$trial)
   b <- t(sapply(rows, function(x) c(mean(x$y[x$treatment == 0]), mean(x$y[x$treatment == 1]) - mean(x$y[x$treatment == 0]), sum(x$treatment == 0), sum(x$treatment == 1))))
   ss <- sum(sapply(rows, function(x) sum((x$y - ave(x$y, x$treatment))^2))); df <- nrow(d) - 2 * nrow(b); s0 <- sqrt(ss / df)
   reach <- if (df > 60) 1 else 3
   T <- axis(tau, max(sd(b[, 2]), s0 / 3), n, -5, 4, 1); L <- axis(level, max(sd(b[, 1]), s0 / 3), n, -5, 5, 1)
-  S <- axis(sigma, s0, 12, -min(reach, 1.5), reach, 0.5, FALSE); R <- panels(c(-1, 0, 1), 14)
+  S <- axis(sigma, s0, 12, -min(reach, 1.5), reach, 0.5, FALSE); R <- panels(c(-1, 0, 1), 22)
   grid <- expand.grid(t = seq_along(T$x), l = seq_along(L$x), r = seq_along(R$x)); out <- list(); top <- -Inf
   p0 <- 1 / c(intercept[2], mu[2])^2; m0 <- c(intercept[1], mu[1])
   for (k in seq_along(S$x)) {
@@ -115,7 +117,7 @@ one_stage <- function(d, mu, tau, sigma, intercept, level, eta = 1, n = 10) {
     det <- P11 * P22 - P12^2; e <- (P11 * h2 - P12 * h1) / det; al <- (P22 * h1 - P12 * h2) / det
     f <- f - log(det) / 2 + (al * h1 + e * h2) / 2 - df / 2 * log(2 * pi * s2) - ss / 2 / s2 + log(S$w[k] * T$w[grid$t] * L$w[grid$l] * R$w[grid$r]) +
       log_prior(tau, t) + log_prior(sigma, S$x[k]) + log_prior(level, l) + dbeta((1 + r) / 2, eta, eta, log = TRUE) - log(2)
-    top <- max(top, f); keep <- f > top - 30
+    top <- max(top, f); keep <- f > top - 36
     out[[k]] <- list(f = f[keep], t = grid$t[keep], tau = t[keep], sigma = rep(S$x[k], sum(keep)), l = l[keep], r = r[keep], m = e[keep], v = (P11 / det)[keep])
   }
   out <- do.call(Map, base::c(list(base::c), out)); p <- exp(out$f - top); z <- sum(p)
