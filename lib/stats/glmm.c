@@ -21,11 +21,12 @@ size_t nof1_glmm_jet(size_t parameters)
 }
 
 #define JETS 20
+#define CELL_SUMS 3 /* of one cell over the nodes of the quadrature */
 
 size_t nof1_glmm_memory(const struct nof1_glmm_shape *shape, size_t cells)
 {
     size_t p = nof1_glmm_parameters(shape);
-    return JETS * nof1_glmm_jet(p) + p + cells;
+    return JETS * nof1_glmm_jet(p) + p + (3 + CELL_SUMS) * cells;
 }
 
 /* ---- quadrature ---------------------------------------------------------------------------- */
@@ -123,11 +124,13 @@ struct trial {
     size_t p, size;
     double *base;     /* [cells] offset + x'beta */
     double *gradient; /* [p] of one predictor */
+    double *sums;     /* [cells * (CELL_SUMS + 2)]: and two derivatives of each */
     double *jets;     /* free ones */
 };
 
-/* Log-likelihood of a cell and its derivatives by the predictor: d[0..4]. */
-static void derivatives(double *d, enum nof1_glmm_family family, double eta, double n, double y)
+/* Log-likelihood of a cell (when order is 0) and its derivatives by the predictor: d[0..4]. */
+static void derivatives(double *d, enum nof1_glmm_family family, size_t order, double eta, double n,
+                        double y)
 {
     if (family == NOF1_GLMM_POISSON) {
         double mean = n * exp(eta);
@@ -136,13 +139,46 @@ static void derivatives(double *d, enum nof1_glmm_family family, double eta, dou
         d[2] = d[3] = d[4] = -mean;
         return;
     }
-    double e = exp(-fabs(eta)), p = eta >= 0 ? 1 / (1 + e) : e / (1 + e);
-    double v = e / ((1 + e) * (1 + e));
-    d[0] = y * eta - n * (fmax(eta, 0) + log1p(e));
+    double e = exp(-fabs(eta)), r = 1 / (1 + e), p = eta >= 0 ? r : e * r, v = e * r * r;
+    d[0] = order == 0 ? y * eta - n * (fmax(eta, 0) + log1p(e)) : 0;
     d[1] = y - n * p;
     d[2] = -n * v;
     d[3] = -n * v * (1 - 2 * p);
     d[4] = -n * v * (1 - 6 * v);
+}
+
+/* log(1 + e) of one of n rows, as a factor that waits for the logarithm of many. */
+static double log_factor(double *product, double e, double n)
+{
+    if (n > 4 || *product > 1e200) {
+        return n * log1p(e);
+    }
+    for (double k = 0; k < n; k++) {
+        *product *= 1 + e;
+    }
+    return 0;
+}
+
+/* Value of the cells at random effect b; first and second derivatives by the predictor in d[2 c]. */
+static double cells_at(const struct trial *t, double b, double *d)
+{
+    const struct nof1_glmm_cells *cells = t->cells;
+    double value = 0, product = 1;
+    for (size_t c = 0; c < cells->cells; c++, d += 2) {
+        double eta = t->base[c] + b, n = cells->n[c], y = cells->y[c];
+        if (t->shape->family == NOF1_GLMM_POISSON) {
+            double mean = n * exp(eta);
+            value += y * eta - mean;
+            d[0] = y - mean;
+            d[1] = -mean;
+        } else {
+            double e = exp(-fabs(eta)), r = 1 / (1 + e);
+            value += y * eta - n * fmax(eta, 0) - log_factor(&product, e, n);
+            d[0] = y - n * (eta >= 0 ? r : e * r);
+            d[1] = -n * (e * r * r);
+        }
+    }
+    return value - log(product);
 }
 
 static size_t root_index(size_t a, size_t b)
@@ -220,7 +256,7 @@ static void sum_cells(double *out, const struct trial *t, const double *b, size_
             continue;
         }
         double eta = predictor(t, b, cell);
-        derivatives(d, t->shape->family, eta, t->cells->n[cell], t->cells->y[cell]);
+        derivatives(d, t->shape->family, order, eta, t->cells->n[cell], t->cells->y[cell]);
         add_cell(out, t, d + order);
         slope[0] += d[order + 1];
         slope[1] += t->shape->effects == 2 ? effect_of(t, cell, 1) * d[order + 1] : 0;
@@ -247,10 +283,19 @@ static void evaluate_mode(struct mode *m, const struct trial *t)
     m->slope[1] = -m->u[1];
     m->curvature[0] = m->curvature[2] = 1;
     m->curvature[1] = 0;
+    if (q == 1) {
+        const double *at = t->sums;
+        m->value += cells_at(t, b[0], t->sums);
+        for (size_t cell = 0; cell < t->cells->cells; cell++, at += 2) {
+            m->slope[0] += s[0] * at[0];
+            m->curvature[0] -= s[0] * s[0] * at[1];
+        }
+        return;
+    }
     for (size_t cell = 0; cell < t->cells->cells; cell++) {
-        bool active = q == 2 && t->cells->arm[cell] != 0;
+        bool active = t->cells->arm[cell] != 0;
         double z0 = s[0] + (active ? s21 : 0), z1 = s21 + (active ? s22 : 0);
-        derivatives(d, t->shape->family, t->base[cell] + b[0] + (active ? b[1] : 0),
+        derivatives(d, t->shape->family, 0, t->base[cell] + b[0] + (active ? b[1] : 0),
                     t->cells->n[cell], t->cells->y[cell]);
         m->value += d[0];
         m->slope[0] += z0 * d[1];
@@ -376,21 +421,117 @@ static void integrand(double *out, const struct trial *t, const double *u, doubl
     }
 }
 
-/* log sum_k w_k exp(z_k^2 / 2 + h(u + s z_k)), relative to the value at the mode. */
-static void quadrature(double *out, const struct trial *t, const double *u, const double *scale,
-                       double reference, double *work)
+/* ---- quadrature over one random effect ------------------------------------------------------
+ *
+ * The effect u + s z_k and b, its product with the root, are linear in the node z_k, with jets that
+ * are known before. What a node adds to the Hessian is thus a few sums over the nodes of scalars of
+ * the node or of one cell at it, and the outer product of its gradient; jets are formed once. */
+
+struct nodes {
+    const double *u, *s, *bu, *bs; /* jets: u, scale, and their products with the root */
+    double e[3];                   /* sums over nodes of weight w, times z^j */
+    double slope[2], curve[3];     /* of w z^j times the cells' first and second derivatives */
+    double *gradient, *outer;      /* [p] of a node; lower triangle: sum of w gradient gradient' */
+};
+
+/* The node with weight w: derivatives d of the cells at it. */
+static void add_node(struct nodes *sum, const struct trial *t, const double *d, double z, double w)
+{
+    size_t p = t->p, columns = t->shape->columns;
+    double at = sum->u[0] + z * sum->s[0], slope = 0, curve = 0;
+    const double *x = t->cells->x;
+    double *gradient = sum->gradient, *cell = t->sums, *outer = sum->outer;
+    memset(gradient, 0, p * sizeof *gradient);
+    for (size_t c = 0; c < t->cells->cells; c++, d += 2, x += columns, cell += CELL_SUMS) {
+        slope += d[0];
+        curve += d[1];
+        cell[0] += w * d[0];
+        cell[1] += w * d[1];
+        cell[2] += w * z * d[1];
+        for (size_t i = 0; i < columns; i++) {
+            gradient[i] += d[0] * x[i];
+        }
+    }
+    for (size_t i = 0; i < p; i++) {
+        gradient[i] += slope * (sum->bu[1 + i] + z * sum->bs[1 + i]) -
+                       at * (sum->u[1 + i] + z * sum->s[1 + i]);
+        double left = w * gradient[i];
+        for (size_t j = 0; j <= i; j++) {
+            *outer++ += left * gradient[j];
+        }
+    }
+    for (size_t k = 0; k < 3; k++, w *= z) {
+        sum->e[k] += w;
+        sum->curve[k] += w * curve;
+        sum->slope[k < 2 ? k : 0] += k < 2 ? w * slope : 0;
+    }
+}
+
+/* hessian += scale (a b' + b a') / 2, packed */
+static void add_symmetric(double *hessian, double scale, const double *a, const double *b, size_t p)
+{
+    for (size_t i = 0; i < p; i++) {
+        for (size_t j = 0; j <= i; j++) {
+            *hessian++ += scale * (a[i] * b[j] + b[i] * a[j]) / 2;
+        }
+    }
+}
+
+/* The jet of the weighted sum out of the sums over nodes; along: [2 p] for products with columns. */
+static void collect_nodes(double *out, const struct nodes *sum, const struct trial *t, double *along)
+{
+    size_t p = t->p, size = t->size, columns = t->shape->columns;
+    const double *x = t->cells->x, *cell = t->sums;
+    double *gradient = out + 1, *hessian = out + 1 + p;
+    double at[2] = {sum->u[0] * sum->e[0] + sum->s[0] * sum->e[1],
+                    sum->u[0] * sum->e[1] + sum->s[0] * sum->e[2]};
+    memset(along, 0, 2 * p * sizeof *along);
+    out[0] = sum->e[0];
+    for (size_t i = 1; i < size; i++) {
+        out[i] = sum->slope[0] * sum->bu[i] + sum->slope[1] * sum->bs[i] - at[0] * sum->u[i] -
+                 at[1] * sum->s[i];
+    }
+    for (size_t i = 0; i < size - 1 - p; i++) {
+        hessian[i] += sum->outer[i];
+    }
+    for (size_t c = 0; c < t->cells->cells; c++, x += columns, cell += CELL_SUMS) {
+        for (size_t i = 0; i < columns; i++) {
+            gradient[i] += cell[0] * x[i];
+            along[i] += cell[1] * x[i];
+            along[p + i] += cell[2] * x[i];
+            for (size_t j = 0; j <= i; j++) {
+                hessian[i * (i + 1) / 2 + j] += cell[1] * x[i] * x[j];
+            }
+        }
+    }
+    const double *u = sum->u + 1, *s = sum->s + 1, *bu = sum->bu + 1, *bs = sum->bs + 1;
+    add_symmetric(hessian, 2, along, bu, p);
+    add_symmetric(hessian, 2, along + p, bs, p);
+    add_symmetric(hessian, sum->curve[0], bu, bu, p);
+    add_symmetric(hessian, 2 * sum->curve[1], bu, bs, p);
+    add_symmetric(hessian, sum->curve[2], bs, bs, p);
+    add_symmetric(hessian, -sum->e[0], u, u, p);
+    add_symmetric(hessian, -2 * sum->e[1], u, s, p);
+    add_symmetric(hessian, -sum->e[2], s, s, p);
+}
+
+/* log sum_k w_k exp(z_k^2 / 2 + h(u + s z_k)), relative to the value at the mode. bu: root times u. */
+static void quadrature(double *out, const struct trial *t, const double *u, const double *bu,
+                       const double *scale, double reference, double *work)
 {
     size_t size = t->size, p = t->p;
-    double *sum = work, *at = sum + size, *h = at + size, *b = h + size;
-    memset(sum, 0, size * sizeof *sum);
+    double *sum = work, *bs = sum + size, *d = t->sums + CELL_SUMS * t->cells->cells;
+    struct nodes nodes = {.u = u, .s = scale, .bu = bu, .bs = bs, .gradient = bs + size,
+                          .outer = bs + size + p};
+    effects_of(bs, t, scale);
+    memset(nodes.outer, 0, (size - 1 - p) * sizeof *nodes.outer);
+    memset(t->sums, 0, CELL_SUMS * t->cells->cells * sizeof *t->sums);
     for (size_t k = 0; k < t->shape->nodes; k++) {
-        for (size_t i = 0; i < size; i++) {
-            at[i] = u[i] + t->shape->node[k] * scale[i];
-        }
-        integrand(h, t, at, b);
-        double e = exp(h[0] - reference + t->shape->log_weight[k]);
-        add_function(sum, h, e, e, e, p);
+        double z = t->shape->node[k], at = u[0] + z * scale[0];
+        double h = cells_at(t, bu[0] + z * bs[0], d) - at * at / 2;
+        add_node(&nodes, t, d, z, exp(h - reference + t->shape->log_weight[k]));
     }
+    collect_nodes(sum, &nodes, t, bs + 2 * size);
     memset(out, 0, size * sizeof *out);
     add_function(out, sum, reference + log(sum[0]), 1 / sum[0], -1 / (sum[0] * sum[0]), p);
 }
@@ -399,8 +540,9 @@ bool nof1_glmm_trial(double *out, const struct nof1_glmm_shape *shape, const dou
                      const struct nof1_glmm_cells *cells, double *memory)
 {
     size_t p = nof1_glmm_parameters(shape), size = nof1_glmm_jet(p);
-    struct trial t = {shape, cells, theta, p, size, memory, memory + cells->cells,
-                      memory + cells->cells + p};
+    double *gradient = memory + cells->cells, *sums = gradient + p;
+    struct trial t = {shape, cells,    theta, p, size, memory,
+                      gradient, sums, sums + (2 + CELL_SUMS) * cells->cells};
     for (size_t cell = 0; cell < cells->cells; cell++) {
         t.base[cell] = cells->offset[cell];
         for (size_t i = 0; i < shape->columns; i++) {
@@ -422,7 +564,7 @@ bool nof1_glmm_trial(double *out, const struct nof1_glmm_shape *shape, const dou
         double s = exp(-det[0] / 2);
         memset(scale, 0, size * sizeof *scale);
         add_function(scale, det, s, -s / 2, s / 4, p);
-        quadrature(out, &t, u, scale, mode.value, work);
+        quadrature(out, &t, u, b, scale, mode.value, work);
     }
     bool finite = true;
     for (size_t i = 0; i < size; i++) {

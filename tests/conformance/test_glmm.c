@@ -234,6 +234,7 @@ static int y_active(int t, int r, int a) { return a != 0 && (t + r) % 3 == 0; }
 static int y_trial(int t, int r, int a) { (void)r; (void)a; return t % 2; }
 static int y_mixed(int t, int r, int a) { return (t * 5 + r * 3 + a * (r % 3 > 0)) % 7 < 3; }
 static int y_middle(int t, int r, int a) { return 1 + 2 * y_mixed(t, r, a) + (y_mixed(t, r, a) != 0 && (t + r) % 2 != 0); }
+static int y_covariate(int t, int r, int a) { return t % 4 == 0 || y_mixed(t, r, a); }
 static int y_balanced(int t, int r, int a) { (void)t; return (r / 2 + a) % 2; }
 
 static json_t *run_made(const struct degenerate *c, nof1_rc_value *rc, struct nof1_error *error,
@@ -241,12 +242,13 @@ static json_t *run_made(const struct degenerate *c, nof1_rc_value *rc, struct no
 {
     struct nof1_buffer text = {0};
     json_t *result = NULL;
-    cr_assert(nof1_buffer_printf(&text, "trial,cycle,period,treatment,y\n") == NOF1_OK);
+    cr_assert(nof1_buffer_printf(&text, "trial,cycle,period,treatment,y,x,age\n") == NOF1_OK);
     for (int t = 0; t < c->trials; t++) {
         for (int r = 0; r < 8; r++) {
             int arm = (r + t) % 2;
-            cr_assert(nof1_buffer_printf(&text, "%d,%d,%d,%d,%d\n", t + 1, r / 2 + 1, r + 1, arm,
-                                         c->y(t, r, arm)) == NOF1_OK);
+            cr_assert(nof1_buffer_printf(&text, "%d,%d,%d,%d,%d,%d,%d\n", t + 1, r / 2 + 1, r + 1,
+                                         arm, c->y(t, r, arm), t % 4 == 0,
+                                         t % 4 == 0 ? 70 + t % 9 : 40 + t % 7) == NOF1_OK);
         }
     }
     char *csv = nof1_arena_printf(arena, "%.*s", (int)text.length, (const char *)text.data);
@@ -297,6 +299,10 @@ Test(glmm, degenerate_data_are_results_or_say_what_to_do)
         {"aliased columns", "analysis: glmm\nfixed: [treatment, period, factor(period)]\ncharter: {kind: binary}\n", y_mixed, 12, "combination"},
         {"as many numbers as tables", "analysis: glmm\nincomplete: score\ncharter: {kind: binary, open: false, max_release_ratio: 0.5}\n", y_mixed, 40, "counted out"},
         {"totals that can be counted out", "analysis: glmm\nincomplete: class\ncharter: {kind: binary, open: false, max_release_ratio: 0.5}\n", y_mixed, 8, "counted out"},
+        {"separate by a number", "analysis: glmm\nfixed: [treatment, x]\ncharter: {kind: binary}\n", y_covariate, 40, "estimate of x"},
+        {"separate by a level", "analysis: glmm\nfixed: [treatment, x]\ncharter: {kind: binary, factors: [x]}\n", y_covariate, 40, "estimate of x1"},
+        {"separate by an age", "analysis: glmm\nfixed: [treatment, age]\ncharter: {kind: binary}\n", y_covariate, 40, NULL},
+        {"separate by a level, ordinal", "analysis: glmm\nfixed: [treatment, x]\ncharter: {kind: ordinal, factors: [x]}\n", y_covariate, 40, "estimate of x1"},
         {"too few patients", "analysis: glmm\nincomplete: score\ncharter: {kind: binary, open: false, max_release_ratio: 0.33}\n", y_mixed, 6, "stratified"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {

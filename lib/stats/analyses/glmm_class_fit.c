@@ -174,7 +174,7 @@ static nof1_rc read_sums(struct glmm_fit *fit, double sum[2], double rows[2],
                          struct nof1_error *error)
 {
     const double *total = history->round[0].total;
-    *fit = (struct glmm_fit){.value = NAN};
+    *fit = (struct glmm_fit){.value = NAN, .separating = -1};
     sum[0] = -total[0];
     sum[1] = total[0];
     rows[0] = rows[1] = 0;

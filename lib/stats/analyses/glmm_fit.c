@@ -12,6 +12,7 @@
 
 #define RUNAWAY 20.0    /* log odds or log rates that no data of a trial can support */
 #define ZERO_ROOT 1e-5  /* of the covariance: below it is a boundary */
+#define SEPARATED 2.0   /* the same, from which an estimate without information is suspect */
 #define FAR_CUT 40.0    /* a threshold beyond every observed category */
 
 static size_t pairs_of(size_t n)
@@ -32,6 +33,17 @@ static nof1_rc refuse_separation(struct nof1_error *error, const char *what)
 static size_t design_column(const struct glmm_model *m, size_t parameter)
 {
     return parameter - m->cuts + (m->cuts > 0 ? 1 : 0);
+}
+
+/* A typical change of a column: 1 for an indicator, else its standard deviation over the rows. */
+static double column_unit(const struct glmm_model *m, const double *total, size_t c, double rows)
+{
+    enum mixed_kind kind = m->design.column[c].kind;
+    if (kind != MIXED_NUMERIC && kind != MIXED_TIME && kind != MIXED_PERIOD && kind != MIXED_CYCLE) {
+        return 1;
+    }
+    double mean = total[pairs_of(c)] / rows; /* with the intercept, which stands first */
+    return sqrt(fmax(0, total[pairs_of(c) + c] / rows - mean * mean));
 }
 
 /* Columns without any value are left out; the others must not depend on each other. */
@@ -63,6 +75,7 @@ static nof1_rc find_columns(struct glmm_fit *fit, const struct glmm_model *m, co
         size_t c = design_column(m, i);
         fit->known[i] = total[pairs_of(c) + c] > 0;
         fit->tie[i] = fit->known[i] ? (int)fit->free++ : -1;
+        fit->unit[i] = column_unit(m, total, c, fit->rows);
     }
     return NOF1_OK;
 }
@@ -138,7 +151,8 @@ nof1_rc_value glmm_start(struct glmm_fit *fit, const struct glmm_model *m, const
                          struct nof1_arena *arena, struct nof1_error *error)
 {
     struct glmm_start_map map = glmm_start_map(m);
-    *fit = (struct glmm_fit){.rows = total[map.rows] + total[map.rows + 1], .value = NAN};
+    *fit = (struct glmm_fit){.rows = total[map.rows] + total[map.rows + 1], .value = NAN,
+                             .separating = -1};
     if (!(fit->rows > 0)) {
         return nof1_fail(error, NOF1_E_MODEL, "no row has all fixed terms and the exposure");
     }
@@ -158,6 +172,14 @@ nof1_rc_value glmm_start(struct glmm_fit *fit, const struct glmm_model *m, const
     return NOF1_OK;
 }
 
+static nof1_rc refuse_growing(const char *term, struct nof1_error *error)
+{
+    return nof1_fail(error, NOF1_E_MODEL,
+                     "the data separate: the estimate of %s grows without bound; leave the term "
+                     "out, or write analysis: stratified (Mantel-Haenszel or conditional)",
+                     term);
+}
+
 nof1_rc_value glmm_refuse_runaway(const struct glmm_model *m, const double *theta,
                                   struct nof1_error *error)
 {
@@ -173,10 +195,7 @@ nof1_rc_value glmm_refuse_runaway(const struct glmm_model *m, const double *thet
         bool unit = i < m->cuts || m->design.column[design_column(m, i)].kind == MIXED_TREATMENT;
         bool cut_far = i < m->cuts && fabs(theta[i]) == FAR_CUT;
         if (unit && !cut_far && fabs(theta[i]) > RUNAWAY) {
-            return nof1_fail(error, NOF1_E_MODEL,
-                             "the data separate: the estimate of %s grows without bound; write "
-                             "analysis: stratified (Mantel-Haenszel or conditional)",
-                             m->name[i]);
+            return refuse_growing(m->name[i], error);
         }
     }
     return NOF1_OK;
@@ -351,9 +370,45 @@ static nof1_rc secant(struct search *s, struct nof1_evaluation *e, size_t count,
     return NOF1_OK;
 }
 
+/* Data that separate along a column leave its estimate next to no information, however flat the
+ * likelihood has become: a standard error of many log odds or log rates for a typical change of the
+ * column. Refused when nothing else is possible; noted when the rounds have ended on the way. */
+static nof1_rc find_separation(struct glmm_fit *fit, const struct glmm_model *m,
+                               const double *hessian, struct nof1_arena *arena,
+                               struct nof1_error *error)
+{
+    size_t n = fit->free;
+    double *scaled = nof1_arena_alloc(arena, 2 * n * n + n, sizeof *scaled), worst = 0;
+    ENSURE(scaled != NULL, NOF1_E_NO_MEMORY);
+    double *vector = scaled + n * n, *value = vector + n * n;
+    fit->separating = -1;
+    for (size_t i = 0; i < n * n; i++) {
+        scaled[i] = hessian[i] / sqrt(fmax(fabs(hessian[i / n * (n + 1)]), 1e-290)) /
+                    sqrt(fmax(fabs(hessian[i % n * (n + 1)]), 1e-290));
+    }
+    nof1_symmetric_eigen(scaled, value, vector, n);
+    for (size_t i = m->cuts; i < m->fixed; i++) {
+        double variance = 0;
+        size_t at = fit->tie[i] >= 0 ? (size_t)fit->tie[i] : 0;
+        for (size_t k = 0; k < n && fit->tie[i] >= 0; k++) {
+            variance += vector[at * n + k] * vector[at * n + k] / fmax(fabs(value[k]), 1e-16);
+        }
+        double reach = fit->unit[i] * sqrt(variance / fmax(fabs(hessian[at * (n + 1)]), 1e-290));
+        bool own = m->design.column[design_column(m, i)].kind != MIXED_INTERCEPT;
+        if (own && fabs(fit->theta[i]) * fit->unit[i] > SEPARATED && reach > fmax(worst, 1.5)) {
+            worst = reach;
+            fit->separating = (int)i;
+        }
+    }
+    if (worst <= RUNAWAY) {
+        return NOF1_OK;
+    }
+    return refuse_growing(m->name[fit->separating], error);
+}
+
 static nof1_rc conclude(struct glmm_fit *fit, const struct glmm_model *m,
                         const struct nof1_evaluation *last, const double *step, double decrement,
-                        double trials, struct nof1_arena *arena)
+                        double trials, struct nof1_arena *arena, struct nof1_error *error)
 {
     double x[GLMM_PARAMETERS_MAX];
     fit->decrement = decrement;
@@ -365,6 +420,7 @@ static nof1_rc conclude(struct glmm_fit *fit, const struct glmm_model *m,
     }
     spread(fit->theta, fit, x, m->parameters);
     fit->value = -last->f + take * decrement / 2;
+    TRY(find_separation(fit, m, last->hessian, arena, error));
     TRY(glmm_finish(fit, m, last->hessian, arena));
     double rounding = glmm_rounding(fit, m, trials), noise = 10 * rounding * rounding;
     fit->converged = decrement < (m->form == GLMM_SCORE ? fmax(1e-6, noise) : 1e-12);
@@ -449,7 +505,7 @@ nof1_rc_value glmm_score_advance(struct glmm_fit *fit, struct nof1_next *next,
     if (last) {
         next->done = true;
         return conclude(fit, m, &e[s.best], s.step, s.decrement,
-                        (double)history->counts.trials, arena);
+                        (double)history->counts.trials, arena, error);
     }
     double fraction = ordered_fraction(m, fit, e[s.best].x, s.step, s.fraction);
     for (size_t i = 0; i < n; i++) {

@@ -108,6 +108,8 @@ struct glmm_fit {
     bool known[GLMM_PARAMETERS_MAX];  /* false: no estimate exists */
     double value;                     /* log-likelihood; NAN: not known */
     double rows, decrement, approximation;
+    double unit[GLMM_PARAMETERS_MAX]; /* score forms: a typical change of the column */
+    int separating;                   /* a fixed effect that the data may separate along, or -1 */
     bool converged, boundary, effect_only;
 };
 /* Reads the first round. Refuses what cannot be estimated. */
@@ -116,7 +118,7 @@ nof1_rc glmm_start(struct glmm_fit *fit, const struct glmm_model *m, const doubl
 nof1_rc glmm_score_advance(struct glmm_fit *fit, struct nof1_next *next, const struct glmm_model *m,
                            const struct nof1_history *history, struct nof1_arena *arena,
                            struct nof1_error *error);
-/* NOF1_E_MODEL when a parameter runs away. rms: of the columns [fixed]. */
+/* NOF1_E_MODEL when a parameter runs away. */
 nof1_rc glmm_refuse_runaway(const struct glmm_model *m, const double *theta,
                             struct nof1_error *error);
 /* Put the root of the covariance on the boundary where it is one; covariance of the estimates from

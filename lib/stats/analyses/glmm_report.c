@@ -138,6 +138,15 @@ static void write_fit(struct writer *w, json_t *out)
             "the estimated covariance of the random effects is singular; with a variance of zero "
             "the model is the ordinary generalised linear one");
     }
+    if (fit->separating >= 0) {
+        const char *text = nof1_arena_printf(
+            w->arena, "the estimate of %s has next to no information and may grow without "
+                             "bound: the data may separate along it",
+            w->model->name[fit->separating]);
+        nof1_warn(w->report.warnings, true, "separation", text == NULL ? "" : text);
+    }
+    nof1_warn(w->report.warnings, !fit->converged, "not_converged",
+              "the rounds ended before the optimum; fit.gradient says how far from it");
     nof1_warn(w->report.warnings, fit->approximation > 0, "approximate",
               "what was released does not determine the optimum: estimates may differ from it by "
               "about approximation_se standard errors");

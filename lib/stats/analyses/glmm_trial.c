@@ -22,7 +22,8 @@ size_t glmm_scratch(const struct glmm_model *m)
 
 size_t glmm_scratch_row(const struct glmm_model *m)
 {
-    size_t cell = m->fixed + 3 + 1; /* x, n, y, offset; base of nof1_glmm_memory */
+    size_t own = nof1_glmm_memory(&m->shape, 1) - nof1_glmm_memory(&m->shape, 0);
+    size_t cell = m->fixed + 3 + own; /* x, n, y, offset; and what the likelihood needs */
     size_t doubles = mixed_row_doubles(&m->design) + 2 + cells_of_rows(m, cell) + 1;
     return doubles * sizeof(double) + NOF1_SERIES_SCRATCH_ROW;
 }
