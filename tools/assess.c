@@ -252,8 +252,10 @@ static nof1_rc describe(json_t **out, const struct expected *e, struct nof1_aren
     uint64_t ratio = nof1_ratio_groups(&e->loads, e->query->model->groups, e->counts.patients,
                                        e->counts.group_patients, 0, NULL);
     const char *verdict = json_string_value(json_object_get(json_array_get(refusals, 0), "code"));
+    const struct nof1_model *model = e->query->model;
     *out = json_pack("{s:s, s:s, s:o, s:I, s:I, s:I, s:f, s:f, s:I, s:I, s:I, s:s, s:o}",
-                     "analysis", e->query->study.plan->analysis, "form", e->query->model->form,
+                     "analysis", e->query->study.plan->analysis, "form",
+                     model->incomplete != NULL ? model->incomplete : model->form,
                      "groups", group_names(e->query->model), "scalars", outcome, "design_scalars",
                      design, "rounds", (json_int_t)e->query->model->max_rounds, "ratio",
                      (double)ratio / (double)NOF1_RATIO_UNIT, "ratio_limit",

@@ -76,6 +76,7 @@ struct nof1_model {
     const struct nof1_analysis *analysis;
     const struct nof1_study *study;
     const char *form;           /* "class" | "score" | "pool" | "cycles" | ... as labelled in output */
+    const char *incomplete;     /* word of the option `incomplete` that asks for it; NULL: the form */
     size_t groups;              /* >= 1 */
     const char *const *group;   /* names: "all", "class:3x3", "stratum:F" ... */
     bool group_is_class;        /* min_class_patients applies to every group */
@@ -118,7 +119,7 @@ struct nof1_analysis {
 
     /* Check options against charter and census, choose the form, build the model in `arena`.
      * Options of the plan are complete (defaults filled). When the plan says incomplete: auto, the
-     * form chosen is model->form; nof1 writes it into the plan before signing.
+     * form chosen is model->form; nof1 writes it (model->incomplete) into the plan before signing.
      * Errors: NOF1_E_PLAN (names field and remedy), NOF1_E_MODEL, NOF1_E2404, NOF1_E2601. */
     nof1_rc_value (*prepare)(struct nof1_model **out, struct nof1_arena *arena,
                              const struct nof1_study *study, struct nof1_error *error);

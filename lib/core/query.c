@@ -259,9 +259,10 @@ static nof1_rc resolve_form(const struct nof1_plan **plan, struct nof1_arena *ar
 {
     const struct nof1_plan *resolved = NULL;
     struct nof1_error ignored = {0};
-    nof1_rc_value rc = is_auto(*plan) ? nof1_plan_with_option(&resolved, arena, *plan, "incomplete",
-                                                              model->form, &ignored)
-                                      : NOF1_E_PLAN;
+    const char *word = model->incomplete != NULL ? model->incomplete : model->form;
+    nof1_rc_value rc =
+        is_auto(*plan) ? nof1_plan_with_option(&resolved, arena, *plan, "incomplete", word, &ignored)
+                       : NOF1_E_PLAN;
     ENSURE(rc != NOF1_E_NO_MEMORY, rc);
     *plan = rc == NOF1_OK ? resolved : *plan;
     return NOF1_OK;

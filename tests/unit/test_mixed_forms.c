@@ -161,9 +161,11 @@ static const struct degenerate degenerate[] = {
     {"term twice", three, LEVEL "fixed: [treatment, a, a]\n", NOF1_E_PLAN, "twice"},
     {"unknown random effect", three, "random: {trial: [intercept, period]}\n", NOF1_E_PLAN, "random"},
     {"crossed random effect", three, "random: {site: [intercept]}\n", NOF1_E_PLAN, "random"},
-    {"Kenward-Roger with ML", three, "method: ML\n", NOF1_E_PLAN, "REML"},
+    {"Kenward-Roger with ML", three, "method: ML\ndf: kenward_roger\n", NOF1_E_PLAN, "REML"},
     {"slope without treatment", three, SLOPE "fixed: [a]\n", NOF1_E_PLAN, "treatment"},
-    {"unknown residual", three, "residual: ar1\n", NOF1_E_PLAN, "residual"},
+    {"unknown residual", three, "residual: ar2\n", NOF1_E_PLAN, "residual"},
+    {"correlation without times", three, "residual: ar1\n", NOF1_E_MODEL, "residual"},
+    {"Kenward-Roger with ar1", three, "residual: ar1\ndf: kenward_roger\n", NOF1_E_PLAN, "df: z"},
     {"level out of range", three, "level: 1.5\n", NOF1_E_PLAN, "level"},
     {"pool with covariates", three, "incomplete: pool\nfixed: [treatment, a]\n", NOF1_E_PLAN, "pool"},
     {"cycles without cycles", three, "incomplete: cycles\n", NOF1_E_PLAN, "cycles"},
@@ -265,9 +267,14 @@ Test(mixed_forms, form_follows_census_and_budget)
     cr_expect_str_eq(form_of(arena, whole, closed, &model, &error), "class");
     cr_expect(model->groups == 1 && model->group_is_class && model->max_rounds == 1);
     /* one trial of another pattern: by rounds or weights its numbers could be solved for */
-    cr_expect_str_eq(form_of(arena, many, closed, &model, &error), "none");
+    cr_expect_str_eq(form_of(arena, many, closed, &model, &error), "class");
+    cr_expect_str_eq(model->incomplete, "exclude");
+    cr_expect_str_eq(form_of(arena, few, closed, &model, &error), "class");
+    cr_expect_str_eq(model->incomplete, "exclude");
+    const char *pool = "analysis: mixed_model\nincomplete: pool\ncharter: {open: false, any_arm: "
+                       "false, missing: exclude, min_class_patients: 8, max_release_ratio: 0.5}\n";
+    cr_expect_str_eq(form_of(arena, many, pool, &model, &error), "none");
     cr_expect(strstr(error.message, "could be solved") != NULL, "%s", error.message);
-    cr_expect_str_eq(form_of(arena, few, closed, &model, &error), "none");
     const char *gaps = gappy_csv(arena, 1, 80);
     cr_expect_str_eq(form_of(arena, gaps, closed, &model, &error), "pool");
     cr_expect(model->max_rounds <= 2, "few weight classes leave one correction at most: %u",
@@ -279,8 +286,12 @@ Test(mixed_forms, form_follows_census_and_budget)
     cr_expect(model->groups == 1);
     const char *strict = "analysis: mixed_model\nfixed: [treatment, age]\ncharter: {open: false, "
                          "min_class_patients: 8, max_release_ratio: 0.33, missing: exclude}\n";
-    cr_expect_str_eq(form_of(arena, few, strict, &model, &error), "none");
-    cr_expect(strstr(error.message, "pool fits") != NULL, "%s", error.message);
+    cr_expect_str_eq(form_of(arena, few, strict, &model, &error), "class");
+    cr_expect_str_eq(model->incomplete, "exclude");
+    const char *none = "analysis: mixed_model\nfixed: [treatment, age]\ncharter: {open: false, "
+                       "min_class_patients: 12, max_release_ratio: 0.33, missing: exclude}\n";
+    cr_expect_str_eq(form_of(arena, few, none, &model, &error), "none");
+    cr_expect(strstr(error.message, "pool and cycles fit") != NULL, "%s", error.message);
     cr_expect_str_eq(form_of(arena, whole, strict, &model, &error), "class");
     cr_expect(model->fixed_parameters == 3);
     nof1_arena_free(arena);

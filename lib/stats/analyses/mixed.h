@@ -84,6 +84,7 @@ struct mixed_model {
     struct nof1_gaussian_shape shape;
     bool reml;
     enum mixed_df df;
+    bool df_chosen;               /* by us: the plan says df: auto */
     double level;
     double start[NOF1_TERMS_MAX]; /* S of the first evaluation */
     double scale;                 /* planning sd within trials */

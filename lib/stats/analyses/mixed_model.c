@@ -165,16 +165,17 @@ static const struct nof1_option options[] = {
      "Random effects of a trial, with unrestricted covariance."},
     {"residual", NOF1_OPT_CHOICE, "iid|by_treatment|ar1|car1", "iid", 0, 0,
      "Independent, with one variance or one for each treatment; or correlated by rho^distance within "
-     "a trial (then random may be {trial: []}, and df must be z): ar1 for whole distances (gaps "
+     "a trial (then random may be {trial: []}, and df is z): ar1 for whole distances (gaps "
      "allowed, rho may be negative), car1 for any distance, rho between 0 and 1."},
     {"by", NOF1_OPT_CHOICE, "time|period", "time", 0, 0,
      "What measures distance between correlated residuals: the time column, or the number of the "
      "period. No two rows of a trial may be equal in it."},
     {"method", NOF1_OPT_CHOICE, "REML|ML", "REML", 0, 0,
      "Restricted or full maximum likelihood."},
-    {"df", NOF1_OPT_CHOICE, "kenward_roger|satterthwaite|z", "kenward_roger", 0, 0,
+    {"df", NOF1_OPT_CHOICE, "auto|kenward_roger|satterthwaite|z", "auto", 0, 0,
      "Small-sample inference by Kenward and Roger (REML only) or Satterthwaite (forms of one round "
-     "only), or the normal distribution."},
+     "only), or the normal distribution; auto: kenward_roger for REML and independent residuals, "
+     "else z."},
     {"tests", NOF1_OPT_NAMES, "variances, fixed", "[]", 0, 0,
      "Likelihood-ratio tests (class form): of each variance of a random effect, by method, p from the "
      "mixture of chi-squares that a boundary has; of each term of fixed, by maximum likelihood."},
@@ -186,7 +187,8 @@ static const struct nof1_option options[] = {
      "What to release when data are incomplete: class (one round, needs every trial in a charter "
      "class), score (the model as written, by rounds), pool (period differences on a public weight "
      "basis), cycles (differences of complete cycles), exclude (drop trials outside the classes); "
-     "auto chooses class, else score within the budget, else pool."},
+     "auto chooses class, else score within the budget, else pool, exclude, cycles, the first that "
+     "the data allow."},
     {NULL, NOF1_OPT_FLAG, NULL, NULL, 0, 0, NULL}};
 
 const struct nof1_analysis nof1_mixed_model = {

@@ -134,7 +134,7 @@ static nof1_rc read_options(struct mixed_model *m, const struct nof1_node *optio
                             struct nof1_error *error)
 {
     static const char *const method[] = {"ML", "REML"};
-    static const char *const df[] = {"z", "satterthwaite", "kenward_roger"};
+    static const char *const df[] = {"z", "satterthwaite", "kenward_roger", "auto"};
     static const char *const residual[] = {"iid", "by_treatment", "ar1", "car1"};
     static const char *const by[] = {"time", "period"};
     size_t index;
@@ -146,8 +146,11 @@ static nof1_rc read_options(struct mixed_model *m, const struct nof1_node *optio
     m->by_period = index == 1;
     TRY(one_of(option_text(options, "method"), method, 2, &index, "method", error));
     m->reml = index == 1;
-    TRY(one_of(option_text(options, "df"), df, 3, &index, "df", error));
-    m->df = (enum mixed_df)index;
+    TRY(one_of(option_text(options, "df"), df, 4, &index, "df", error));
+    m->df_chosen = index == 3;
+    m->df = !m->df_chosen                            ? (enum mixed_df)index
+            : m->reml && !m->shape.correlated ? MIXED_KENWARD_ROGER
+                                              : MIXED_Z;
     if (m->df == MIXED_KENWARD_ROGER && !m->reml) {
         return nof1_fail(error, NOF1_E_PLAN,
                          "df: kenward_roger needs method: REML; with ML write df: z");
@@ -281,22 +284,53 @@ static nof1_rc pooled_model(const struct mixed_model *m, const char *wish,
 
 enum wish { WISH_AUTO, WISH_CLASS, WISH_EXCLUDE, WISH_SCORE, WISH_POOL, WISH_CYCLES, WISHES };
 
-/* Neither class nor, within the budget, score is possible. */
-static nof1_rc choose_pool(struct mixed_model *m, struct nof1_arena *arena, const char *wish,
-                           struct nof1_error *error)
+/* The trials of complete classes alone. */
+static nof1_rc choose_exclude(struct mixed_model *m, struct nof1_arena *arena, bool *possible)
 {
-    if (strcmp(wish, "auto") == 0 && pooled_model(m, wish, NULL) != NOF1_OK) {
-        return nof1_fail(error, NOF1_E_PLAN,
-                         "incomplete: auto found no form: %s, score needs "
-                         "%d rounds of %zu numbers, which the release ratio or too few patterns of "
-                         "missing periods do not allow, and pool fits fixed: [treatment], "
-                         "random: {trial: [intercept, treatment]}, method: REML only",
-                         m->shape.correlated ? "correlated residuals take rounds"
-                                             : "the data are not complete",
-                         SCORE_ROUNDS, m->columns + m->terms + 1);
+    m->rule = "exclude";
+    TRY(mixed_class_prepare(m, arena, possible));
+    m->base.form = "class";
+    m->base.incomplete = m->rule;
+    m->form = MIXED_CLASS;
+    return NOF1_OK;
+}
+
+/* auto, where neither complete classes nor all the rounds of a score fit are possible: the pooled
+ * differences, the rounds that there are, the trials of complete classes alone, complete cycles. */
+static nof1_rc fall_back(struct mixed_model *m, struct nof1_arena *arena, uint32_t rounds,
+                         struct nof1_error *error)
+{
+    const struct mixed_model before = *m; /* forms rewrite the model before they refuse */
+    bool pooled = pooled_model(m, m->rule, NULL) == NOF1_OK, possible = false;
+    nof1_rc_value rc = pooled ? mixed_pool_prepare(m, arena, NULL) : NOF1_E_PLAN;
+    if (rc != NOF1_E_PLAN) {
+        return rc;
     }
-    TRY(pooled_model(m, wish, error));
-    return mixed_pool_prepare(m, arena, error);
+    *m = before;
+    if (rounds >= SCORE_ROUNDS) {
+        prepare_score(m, rounds);
+        return NOF1_OK;
+    }
+    if (!m->centred) {
+        TRY(choose_exclude(m, arena, &possible));
+    }
+    if (possible) {
+        return NOF1_OK;
+    }
+    *m = before;
+    rc = pooled ? mixed_cycles_prepare(m, arena, NULL) : NOF1_E_PLAN;
+    if (rc != NOF1_E_PLAN) {
+        return rc;
+    }
+    return nof1_fail(error, NOF1_E_PLAN,
+                     "incomplete: auto found no form: no charter class is complete in "
+                     "min_class_patients, score needs %d rounds of %zu numbers, which the release "
+                     "ratio or too few patterns of missing periods do not allow, and pool and "
+                     "cycles %s; write analysis: random_effects, or summary_test",
+                     SCORE_ROUNDS, before.columns + before.terms + 1,
+                     pooled ? "have too few patterns or patients"
+                            : "fit fixed: [treatment], random: {trial: [intercept, treatment]}, "
+                              "method: REML only");
 }
 
 static nof1_rc choose_form(struct mixed_model *m, struct nof1_arena *arena, const char *rule,
@@ -323,6 +357,7 @@ static nof1_rc choose_form(struct mixed_model *m, struct nof1_arena *arena, cons
     if (possible) {
         m->form = MIXED_CLASS;
         m->base.form = "class";
+        m->base.incomplete = wish == WISH_EXCLUDE ? rule : NULL;
         return NOF1_OK;
     }
     if (wish == WISH_CLASS || wish == WISH_EXCLUDE) {
@@ -332,8 +367,12 @@ static nof1_rc choose_form(struct mixed_model *m, struct nof1_arena *arena, cons
                          rule);
     }
     uint32_t rounds = affordable_rounds(m, arena);
-    if (wish == WISH_POOL || (wish == WISH_AUTO && rounds < SCORE_CHARGED)) {
-        return choose_pool(m, arena, rule, error);
+    if (wish == WISH_AUTO && rounds < SCORE_CHARGED) {
+        return fall_back(m, arena, rounds, error);
+    }
+    if (wish == WISH_POOL) {
+        TRY(pooled_model(m, rule, error));
+        return mixed_pool_prepare(m, arena, error);
     }
     if (rounds < SCORE_ROUNDS) {
         return nof1_fail(error, NOF1_E_PLAN,

@@ -8,6 +8,7 @@
 #include <stats/distributions.h>
 #include <stats/report.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "mixed.h"
 
@@ -210,6 +211,15 @@ static void write_fit(struct writer *w, json_t *out)
         nof1_warn(w->report.warnings, true, "correlation_limit",
                   "the serial correlation of the residuals is at the limit of its range: standard "
                   "errors do not hold; write residual: iid, or another random part");
+    }
+    nof1_warn(w->report.warnings, w->model->df_chosen && w->model->df == MIXED_Z, "normal",
+              w->model->shape.correlated
+                  ? "correlated residuals: intervals and p values are normal (z), somewhat too "
+                    "narrow with few patients"
+                  : "maximum likelihood: intervals and p values are normal (z), somewhat too narrow "
+                    "with few patients; method: REML has kenward_roger");
+    if (strcmp(w->model->rule, "exclude") == 0) {
+        nof1_warn_left_out(w->report.warnings, w->history, "not in a complete class");
     }
     double level = fit->point.rows * fit->shift * fit->shift;
     if (w->model->form == MIXED_CLASS && level > 1e8 * fit->point.q) {
