@@ -39,6 +39,8 @@ PLANS = [
      SLOPE + 'fixed: [treatment, "factor(period)"]\n'),
     ("mixed_model, (1 + trt | trial), site", "y", SLOPE + "fixed: [treatment, site]\n"),
     ("glmm, binomial", "hit", "analysis: glmm\n"),
+    ("glmm, binomial, (1 + trt | trial)", "hit",
+     "analysis: glmm\nquadrature: 1\nrandom: {trial: [intercept, treatment]}\n"),
     ("glmm, poisson", "events", "analysis: glmm\n"),
     ("glmm, ordinal", "grade", "analysis: glmm\n"),
     ("stratified, OR", "hit", "analysis: stratified\n"),

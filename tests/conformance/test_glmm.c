@@ -157,6 +157,8 @@ Test(glmm, other_forms_are_as_close_as_they_say)
          "analysis: glmm\ncharter: {kind: count, centre: 2, open: false, max_release_ratio: 0.33}\n", 1e-3},
         {"poisson_exposure", "analysis: glmm\nexposure: hours\ncharter: {kind: count}\n",
          "analysis: glmm\nexposure: hours\ncharter: {kind: count, open: false, max_release_ratio: 1}\n", 0.03},
+        {"verbagg", "analysis: glmm\nincomplete: score\nquadrature: 1\nrandom: {trial: [intercept, treatment]}\ncharter: {kind: binary}\n",
+         "analysis: glmm\nquadrature: 1\nrandom: {trial: [intercept, treatment]}\ncharter: {kind: binary, open: false, max_release_ratio: 1}\n", 0.03},
         {"ordinal", "analysis: glmm\ncharter: {kind: ordinal}\n",
          "analysis: glmm\ncharter: {kind: ordinal, open: false, max_release_ratio: 0.5}\n", 0.03},
     };

@@ -422,8 +422,8 @@ static nof1_rc conclude(struct glmm_fit *fit, const struct glmm_model *m,
     fit->value = -last->f + take * decrement / 2;
     TRY(find_separation(fit, m, last->hessian, arena, error));
     TRY(glmm_finish(fit, m, last->hessian, arena));
-    double rounding = glmm_rounding(fit, m, trials), noise = 10 * rounding * rounding;
-    fit->converged = decrement < (m->form == GLMM_SCORE ? fmax(1e-6, noise) : 1e-12);
+    double rounding = glmm_rounding(fit, m, trials);
+    fit->converged = decrement < (m->form == GLMM_SCORE ? 1e-3 : 1e-12);
     fit->approximation += rounding;
     return NOF1_OK;
 }

@@ -199,19 +199,42 @@ static void prepare_rounds(struct glmm_model *m, enum glmm_form form, uint32_t r
     }
 }
 
-/* Rounds that the release ratio pays for: sums by arm, scores, and one round with the Hessian. All
- * are taken, whether needed or not, so that the charge is known before. */
+/* Numbers of outcomes that so many score rounds release: sums by arm, scores, and one round with the
+ * Hessian. */
+static double score_numbers(const struct glmm_model *m, double rounds)
+{
+    return 2 * fmax(1, (double)m->cuts) + (double)m->parameters * (rounds - 2) +
+           (double)nof1_glmm_jet(m->parameters);
+}
+
+/* Numbers that the release ratio allows for each patient. */
+static double allowed_numbers(const struct glmm_model *m)
+{
+    return m->base.study->charter->limits.max_release_ratio * 2 * fmax(1, (double)m->cuts);
+}
+
+/* Rounds that the release ratio pays for. All are taken, whether needed or not, so that the charge
+ * is known before. */
 static uint32_t affordable_rounds(const struct glmm_model *m)
 {
     const struct nof1_study *study = m->base.study;
     const struct nof1_limits *limits = &study->charter->limits;
-    double size = 2 * fmax(1, (double)m->cuts), p = (double)m->parameters;
-    double room = limits->max_release_ratio * size * (double)mixed_census(study, "patients");
-    double least = size + 1 + p + p * (p + 1) / 2;
-    double rounds = 2 + floor((room - least) / p);
+    double room = allowed_numbers(m) * (double)mixed_census(study, "patients");
+    double rounds = 2 + floor((room - score_numbers(m, 2)) / (double)m->parameters);
     double most = limits->max_rounds_query > 0 ? fmin(SCORE_MOST, limits->max_rounds_query)
                                                : SCORE_MOST;
     return rounds >= SCORE_LEAST && most >= SCORE_LEAST ? (uint32_t)fmin(rounds, most) : 0;
+}
+
+static nof1_rc refuse_few(const struct glmm_model *m, struct nof1_error *error)
+{
+    double needed = ceil(score_numbers(m, SCORE_LEAST) / allowed_numbers(m) - 1e-9);
+    return nof1_fail(error, NOF1_E_PLAN,
+                     "incomplete: score needs %d rounds of %zu numbers and a last one of %zu, which "
+                     "the limits allow from %.0f patients and %d rounds on; write %sanalysis: "
+                     "stratified (Mantel-Haenszel or conditional)",
+                     SCORE_LEAST, m->parameters, nof1_glmm_jet(m->parameters), needed, SCORE_LEAST,
+                     m->shape.effects == 2 ? "random: {trial: [intercept]}, or " : "");
 }
 
 /* Tables of events that complete trials can have: exact sums of as many functions of a trial's table
@@ -239,8 +262,7 @@ static double known_tables(const struct glmm_model *m)
 
 static nof1_rc check_tables(const struct glmm_model *m, uint32_t rounds, struct nof1_error *error)
 {
-    double numbers = 2 + (double)m->parameters * ((double)rounds - 2) +
-                     (double)nof1_glmm_jet(m->parameters);
+    double numbers = score_numbers(m, rounds);
     if (numbers < known_tables(m)) {
         return NOF1_OK;
     }
@@ -259,19 +281,9 @@ static nof1_rc choose_score(struct glmm_model *m, struct nof1_error *error)
         prepare_rounds(m, GLMM_NEWTON, most > 0 && most < NEWTON_ROUNDS ? most : NEWTON_ROUNDS);
         return NOF1_OK;
     }
-    if (m->shape.effects == 2) {
-        return nof1_fail(error, NOF1_E_PLAN,
-                         "random: a random treatment effect is fitted in an open lab only; write "
-                         "{trial: [intercept]}");
-    }
     uint32_t rounds = study->census == NULL ? SCORE_MOST : affordable_rounds(m);
     if (rounds == 0) {
-        return nof1_fail(error, NOF1_E_PLAN,
-                         "incomplete: score needs %d rounds of %zu numbers and a last one of %zu, "
-                         "which the release ratio does not allow for so few patients; write "
-                         "analysis: stratified (Mantel-Haenszel or conditional)",
-                         SCORE_LEAST, m->parameters,
-                         nof1_glmm_jet(m->parameters));
+        return refuse_few(m, error);
     }
     TRY(check_tables(m, rounds, error));
     prepare_rounds(m, GLMM_SCORE, rounds);

@@ -282,29 +282,79 @@ static double row_predictor(double *x, const struct glmm_model *m, const struct 
     return eta;
 }
 
-/* Of the model linearised about the fixed effects, with weights averaged over b ~ N(0, sigma^2) at
- * -sqrt(3), 0, sqrt(3) sd. Reads no outcome. */
+struct square { /* 2 x 2, symmetric */
+    double a, b, c; /* 11, 21, 22 */
+};
+
+/* m k m */
+static struct square sandwich(struct square m, struct square k)
+{
+    double p = m.a * k.a + m.b * k.b, q = m.a * k.b + m.b * k.c; /* first row of m k */
+    double r = m.b * k.a + m.c * k.b, s = m.b * k.b + m.c * k.c;
+    return (struct square){p * m.a + q * m.b, r * m.a + s * m.b, r * m.b + s * m.c};
+}
+
+/* tr(m x m y) */
+static double trace_of(struct square m, struct square x, struct square y)
+{
+    struct square z = sandwich(m, x);
+    return z.a * y.a + 2 * z.b * y.b + z.c * y.c;
+}
+
+/* (G^-1 + w)^-1 = S (1 + S w S)^-1 S for covariances G = S S of any rank. */
+static struct square condition(struct square root, struct square w)
+{
+    struct square t = sandwich(root, w);
+    double a = 1 + t.a, c = 1 + t.c, det = a * c - t.b * t.b;
+    return sandwich(root, (struct square){c / det, -t.b / det, a / det});
+}
+
+/* 1/2 tr(M dG_i M dG_j) for the entries of the root of G, M = Z' V^-1 Z. */
+static void root_information(double *out, const struct glmm_model *m, struct square root,
+                             struct square m_z)
+{
+    const struct square change[3] = {{2 * root.a, root.b, 0},
+                                     {2 * root.b, root.a + root.c, 2 * root.b},
+                                     {0, root.b, 2 * root.c}};
+    size_t p = m->fixed;
+    for (size_t i = 0; i < m->parameters - p; i++) {
+        for (size_t j = 0; j <= i; j++) {
+            out[pairs_of(p + i) + p + j] = trace_of(m_z, change[i], change[j]) / 2;
+        }
+    }
+}
+
+/* Of the model linearised about the fixed effects, with weights averaged over the random ones at
+ * -sqrt(3), 0, sqrt(3) sd of their sum in the row's arm. Reads no outcome. */
 static void write_information(double *out, const struct glmm_model *m, const struct glmm_rows *rows,
                               const double *theta)
 {
     size_t p = m->fixed;
-    double sigma = theta[p], total = 0, along[GLMM_PARAMETERS_MAX] = {0}, x[GLMM_PARAMETERS_MAX];
+    bool slope = m->shape.effects == 2;
+    struct square root = {theta[p], slope ? theta[p + 1] : 0, slope ? theta[p + 2] : 0};
+    double sd[2] = {hypot(root.a, root.b), hypot(root.a + root.b, root.b + root.c)};
+    double total[2] = {0}, along[2][GLMM_PARAMETERS_MAX] = {{0}}, x[GLMM_PARAMETERS_MAX];
     memset(out, 0, pairs_of(m->parameters) * sizeof *out);
     for (size_t row = 0; row < rows->series.rows; row++) {
         double eta = row_predictor(x, m, rows, theta, row);
+        size_t arm = slope && rows->series.arm[row] != 0 ? 1 : 0;
         for (int k = -1; k <= 1; k++) {
-            double at = eta + sqrt(3) * sigma * k, weight = (k == 0 ? 4.0 : 1.0) / 6;
-            total += m->cuts > 0 ? ordinal_information(out, along, m, x, theta, at, weight)
-                                 : binary_information(out, along, m, x, at, weight);
+            double at = eta + sqrt(3) * sd[arm] * k, weight = (k == 0 ? 4.0 : 1.0) / 6;
+            total[arm] += m->cuts > 0
+                              ? ordinal_information(out, along[arm], m, x, theta, at, weight)
+                              : binary_information(out, along[arm], m, x, at, weight);
         }
     }
-    double shrink = 1 + sigma * sigma * total;
+    struct square w = {total[0] + total[1], total[1], total[1]}, k = condition(root, w);
     for (size_t i = 0, at = 0; i < p; i++) {
+        double all = along[0][i] + along[1][i], active = along[1][i];
+        double left = k.a * all + k.b * active, right = k.b * all + k.c * active;
         for (size_t j = 0; j <= i; j++) {
-            out[at++] -= sigma * sigma / shrink * along[i] * along[j];
+            out[at++] -= left * (along[0][j] + along[1][j]) + right * along[1][j];
         }
     }
-    out[pairs_of(p) + p] = 2 * sigma * sigma * (total / shrink) * (total / shrink);
+    struct square less = sandwich(w, k);
+    root_information(out, m, root, (struct square){w.a - less.a, w.b - less.b, w.c - less.c});
 }
 
 nof1_rc_value glmm_score_contribute(const struct glmm_model *m, uint32_t round, const double *theta,

@@ -26,7 +26,7 @@ compare_glmm <- function(tag, r, d, family, terms, K, slope = FALSE, offset = NU
     ll <- as.numeric(logLik(f)) + if (family == "poisson" && K > 1) sum(dpois(d$y, d$y, log = TRUE)) else 0
   }
   j <- r$json; v <- j$variance_components
-  check(paste(tag, "beta"), j$estimates$estimate, unname(est), 3e-5, unname(se), "glmm beta")
+  check(paste(tag, "beta"), j$estimates$estimate, unname(est), if (family == "ordinal") 1e-4 else 3e-5, unname(se), "glmm beta")
   check(paste(tag, "se"), j$estimates$std.error, unname(se), 2e-3, 0, "glmm se")
   check(paste(tag, "sd"), sqrt(v$estimate[is.na(v$term2)]), unname(sd), 1e-4, 0.1, "glmm sd")
   check(paste(tag, "logLik"), j$fit$logLik, ll, 1e-8, 1, "glmm logLik")
