@@ -11,6 +11,7 @@
 
 #include <base/json.h>
 #include <base/log.h>
+#include <coordinator/charters.h>
 #include <crypto/key.h>
 #include <sys/files.h>
 
@@ -51,11 +52,35 @@ static bool is_listed(const char *list, const char *name)
     return false;
 }
 
+static bool on_list(const struct nof1_allowed *list, size_t count, const char *spiffe)
+{
+    for (size_t i = 0; i < count; i++) {
+        if (strcmp(list[i].spiffe, spiffe) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
 static void add_allowed(struct nof1_allowed *list, size_t *count, const char *revoked,
                         struct nof1_allowed entry)
 {
-    if (entry.spiffe != NULL && entry.spiffe[0] != '\0' && !is_listed(revoked, entry.spiffe)) {
+    if (entry.spiffe != NULL && entry.spiffe[0] != '\0' && !is_listed(revoked, entry.spiffe) &&
+        !on_list(list, *count, entry.spiffe)) {
         list[(*count)++] = entry;
+    }
+}
+
+static void add_sites(struct nof1_allowed *list, size_t *count, const char *revoked,
+                      const struct nof1_charter *charter)
+{
+    for (size_t i = 0; charter != NULL && i < charter->sites; i++) {
+        if (!charter->site[i].left) {
+            add_allowed(list, count, revoked,
+                        (struct nof1_allowed){.spiffe = charter->site[i].edge_spiffe,
+                                              .id = charter->site[i].id,
+                                              .role = NOF1_ROLE_SITE});
+        }
     }
 }
 
@@ -67,19 +92,15 @@ nof1_rc nof1_coordinator_allowed(const struct nof1_allowed **out, size_t *count,
 {
     const struct nof1_charter *charter = coordinator->config.charter;
     struct nof1_buffer revoked = {0};
-    struct nof1_allowed *list =
-        nof1_arena_alloc(arena, charter->sites + charter->statisticians + 1, sizeof *list);
+    size_t next = coordinator->offer.charter == NULL ? 0 : coordinator->offer.charter->sites;
+    struct nof1_allowed *list = nof1_arena_alloc(
+        arena, charter->sites + charter->statisticians + next + 1, sizeof *list);
     ENSURE(list != NULL, NOF1_E_NO_MEMORY);
     nof1_rc_value rc = read_revoked(&revoked, coordinator->settings->folder, error);
     *count = 0;
-    for (size_t i = 0; rc == NOF1_OK && i < charter->sites; i++) {
-        if (charter->site[i].left) {
-            continue;
-        }
-        add_allowed(list, count, (const char *)revoked.data,
-                    (struct nof1_allowed){.spiffe = charter->site[i].edge_spiffe,
-                                          .id = charter->site[i].id,
-                                          .role = NOF1_ROLE_SITE});
+    if (rc == NOF1_OK) { /* those of the next charter, too: they say whether they approve it */
+        add_sites(list, count, (const char *)revoked.data, charter);
+        add_sites(list, count, (const char *)revoked.data, coordinator->offer.charter);
     }
     for (size_t i = 0; rc == NOF1_OK && i < charter->statisticians; i++) {
         add_allowed(list, count, (const char *)revoked.data,
@@ -104,14 +125,23 @@ static nof1_rc write_line(struct nof1_buffer *reply, json_t *value)
 
 static json_t *links(const struct coordinator *coordinator)
 {
-    const struct nof1_charter *charter = coordinator->config.charter;
     json_t *list = json_array();
-    for (size_t i = 0; i < charter->sites; i++) {
-        if (coordinator->up[i]) {
-            json_array_append_new(list, json_string(charter->site[i].id));
+    for (const struct site_link *link = coordinator->links; link != NULL; link = link->next) {
+        if (link->up) {
+            json_array_append_new(list, json_string(link->site));
         }
     }
     return list;
+}
+
+static nof1_rc publish(struct coordinator *coordinator, struct nof1_buffer *reply)
+{
+    struct nof1_error error = {0};
+    nof1_rc_value rc = nof1_charters_publish(coordinator, &error);
+    return write_line(reply, rc == NOF1_OK
+                                 ? json_pack("{s:b}", "ok", 1)
+                                 : json_pack("{s:b, s:s, s:s}", "ok", 0, "code", nof1_rc_code(rc),
+                                             "message", error.message));
 }
 
 nof1_rc nof1_coordinator_admin(struct coordinator *coordinator, struct nof1_slice line,
@@ -127,8 +157,13 @@ nof1_rc nof1_coordinator_admin(struct coordinator *coordinator, struct nof1_slic
     json_decref(request);
     if (strcmp(command, "status") == 0) {
         json_t *queries = nof1_coordinator_status(coordinator->session, NULL);
-        return write_line(reply, json_pack("{s:b, s:o, s:o}", "ok", 1, "links", links(coordinator),
-                                           "queries", queries == NULL ? json_array() : queries));
+        return write_line(reply, json_pack("{s:b, s:o, s:o, s:o}", "ok", 1, "charter",
+                                           nof1_charters_status(coordinator), "links",
+                                           links(coordinator), "queries",
+                                           queries == NULL ? json_array() : queries));
+    }
+    if (strcmp(command, "publish") == 0) {
+        return publish(coordinator, reply);
     }
     coordinator->refresh = coordinator->refresh || strcmp(command, "refresh") == 0;
     coordinator->stop = coordinator->stop || strcmp(command, "shutdown") == 0;

@@ -3,7 +3,8 @@
  * The coordinator's process: the coordinator session behind gRPC, its store, its admin socket.
  *
  * Admin protocol on DIR/admin.sock: one JSON object a line, one answer a line.
- *   {"command":"status"}    -> {"ok":true,"links":[site ids],"queries":...}
+ *   {"command":"status"}    -> {"ok":true,"charter":{...},"links":[site ids],"queries":...}
+ *   {"command":"publish"}   hand the folder's next charter to the sites now
  *   {"command":"refresh"}   read DIR/revoked, CA and revocation lists now
  *   {"command":"shutdown"}
  */
@@ -22,7 +23,7 @@ struct nof1_coordinator_settings {
     const char *folder;     /* mode 0700 */
     const char *listen;     /* HOST:PORT; port 0: any */
     const char *port_file;  /* the chosen port is written here; NULL: nowhere */
-    const char *charter;    /* canonical bytes; FILE.sig beside it holds the signature */
+    const char *charter;    /* canonical bytes, FILE.sig its signature; NULL: the folder's */
     struct nof1_tls_files files;
     uint32_t round_timeout; /* milliseconds a site may take for one answer */
 };

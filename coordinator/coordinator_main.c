@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
  * nof1-coordinator(8): adds the masked sums of the sites up and releases totals. Commands: init,
- * charter sign, serve, status, revoke.
+ * charter new, sign and publish, serve, status, revoke.
  */
 #include <gsl/gsl_errno.h>
 #include <stdio.h>
@@ -12,6 +12,7 @@
 #include <base/document.h>
 #include <base/hex.h>
 #include <coordinator/charter_new.h>
+#include <coordinator/charters.h>
 #include <coordinator/coordinator.h>
 #include <sys/daemon.h>
 #include <sys/files.h>
@@ -29,6 +30,8 @@ static const char usage[] =
     "                                write a charter with a comment at every key; the next version\n"
     "  charter sign --dir DIR --charter FILE.yaml --out FILE\n"
     "                                write the canonical charter and its signature\n"
+    "  charter publish --dir DIR --charter FILE\n"
+    "                                offer a signed later version to the sites\n"
     "  serve --config FILE | --dir DIR --listen HOST:PORT --ca FILE --cert FILE --key FILE\n"
     "        --charter FILE [--crl DIR] [--port-file FILE] [--round-timeout SECONDS]\n"
     "                                run the coordinator\n"
@@ -145,6 +148,36 @@ static int run_new(int argc, char **argv, int first)
     return report(rc, &error);
 }
 
+static int run_publish(int argc, char **argv, int first)
+{
+    const char *folder = NULL;
+    const char *charter = NULL;
+    const struct nof1_daemon_option options[] = {
+        {"dir", "DIR", "the coordinator's folder", &folder, NULL, true},
+        {"charter", "FILE", "the canonical charter; its signature is FILE.sig", &charter, NULL,
+         true}};
+    int code = nof1_options_read(argc, argv, first, PROGRAM,
+                                 "nof1-coordinator charter publish --dir DIR --charter FILE", 2,
+                                 options);
+    if (code >= 0) {
+        return code;
+    }
+    uint8_t hash[32];
+    char text[2 * sizeof hash + 1];
+    bool running = false;
+    struct nof1_error error = {0};
+    nof1_rc_value rc = nof1_coordinator_publish(hash, &running, folder, charter, &error);
+    if (rc == NOF1_OK) {
+        nof1_hex_text(text, hash, sizeof hash);
+        printf("%s\n", text);
+        fprintf(stderr,
+                "offered to every site%s; tell them the hash above by another way. It comes into "
+                "force when all have approved it: " PROGRAM " status --dir %s\n",
+                running ? "" : " as soon as a coordinator runs", folder);
+    }
+    return report(rc, &error);
+}
+
 static int run_status(int argc, char **argv, int first)
 {
     const char *folder = NULL;
@@ -256,8 +289,9 @@ static int run_serve(int argc, char **argv, int first)
         {"ca", "FILE", "the consortium's CA (PEM)", &settings.files.ca, NULL, false},
         {"cert", "FILE", "the coordinator's certificate (PEM)", &settings.files.cert, NULL, false},
         {"key", "FILE", "its private key (PEM, mode 0600)", &settings.files.key, NULL, false},
-        {"charter", "FILE", "the canonical charter; its signature is FILE.sig", &settings.charter,
-         NULL, false},
+        {"charter", "FILE",
+         "the canonical charter, its signature is FILE.sig; later versions are published",
+         &settings.charter, NULL, false},
         {"crl", "DIR", "folder of revocation lists (PEM)", &settings.files.crl_folder, NULL, false},
         {"port-file", "FILE", "write the chosen port there", &settings.port_file, NULL, false},
         {"round-timeout", "SECONDS",
@@ -267,7 +301,7 @@ static int run_serve(int argc, char **argv, int first)
     const struct serve_option serve[] = {
         {"dir", &settings.folder, true},        {"listen", &settings.listen, true},
         {"ca", &settings.files.ca, true},       {"cert", &settings.files.cert, true},
-        {"key", &settings.files.key, true},     {"charter", &settings.charter, true},
+        {"key", &settings.files.key, true},     {"charter", &settings.charter, false},
         {"crl", &settings.files.crl_folder, false}, {"port-file", &settings.port_file, false},
         {"round-timeout", &timeout, false},
     };
@@ -311,6 +345,9 @@ int main(int argc, char **argv)
     }
     if (strcmp(command, "charter") == 0 && argc > 2 && strcmp(argv[2], "new") == 0) {
         return run_new(argc, argv, 3);
+    }
+    if (strcmp(command, "charter") == 0 && argc > 2 && strcmp(argv[2], "publish") == 0) {
+        return run_publish(argc, argv, 3);
     }
     if (strcmp(command, "serve") == 0) {
         return run_serve(argc, argv, 2);

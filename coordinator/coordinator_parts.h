@@ -5,6 +5,7 @@
 #ifndef NOF1_COORDINATOR_PARTS_H
 #define NOF1_COORDINATOR_PARTS_H
 
+#include <coordinator/charter_files.h>
 #include <coordinator/coordinator.h>
 #include <core/charter.h>
 #include <core/coordinator.h>
@@ -15,6 +16,15 @@
 
 #define NOF1_ADMINS 4
 
+/* A site that is linked or was; also one of the next charter. */
+struct site_link {
+    struct site_link *next;
+    const char *site;
+    bool up;
+    struct nof1_buffer hello; /* its last Hello on this stream; empty: none */
+    char answer[16];          /* of the next charter: approved, refused, received or empty */
+};
+
 struct coordinator {
     const struct nof1_coordinator_settings *settings;
     struct nof1_arena *arena;
@@ -24,8 +34,9 @@ struct coordinator {
     struct nof1_coordinator_config config;
     struct nof1_coordinator *session;
     struct nof1_slice charter_signature;
+    struct signed_charter offer;         /* the next charter, published; charter NULL: none */
+    struct site_link *links;
     struct nof1_server *server;
-    bool *up;                            /* [charter->sites] */
     int lock, signals, listener;
     char admin_path[256];
     struct nof1_socket *admin[NOF1_ADMINS];

@@ -10,6 +10,7 @@
 
 #include <base/json.h>
 #include <base/log.h>
+#include <coordinator/charters.h>
 #include <core/frame.h>
 #include <crypto/transcript.h>
 #include <rpc/unary.h>
@@ -37,10 +38,7 @@ nof1_rc nof1_coordinator_event(struct coordinator *coordinator, struct nof1_even
 static nof1_rc_value on_link(void *self, const char *site, bool up)
 {
     struct coordinator *coordinator = self;
-    size_t index = nof1_charter_site(coordinator->config.charter, site);
-    if (index != NOF1_NONE) {
-        coordinator->up[index] = up;
-    }
+    TRY(nof1_charters_link(coordinator, site, up));
     return nof1_coordinator_event(
         coordinator,
         (struct nof1_event){.kind = up ? NOF1_EVENT_LINK_UP : NOF1_EVENT_LINK_DOWN, .peer = site},
@@ -49,7 +47,8 @@ static nof1_rc_value on_link(void *self, const char *site, bool up)
 
 /* A vault that introduces itself as another site than its edge's certificate says is wired to the
  * wrong edge: its steward must hear of it. */
-static nof1_rc check_hello(const char *site, struct nof1_slice bytes)
+static nof1_rc check_hello(struct coordinator *coordinator, const char *site,
+                           struct nof1_slice bytes)
 {
     if (bytes.length > HELLO_MAX) {
         return NOF1_OK;
@@ -62,18 +61,21 @@ static nof1_rc check_hello(const char *site, struct nof1_slice bytes)
                  NOF1_LOG_FIELDS(nof1_log_text("site", site)));
         return NOF1_OK;
     }
-    if (frame->body_case == NOF1__V1__FRAME__BODY_HELLO && strcmp(frame->hello->site, site) != 0) {
+    if (frame->body_case != NOF1__V1__FRAME__BODY_HELLO) {
+        return NOF1_OK;
+    }
+    if (strcmp(frame->hello->site, site) != 0) {
         nof1_log(NOF1_LOG_WARNING, "link.wrong_site",
                  NOF1_LOG_FIELDS(nof1_log_text("certificate", site),
                                  nof1_log_text("vault", frame->hello->site)));
         return NOF1_E_UNAUTHORISED;
     }
-    return NOF1_OK;
+    return nof1_charters_hello(coordinator, site, frame->hello, bytes);
 }
 
 static nof1_rc_value on_frame(void *self, const char *site, struct nof1_slice frame)
 {
-    TRY(check_hello(site, frame));
+    TRY(check_hello(self, site, frame));
     return nof1_coordinator_event(
         self, (struct nof1_event){.kind = NOF1_EVENT_FRAME, .peer = site, .bytes = frame}, NULL);
 }

@@ -15,7 +15,7 @@
 #include <unistd.h>
 
 #include <base/log.h>
-#include <crypto/key.h>
+#include <coordinator/charters.h>
 #include <sys/daemon.h>
 #include <sys/entropy.h>
 #include <sys/files.h>
@@ -160,6 +160,35 @@ static nof1_rc handle_slots(struct coordinator *coordinator, const struct pollfd
     return nof1_server_run(coordinator->server);
 }
 
+static nof1_rc open_session(struct coordinator *coordinator, struct nof1_error *error)
+{
+    struct nof1_coordinator_config *config = &coordinator->config;
+    config->entropy = nof1_random_entropy();
+    config->store = nof1_store_reader(coordinator->store);
+    config->round_timeout = coordinator->settings->round_timeout;
+    return nof1_coordinator_new(&coordinator->session, config, nof1_clock_now(&coordinator->clock),
+                                error);
+}
+
+/* Every site has approved the next charter: a new session under it, with the links that are there.
+ * Queries of the old one that have not ended are over; results stay. */
+static nof1_rc go_over(struct coordinator *coordinator)
+{
+    struct nof1_error error = {0};
+    nof1_rc_value rc = nof1_charters_advance(coordinator, &error);
+    if (rc == NOF1_OK) {
+        nof1_coordinator_free(coordinator->session);
+        coordinator->session = NULL;
+        rc = open_session(coordinator, &error);
+    }
+    if (rc != NOF1_OK) {
+        nof1_log_error(NOF1_LOG_ERROR, "charter.failed", &error);
+        return rc;
+    }
+    TRY(nof1_charters_replay(coordinator));
+    return refresh(coordinator); /* sites that have left are cut */
+}
+
 static nof1_rc loop(struct coordinator *coordinator)
 {
     while (!coordinator->stop) {
@@ -175,6 +204,9 @@ static nof1_rc loop(struct coordinator *coordinator)
             TRY(nof1_coordinator_event(coordinator, (struct nof1_event){.kind = NOF1_EVENT_TIMER},
                                        NULL));
         }
+        if (nof1_charters_ready(coordinator)) {
+            TRY(go_over(coordinator));
+        }
         if (coordinator->refresh || nof1_clock_monotonic() >= coordinator->next_refresh) {
             TRY(refresh(coordinator));
         }
@@ -183,49 +215,6 @@ static nof1_rc loop(struct coordinator *coordinator)
 }
 
 /* ---- start and end --------------------------------------------------------------------------- */
-
-static nof1_rc load_file(struct nof1_slice *out, struct nof1_arena *arena, const char *path,
-                         struct nof1_error *error)
-{
-    struct nof1_buffer bytes = {0};
-    nof1_rc_value rc = nof1_file_read(&bytes, path, (size_t)8 << 20, error);
-    *out = (struct nof1_slice){0};
-    if (rc == NOF1_OK) {
-        *out = nof1_arena_copy(arena, nof1_buffer_slice(&bytes));
-    }
-    nof1_buffer_free(&bytes);
-    return rc == NOF1_OK && out->data == NULL ? NOF1_E_NO_MEMORY : rc;
-}
-
-/* A deployed charter must bear the coordinator's signature; the lab's may do without. */
-static nof1_rc load_charter(struct coordinator *coordinator, struct nof1_error *error)
-{
-    struct nof1_coordinator_config *config = &coordinator->config;
-    const char *path = coordinator->settings->charter;
-    char signature_path[512];
-    struct nof1_error why = {0};
-    TRY(load_file(&config->charter_bytes, coordinator->arena, path, error));
-    nof1_rc_value rc =
-        nof1_charter_read(&config->charter, coordinator->arena, config->charter_bytes, &why);
-    if (rc != NOF1_OK) {
-        return nof1_fail(error, NOF1_E_CONFIG, "%s: %s", path, why.message);
-    }
-    snprintf(signature_path, sizeof signature_path, "%s.sig", path);
-    rc = load_file(&coordinator->charter_signature, coordinator->arena, signature_path, &why);
-    bool is_signed = rc == NOF1_OK && nof1_verify(config->charter->coordinator.spki,
-                                                  config->charter->hash,
-                                                  coordinator->charter_signature) == NOF1_OK;
-    if (!is_signed && (!config->charter->lab || rc == NOF1_OK)) {
-        return nof1_fail(error, NOF1_E_CONFIG,
-                         "%s is missing or no signature of this charter by its coordinator's key: "
-                         "run nof1-coordinator charter sign",
-                         signature_path);
-    }
-    coordinator->up =
-        nof1_arena_alloc(coordinator->arena, config->charter->sites + 1, sizeof(bool));
-    ENSURE(coordinator->up != NULL, NOF1_E_NO_MEMORY);
-    return NOF1_OK;
-}
 
 static nof1_rc open_store(struct coordinator *coordinator, struct nof1_error *error)
 {
@@ -242,16 +231,6 @@ static nof1_rc open_store(struct coordinator *coordinator, struct nof1_error *er
                                                .appended = entry_appended,
                                                .self = coordinator};
     return NOF1_OK;
-}
-
-static nof1_rc open_session(struct coordinator *coordinator, struct nof1_error *error)
-{
-    struct nof1_coordinator_config *config = &coordinator->config;
-    config->entropy = nof1_random_entropy();
-    config->store = nof1_store_reader(coordinator->store);
-    config->round_timeout = coordinator->settings->round_timeout;
-    return nof1_coordinator_new(&coordinator->session, config, nof1_clock_now(&coordinator->clock),
-                                error);
 }
 
 static nof1_rc open_server(struct coordinator *coordinator, struct nof1_error *error)
@@ -284,8 +263,9 @@ static nof1_rc open_all(struct coordinator *coordinator, struct nof1_error *erro
 {
     coordinator->arena = nof1_arena_new();
     ENSURE(coordinator->arena != NULL, NOF1_E_NO_MEMORY);
-    TRY(load_charter(coordinator, error));
-    TRY(open_store(coordinator, error));
+    TRY(open_store(coordinator, error)); /* and its lock: nobody else changes the folder */
+    TRY(nof1_charters_open(coordinator, error));
+    TRY(nof1_charters_load_offer(coordinator, error));
     TRY(open_session(coordinator, error));
     snprintf(coordinator->admin_path, sizeof coordinator->admin_path, "%s/%s",
              coordinator->settings->folder, NOF1_COORDINATOR_ADMIN);
@@ -302,6 +282,9 @@ static void close_all(struct coordinator *coordinator)
     nof1_server_stop(coordinator->server, GRACE);
     for (size_t i = 0; i < NOF1_ADMINS; i++) {
         nof1_socket_close(coordinator->admin[i]);
+    }
+    for (struct site_link *link = coordinator->links; link != NULL; link = link->next) {
+        nof1_buffer_free(&link->hello);
     }
     nof1_listener_close(coordinator->listener, coordinator->admin_path);
     nof1_coordinator_free(coordinator->session);

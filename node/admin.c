@@ -16,7 +16,6 @@
 #include <crypto/transcript.h>
 #include <node/sources/csv.h>
 #include <node/store.h>
-#include <node/succession.h>
 #include <node/vault.h>
 #include <node/withdraw.h>
 #include <sys/clock.h>
@@ -124,65 +123,6 @@ void nof1_node_show_charter(FILE *out, const struct nof1_charter *charter)
     }
 }
 
-/* What was approved and released before stays true under the new charter. */
-static nof1_rc check_succession(const struct nof1_charter *charter, const char *folder,
-                                const char *place, struct nof1_arena *arena,
-                                struct nof1_error *error)
-{
-    char hex[65];
-    const char *refused = NULL;
-    NOF1_CLEANUP(nof1_store_closep) struct nof1_store *store = NULL;
-    const struct nof1_charter *before = NULL;
-    struct nof1_slice bytes;
-    if (access(place, F_OK) == 0) {
-        TRY(nof1_node_charter(&before, &bytes, arena, place, error));
-        TRY(nof1_charter_follows(before, charter, error));
-    }
-    const char *database = nof1_arena_printf(arena, "%s/%s", folder, NOF1_SITE_STORE);
-    ENSURE(database != NULL, NOF1_E_NO_MEMORY);
-    if (access(database, F_OK) != 0) {
-        return NOF1_OK;
-    }
-    TRY(nof1_store_open_read(&store, database, error));
-    nof1_hex_text(hex, charter->hash, sizeof charter->hash);
-    TRY(nof1_charter_is_refused(&refused, arena, store, hex));
-    if (refused != NULL) {
-        return nof1_fail(error, NOF1_E_CONFIG,
-                         "%s refused this charter here for good; the consortium may offer another "
-                         "version",
-                         refused);
-    }
-    const struct nof1_store_reader reader = nof1_store_reader(store);
-    return nof1_charter_keeps_released(charter, &reader, error);
-}
-
-nof1_rc_value nof1_node_approve_charter(const char *folder, const char *path, const char *hash,
-                                        struct nof1_error *error)
-{
-    NOF1_CLEANUP(nof1_arena_freep) struct nof1_arena *arena = nof1_arena_new();
-    const struct nof1_charter *charter = NULL;
-    struct nof1_slice bytes;
-    char hex[65];
-    ENSURE(arena != NULL, NOF1_E_NO_MEMORY);
-    TRY(nof1_node_charter(&charter, &bytes, arena, path, error));
-    TRY(nof1_charter_read(&charter, arena, bytes, error)); /* keys and all */
-    nof1_hex_text(hex, charter->hash, sizeof charter->hash);
-    if (strcmp(hex, hash) != 0) {
-        return nof1_fail_at(error, NOF1_E_USAGE, path, 0, 0,
-                            "this charter's hash is %s, not the one given; do not approve it "
-                            "before the consortium has told you this hash",
-                            hex);
-    }
-    if (charter->lab) {
-        return nof1_fail_at(error, NOF1_E_CONFIG, path, 0, 0, "a lab charter cannot be approved");
-    }
-    const char *place = nof1_arena_printf(arena, "%s/%s", folder, NOF1_NODE_CHARTER);
-    ENSURE(place != NULL, NOF1_E_NO_MEMORY);
-    TRY(check_succession(charter, folder, place, arena, error));
-    TRY(nof1_file_folder(folder, error));
-    return nof1_file_write(place, bytes, 0644, error);
-}
-
 /* ---- source -------------------------------------------------------------------------------------
  */
 
@@ -284,10 +224,12 @@ nof1_rc_value nof1_node_freeze(uint32_t *id, const char *folder,
     struct nof1_slice bytes;
     struct nof1_clock clock = {0};
     size_t withdrawn = 0;
+    int64_t due = 0;
     ENSURE(arena != NULL, NOF1_E_NO_MEMORY);
     const char *approved = nof1_arena_printf(arena, "%s/%s", folder, NOF1_NODE_CHARTER);
     const char *database = nof1_arena_printf(arena, "%s/%s", folder, NOF1_SITE_STORE);
     ENSURE(approved != NULL && database != NULL, NOF1_E_NO_MEMORY);
+    TRY(nof1_charter_promote(&due, folder, nof1_clock_now(&clock), error));
     TRY(nof1_node_charter(&charter, &bytes, arena,
                           source->charter == NULL ? approved : source->charter, error));
     TRY(nof1_file_folder(folder, error));

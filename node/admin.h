@@ -12,9 +12,8 @@
 
 #include <core/charter.h>
 #include <core/map.h>
+#include <node/charter_store.h>
 #include <node/freeze.h>
-
-#define NOF1_NODE_CHARTER "charter.json" /* in the vault's folder: the approved version */
 
 /* Read a charter file, canonical or the people's YAML (then the hash is that of its canonical
  * bytes). bytes: canonical, in arena. Errors: NOF1_E_INPUT ... */
@@ -22,12 +21,6 @@ nof1_rc nof1_node_charter(const struct nof1_charter **out, struct nof1_slice *by
                           struct nof1_arena *arena, const char *path, struct nof1_error *error);
 /* Hash and readable summary: what a steward agrees to. */
 void nof1_node_show_charter(FILE *out, const struct nof1_charter *charter);
-/* Keep the charter as the approved one of `folder`. hash: 64 hex digits as told by the consortium.
- * Errors: NOF1_E_USAGE when the hash differs; NOF1_E_CONFIG for a lab charter, one without keys, or
- * a version that is not above the approved one of the same study. */
-nof1_rc nof1_node_approve_charter(const char *folder, const char *path, const char *hash,
-                                  struct nof1_error *error);
-
 struct nof1_node_source {
     const char *path;    /* CSV; NULL: the mapping's */
     const char *map;     /* file */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
- * nof1-node trial withdraw | queries, charter refuse: what a patient's or a steward's no does, and
- * which analyses a trial was part of. For the hospital's own eyes.
+ * nof1-node trial withdraw | queries: what a patient's no does, and which analyses a trial was part
+ * of. For the hospital's own eyes.
  */
 #include <node/steward.h>
 
@@ -284,56 +284,4 @@ int nof1_command_trial(int argc, char **argv)
     }
     return nof1_steward_close(&steward, removing ? withdraw(&steward, &choice)
                                                  : queries(&steward, &choice));
-}
-
-/* ---- charter refuse ------------------------------------------------------------ */
-
-static nof1_rc refuse(struct nof1_steward *steward, const char *file, const char *reason)
-{
-    const struct nof1_charter *charter = NULL;
-    struct nof1_slice bytes;
-    char hex[2 * 32 + 1];
-    NOF1_CLEANUP(nof1_buffer_free) struct nof1_buffer note = {0};
-    for (const char *c = reason == NULL ? "" : reason; *c != '\0'; ++c) {
-        if (*c < ' ' || *c > '~') {
-            return nof1_fail(&steward->error, NOF1_E_USAGE, "--reason: expected ASCII characters");
-        }
-    }
-    TRY(nof1_steward_open(steward, false));
-    TRY(nof1_node_charter(&charter, &bytes, steward->arena, file, &steward->error));
-    nof1_hex_text(hex, charter->hash, sizeof charter->hash);
-    const char *key = nof1_arena_printf(steward->arena, "charter-refused/%s", hex);
-    ENSURE(key != NULL, NOF1_E_NO_MEMORY);
-    TRY(nof1_buffer_printf(&note, "{\"by\":\"%s\",\"time\":%lld}", steward->person.name,
-                           (long long)steward->now));
-    const struct nof1_steward_put put = {key, nof1_buffer_slice(&note)};
-    TRY(nof1_steward_write(steward, 1, &put, "charter.refused",
-                           json_pack("{s:s, s:I, s:s}", "charter", hex, "version",
-                                     (json_int_t)charter->version, "reason",
-                                     reason == NULL ? "" : reason)));
-    if (steward->json) {
-        return nof1_steward_print(json_pack("{s:b, s:s}", "ok", 1, "charter", hex));
-    }
-    printf("refused: version %u of %s, %s; it cannot be approved here any more\n"
-           "tell the consortium; an approved earlier version stays in force\n",
-           charter->version, charter->study, hex);
-    return NOF1_OK;
-}
-
-int nof1_command_charter_refuse(int argc, char **argv)
-{
-    const char *file = nof1_steward_word(argc, argv, 3);
-    const char *reason = NULL;
-    struct nof1_steward steward = {0};
-    const struct nof1_daemon_option options[] = {
-        {"dir", "DIR", "the vault's folder", &steward.folder, NULL, true},
-        {"by", "NAME", "your name, for the ledger; default: the account", &steward.by, NULL, false},
-        {"reason", "TEXT", "for this site's ledger, in ASCII", &reason, NULL, false},
-        {"json", NULL, "answer as JSON", NULL, &steward.json, false}};
-    int code = nof1_options_read(argc, argv, file == NULL ? 3 : 4, NOF1_NODE_PROGRAM,
-                                 "nof1-node charter refuse FILE --dir DIR", NOF1_COUNT_OF(options),
-                                 options);
-    return code >= 0       ? code
-           : file == NULL ? nof1_steward_missing("FILE")
-                          : nof1_steward_close(&steward, refuse(&steward, file, reason));
 }

@@ -19,10 +19,12 @@
 
 static const char usage[] =
     "usage: nof1-node COMMAND [options]\n\n"
-    "  charter show FILE             hash and readable summary of a charter\n"
-    "  charter approve FILE --dir DIR --hash HASH\n"
+    "  charter show [FILE] --dir DIR the charters in force, approved, offered and refused, and what an\n"
+    "                                offered one changes; of a FILE the readable summary\n"
+    "  charter approve [FILE] --dir DIR --hash HASH\n"
     "                                agree to it; HASH as told by the consortium\n"
-    "  charter refuse FILE --dir DIR never agree to this version\n"
+    "  charter refuse [FILE] --dir DIR [--hash HASH]\n"
+    "                                never agree to it\n"
     "  source check FILE --map FILE [--charter FILE] [--site ID]\n"
     "                                read a data file, change nothing\n"
     "  freeze FILE --dir DIR --map FILE --site ID [--charter FILE]\n"
@@ -70,48 +72,6 @@ static int missing(const char *what)
 {
     fprintf(stderr, PROGRAM ": %s is missing (see " PROGRAM " --help)\n", what);
     return 2;
-}
-
-static int charter_show(int argc, char **argv, int at)
-{
-    const char *file = word_at(argc, argv, at);
-    int code = nof1_options_read(argc, argv, file == NULL ? at : at + 1, PROGRAM,
-                                 "nof1-node charter show FILE", 0, NULL);
-    if (code >= 0 || file == NULL) {
-        return code >= 0 ? code : missing("FILE");
-    }
-    NOF1_CLEANUP(nof1_arena_freep) struct nof1_arena *arena = nof1_arena_new();
-    struct nof1_error error = {.rc = NOF1_OK};
-    const struct nof1_charter *charter = NULL;
-    struct nof1_slice bytes;
-    nof1_rc_value rc =
-        arena == NULL ? NOF1_E_NO_MEMORY : nof1_node_charter(&charter, &bytes, arena, file, &error);
-    if (rc == NOF1_OK) {
-        nof1_node_show_charter(stdout, charter);
-    }
-    return report(rc, &error);
-}
-
-static int charter_approve(int argc, char **argv, int at)
-{
-    const char *file = word_at(argc, argv, at);
-    const char *folder = NULL;
-    const char *hash = NULL;
-    const struct nof1_daemon_option options[] = {
-        {"dir", "DIR", "the vault's folder", &folder, NULL, true},
-        {"hash", "HASH", "64 hex digits, as told by the consortium", &hash, NULL, true}};
-    int code = nof1_options_read(argc, argv, file == NULL ? at : at + 1, PROGRAM,
-                                 "nof1-node charter approve FILE --dir DIR --hash HASH",
-                                 COUNT(options), options);
-    if (code >= 0 || file == NULL) {
-        return code >= 0 ? code : missing("FILE");
-    }
-    struct nof1_error error = {.rc = NOF1_OK};
-    nof1_rc_value rc = nof1_node_approve_charter(folder, file, hash, &error);
-    if (rc == NOF1_OK) {
-        printf("approved: %s/%s\n", folder, NOF1_NODE_CHARTER);
-    }
-    return report(rc, &error);
 }
 
 static int source_check(int argc, char **argv, int at)
@@ -194,11 +154,8 @@ int main(int argc, char **argv)
     const char *first = argc > 1 ? argv[1] : "";
     const char *second = argc > 2 ? argv[2] : "";
     nof1_json_memory();
-    if (strcmp(first, "charter") == 0 && strcmp(second, "show") == 0) {
-        return charter_show(argc, argv, 3);
-    }
-    if (strcmp(first, "charter") == 0 && strcmp(second, "approve") == 0) {
-        return charter_approve(argc, argv, 3);
+    if (strcmp(first, "charter") == 0) {
+        return nof1_command_charter(argc, argv);
     }
     if (strcmp(first, "source") == 0 && strcmp(second, "check") == 0) {
         return source_check(argc, argv, 3);
@@ -212,9 +169,6 @@ int main(int argc, char **argv)
     }
     if (strcmp(first, "approve") == 0 || strcmp(first, "refuse") == 0) {
         return nof1_command_ask(argc, argv, first, true);
-    }
-    if (strcmp(first, "charter") == 0 && strcmp(second, "refuse") == 0) {
-        return nof1_command_charter_refuse(argc, argv);
     }
     if (strcmp(first, "policy") == 0) {
         return nof1_command_policy(argc, argv);

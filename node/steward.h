@@ -68,6 +68,6 @@ int nof1_command_trial(int argc, char **argv);    /* nof1-node trial ... */
 int nof1_command_egress(int argc, char **argv);   /* nof1-node egress */
 int nof1_command_preview(int argc, char **argv);  /* nof1-node preview QUERY */
 int nof1_command_ask(int argc, char **argv, const char *command, bool with_query);
-int nof1_command_charter_refuse(int argc, char **argv);
+int nof1_command_charter(int argc, char **argv);  /* nof1-node charter ... */
 
 #endif

@@ -233,6 +233,7 @@ static nof1_rc loop(struct nof1_vault *vault)
         fill_slots(vault, slot);
         int64_t now = nof1_clock_now(&vault->clock), at = now + LONGEST_WAIT;
         (void)nof1_driver_next(&vault->driver, &at);
+        at = vault->charter_due != 0 && vault->charter_due < at ? vault->charter_due : at;
         struct timespec wait = nof1_clock_until(&vault->clock, at, LONGEST_WAIT);
         if (ppoll(slot, SLOTS, &wait, NULL) < 0) {
             ENSURE(errno == EINTR, NOF1_E_IO);
@@ -243,7 +244,8 @@ static nof1_rc loop(struct nof1_vault *vault)
             TRY(nof1_vault_step(vault, (struct nof1_event){.kind = NOF1_EVENT_TIMER}));
             TRY(read_edge(vault)); /* what was kept waiting by an answer's delay */
         }
-        if (vault->reload) {
+        now = nof1_clock_now(&vault->clock);
+        if (vault->reload || (vault->charter_due != 0 && now >= vault->charter_due)) {
             TRY(nof1_vault_reload(vault));
         }
     }

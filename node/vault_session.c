@@ -14,6 +14,7 @@
 #include <base/log.h>
 #include <core/policy.h>
 #include <crypto/hash.h>
+#include <node/charter_store.h>
 #include <node/policy_store.h>
 #include <node/store.h>
 #include <node/succession.h>
@@ -45,7 +46,10 @@ static nof1_rc read_charter(struct nof1_vault *vault, struct nof1_error *error)
     struct nof1_site_config *site = &vault->site_config;
     const char *path = vault->config->charter;
     struct nof1_error why = {0};
+    vault->charter_due = 0;
     if (path == NULL) {
+        TRY(nof1_charter_promote(&vault->charter_due, vault->config->folder,
+                                 nof1_clock_now(&vault->clock), error));
         path = nof1_arena_printf(vault->arena, "%s/%s", vault->config->folder, NOF1_SITE_CHARTER);
         ENSURE(path != NULL, NOF1_E_NO_MEMORY);
     }

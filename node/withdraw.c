@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
- * What was withdrawn or refused for good, as the site's store has it: see withdraw.h.
+ * What was withdrawn, as the site's store has it: see withdraw.h.
  */
 #include <node/withdraw.h>
 
@@ -68,21 +68,4 @@ nof1_rc_value nof1_withdrawn_leave_out(size_t *out, struct nof1_epoch *epoch,
     epoch->trials = trials;
     epoch->patients = patients;
     return NOF1_OK;
-}
-
-nof1_rc_value nof1_charter_is_refused(const char **by, struct nof1_arena *arena,
-                                      struct nof1_store *store, const char *hash)
-{
-    struct nof1_slice value;
-    const struct nof1_node *node = NULL;
-    const char *key = nof1_arena_printf(arena, "charter-refused/%s", hash);
-    ENSURE(key != NULL, NOF1_E_NO_MEMORY);
-    *by = NULL;
-    nof1_rc_value rc = nof1_store_get(&value, arena, store, key);
-    if (rc == NOF1_E_NOT_FOUND) {
-        return NOF1_OK;
-    }
-    TRY(rc);
-    TRY(nof1_canonical_read(&node, arena, value, NULL));
-    return nof1_node_text(by, node, "by", NULL);
 }

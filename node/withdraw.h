@@ -15,8 +15,4 @@ const char *nof1_withdrawn_key(struct nof1_arena *arena, const char *patient, co
 /* Take what was withdrawn out of an epoch that is about to be frozen; *out: how many trials. */
 nof1_rc nof1_withdrawn_leave_out(size_t *out, struct nof1_epoch *epoch, struct nof1_arena *arena,
                                  struct nof1_store *store);
-/* Who refused the charter with this hash (64 hex digits) for good; NULL: nobody. */
-nof1_rc nof1_charter_is_refused(const char **by, struct nof1_arena *arena,
-                                struct nof1_store *store, const char *hash);
-
 #endif

@@ -37,6 +37,8 @@
 #ifndef NOF1_CORE_CHARTER_H
 #define NOF1_CORE_CHARTER_H
 
+#include <jansson.h>
+
 #include <base/document.h>
 #include <nof1/study.h>
 
@@ -75,6 +77,11 @@ size_t nof1_charter_block_of(const struct nof1_charter *charter, size_t site);
 /* May the block be asked? Not when a site of it has left: the rest of it alone would show that site's
  * share of earlier totals. */
 bool nof1_charter_block_open(const struct nof1_charter *charter, size_t block);
+
+/* What changes from one charter to a later one: [{what, old, new}], "old" or "new" absent for what
+ * is added or taken away. New reference. */
+nof1_rc nof1_charter_changes(json_t **out, const struct nof1_charter *before,
+                             const struct nof1_charter *after);
 
 /* Text of an outcome kind: continuous, binary, count, ordinal, effect; and back. */
 const char *nof1_outcome_kind_text(enum nof1_outcome_kind kind);

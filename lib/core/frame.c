@@ -119,7 +119,14 @@ static bool vector_ok(ProtobufCBinaryData bytes)
 static bool hello_ok(const Nof1__V1__Hello *hello)
 {
     return known_only(&hello->base) && name_ok(hello->site) && hash_ok(hello->charter) &&
-           text_ok(hello->software, TEXT_MAX);
+           text_ok(hello->software, TEXT_MAX) && hash_or_empty(hello->offered) &&
+           text_ok(hello->answer, TEXT_MAX);
+}
+
+static bool charter_offer_ok(const Nof1__V1__CharterOffer *offer)
+{
+    return known_only(&offer->base) && offer->charter.len > 0 &&
+           offer->charter.len <= DOCUMENT_MAX && signature_ok(offer->signature);
 }
 
 static bool offer_ok(const Nof1__V1__QueryOffer *offer)
@@ -229,6 +236,8 @@ static bool body_ok(const Nof1__V1__Frame *frame)
         return address_ok(frame, false) && end_ok(frame->end);
     case NOF1__V1__FRAME__BODY_CENSUS_NOTICE:
         return address_ok(frame, true) && census_ok(frame->census_notice);
+    case NOF1__V1__FRAME__BODY_CHARTER_OFFER:
+        return address_ok(frame, true) && charter_offer_ok(frame->charter_offer);
     case NOF1__V1__FRAME__BODY__NOT_SET:
     case _NOF1__V1__FRAME__BODY__CASE_IS_INT_SIZE:
     default:

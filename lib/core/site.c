@@ -205,6 +205,34 @@ static nof1_rc in_attempt(struct nof1_site *site, const Nof1__V1__Frame *frame,
     }
 }
 
+static nof1_rc greet(struct nof1_site *site)
+{
+    site->greets_later = !nof1_site_may_greet(site);
+    if (site->greets_later) {
+        return nof1_site_timer(site, site->now + 60000);
+    }
+    Nof1__V1__Hello hello = NOF1__V1__HELLO__INIT;
+    hello.site = (char *)(uintptr_t)site->config.id;
+    hello.charter = (ProtobufCBinaryData){
+        NOF1_HASH_BYTES, (uint8_t *)(uintptr_t)site->config.charter->hash};
+    hello.epoch = site->config.epoch == NULL ? 0 : site->config.epoch->id;
+    hello.software = (char *)(uintptr_t) "nof1-vault " NOF1_VERSION;
+    TRY(nof1_site_say_offer(site, &hello));
+    Nof1__V1__Frame frame = NOF1__V1__FRAME__INIT;
+    frame.body_case = NOF1__V1__FRAME__BODY_HELLO;
+    frame.hello = &hello;
+    struct nof1_slice bytes;
+    TRY(nof1_site_write(site, &frame, site->scratch, &bytes));
+    return nof1_site_resend(site, bytes);
+}
+
+static nof1_rc take_charter(struct nof1_site *site, const Nof1__V1__CharterOffer *offer)
+{
+    bool news = false;
+    TRY(nof1_site_take_offer(&news, site, offer));
+    return news ? greet(site) : NOF1_OK; /* the coordinator knows that it has arrived */
+}
+
 static nof1_rc receive(struct nof1_site *site, struct nof1_slice bytes)
 {
     const Nof1__V1__Frame *frame = NULL;
@@ -221,6 +249,8 @@ static nof1_rc receive(struct nof1_site *site, struct nof1_slice bytes)
     case NOF1__V1__FRAME__BODY_CLOSE:
     case NOF1__V1__FRAME__BODY_END:
         return addressed ? in_attempt(site, frame, bytes) : NOF1_OK;
+    case NOF1__V1__FRAME__BODY_CHARTER_OFFER:
+        return take_charter(site, frame->charter_offer);
     case NOF1__V1__FRAME__BODY_CENSUS_NOTICE: /* the census comes from the closed totals alone */
     default:
         return NOF1_OK;
@@ -228,26 +258,6 @@ static nof1_rc receive(struct nof1_site *site, struct nof1_slice bytes)
 }
 
 /* ---- other events ------------------------------------------------------------ */
-
-static nof1_rc greet(struct nof1_site *site)
-{
-    site->greets_later = !nof1_site_may_greet(site);
-    if (site->greets_later) {
-        return nof1_site_timer(site, site->now + 60000);
-    }
-    Nof1__V1__Hello hello = NOF1__V1__HELLO__INIT;
-    hello.site = (char *)(uintptr_t)site->config.id;
-    hello.charter = (ProtobufCBinaryData){
-        NOF1_HASH_BYTES, (uint8_t *)(uintptr_t)site->config.charter->hash};
-    hello.epoch = site->config.epoch == NULL ? 0 : site->config.epoch->id;
-    hello.software = (char *)(uintptr_t) "nof1-vault " NOF1_VERSION;
-    Nof1__V1__Frame frame = NOF1__V1__FRAME__INIT;
-    frame.body_case = NOF1__V1__FRAME__BODY_HELLO;
-    frame.hello = &hello;
-    struct nof1_slice bytes;
-    TRY(nof1_site_write(site, &frame, site->scratch, &bytes));
-    return nof1_site_resend(site, bytes);
-}
 
 static nof1_rc ring(struct nof1_site *site)
 {
@@ -350,6 +360,7 @@ nof1_rc nof1_site_new(struct nof1_site **out, const struct nof1_site_config *con
     nof1_rc_value rc = site->arena == NULL ? NOF1_E_NO_MEMORY : check_identity(site, error);
     rc = rc == NOF1_OK ? nof1_verifier_new(&site->verifier, config->charter->sites) : rc;
     rc = rc == NOF1_OK ? nof1_site_restore(site, error) : rc;
+    rc = rc == NOF1_OK ? nof1_site_restore_offer(site) : rc;
     if (rc != NOF1_OK) {
         nof1_site_free(site);
         return rc;

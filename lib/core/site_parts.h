@@ -186,6 +186,8 @@ struct nof1_site {
     size_t self;                           /* charter index */
     struct nof1_verifier *verifier;        /* of the sites' keys, by charter index */
     bool paused;
+    bool has_offer;                        /* a later charter was offered: */
+    uint8_t offered[NOF1_HASH_BYTES];      /* the last one's hash */
     bool stopped;                          /* a trial was withdrawn: no answer until the next freeze */
     size_t families;
     struct site_family *family;
@@ -264,6 +266,14 @@ nof1_rc nof1_site_put_used(struct nof1_site *site, const struct site_attempt *at
 /* Log a frame before it leaves: kind, round, digest, length. */
 nof1_rc nof1_site_note_sent(struct nof1_site *site, const Nof1__V1__Frame *frame,
                             struct nof1_slice bytes);
+
+/* site_charter.c: a later charter, for the steward to look at */
+nof1_rc nof1_site_restore_offer(struct nof1_site *site);
+/* *news: it was not known; then it is kept. One that the consortium has not signed is ignored. */
+nof1_rc nof1_site_take_offer(bool *news, struct nof1_site *site,
+                             const Nof1__V1__CharterOffer *offer);
+/* What the Hello says of it; borrows from the session. */
+nof1_rc nof1_site_say_offer(struct nof1_site *site, Nof1__V1__Hello *hello);
 
 /* site_series.c: what a trial's numbers were in earlier releases and what they are now */
 /* Fill family->part: `stored` names in their order, then those of the charter. */

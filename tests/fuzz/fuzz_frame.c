@@ -19,7 +19,8 @@ static void must(bool condition)
 static void check_sizes(const Nof1__V1__Frame *frame)
 {
     bool link_level = frame->body_case == NOF1__V1__FRAME__BODY_HELLO ||
-                      frame->body_case == NOF1__V1__FRAME__BODY_CENSUS_NOTICE;
+                      frame->body_case == NOF1__V1__FRAME__BODY_CENSUS_NOTICE ||
+                      frame->body_case == NOF1__V1__FRAME__BODY_CHARTER_OFFER;
     must(frame->query.len == (link_level ? 0u : 32u));
     if (frame->body_case == NOF1__V1__FRAME__BODY_MASKED) {
         must(frame->masked->vector.len % 32 == 0 && frame->masked->transcript.len == 32);
