@@ -5,6 +5,7 @@
 #include "report.h"
 
 #include <base/json.h>
+#include <math.h>
 #include <stats/distributions.h>
 #include <stdio.h>
 
@@ -38,6 +39,23 @@ json_t *nof1_report_estimate(struct nof1_report *report, const char *term, doubl
     nof1_report_number(report, row, "conf.low", estimate - reach);
     nof1_report_number(report, row, "conf.high", estimate + reach);
     return row;
+}
+
+void nof1_report_component(struct nof1_report *report, json_t *rows, const char *group,
+                           const char *term1, const char *term2, double estimate,
+                           double correlation)
+{
+    json_t *row = json_object();
+    nof1_report_put(report, row, "group", json_string(group));
+    nof1_report_put(report, row, "term1", term1 == NULL ? json_null() : json_string(term1));
+    nof1_report_put(report, row, "term2", term2 == NULL ? json_null() : json_string(term2));
+    nof1_report_number(report, row, "estimate", estimate);
+    if (term2 == NULL) {
+        nof1_report_number(report, row, "sd", sqrt(fmax(0, estimate)));
+    } else {
+        nof1_report_number(report, row, "cor", correlation);
+    }
+    nof1_report_append(report, rows, row);
 }
 
 void nof1_warn(json_t *warnings, bool when, const char *code, const char *text)

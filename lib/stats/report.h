@@ -26,6 +26,11 @@ void nof1_report_append(struct nof1_report *report, json_t *array, json_t *value
  * the standard error, NAN when there is none. */
 json_t *nof1_report_estimate(struct nof1_report *report, const char *term, double estimate,
                              double error, double df, double level);
+/* Append a row of "variance_components" as broom.mixed has them: the variance of term1 (NULL: of
+ * the residuals) with its sd, or with term2 the covariance of both with their correlation. */
+void nof1_report_component(struct nof1_report *report, json_t *rows, const char *group,
+                           const char *term1, const char *term2, double estimate,
+                           double correlation);
 
 /* Append the warning to the list when `when`. */
 void nof1_warn(json_t *warnings, bool when, const char *code, const char *text);

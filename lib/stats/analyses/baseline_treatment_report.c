@@ -62,22 +62,6 @@ static nof1_rc write_estimates(struct writer *w, json_t *out)
     return NOF1_OK;
 }
 
-static void add_component(struct writer *w, json_t *rows, const char *group, const char *term1,
-                          const char *term2, double estimate, double correlation)
-{
-    json_t *row = json_object();
-    nof1_report_put(&w->report, row, "group", json_string(group));
-    nof1_report_put(&w->report, row, "term1", term1 == NULL ? json_null() : json_string(term1));
-    nof1_report_put(&w->report, row, "term2", term2 == NULL ? json_null() : json_string(term2));
-    nof1_report_number(&w->report, row, "estimate", estimate);
-    if (term2 == NULL) {
-        nof1_report_number(&w->report, row, "sd", sqrt(fmax(0, estimate)));
-    } else {
-        nof1_report_number(&w->report, row, "cor", correlation);
-    }
-    nof1_report_append(&w->report, rows, row);
-}
-
 static void write_components(struct writer *w, json_t *out)
 {
     const struct bt_model *m = w->model;
@@ -86,19 +70,20 @@ static void write_components(struct writer *w, json_t *out)
     bool missing = false;
     for (size_t i = 0; i < m->effects; i++) {
         double own = g[i * (i + 1) / 2 + i];
-        add_component(w, rows, "trial", bt_column_name[m->effect[i]], NULL, sigma2 * own, 0);
+        nof1_report_component(&w->report, rows, "trial", bt_column_name[m->effect[i]], NULL,
+                              sigma2 * own, 0);
         for (size_t j = 0; j < i; j++) {
             double product = sqrt(own) * sqrt(g[j * (j + 1) / 2 + j]);
             double cross = g[i * (i + 1) / 2 + j];
             double correlation = product > 0 ? fmax(-1, fmin(1, cross / product)) : NAN;
             missing = missing || !(product > 0);
-            add_component(w, rows, "trial", bt_column_name[m->effect[j]],
-                          bt_column_name[m->effect[i]], sigma2 * cross, correlation);
+            nof1_report_component(&w->report, rows, "trial", bt_column_name[m->effect[j]],
+                                  bt_column_name[m->effect[i]], sigma2 * cross, correlation);
         }
     }
     nof1_warn(w->report.warnings, missing, "correlation",
               "a variance is zero: the correlation does not exist");
-    add_component(w, rows, "Residual", NULL, NULL, sigma2, 0);
+    nof1_report_component(&w->report, rows, "Residual", NULL, NULL, sigma2, 0);
     nof1_report_put(&w->report, out, "variance_components", rows);
     if (m->shape.correlated) {
         nof1_report_number(&w->report, out, "residual_correlation", g[m->terms - 1]);

@@ -76,35 +76,21 @@ static void write_estimates(struct writer *w, json_t *out)
               "a category was never observed: the threshold beside it does not exist");
 }
 
-static void add_component(struct writer *w, json_t *rows, const char *term1, const char *term2,
-                          double estimate, double correlation)
-{
-    json_t *row = json_object();
-    nof1_report_put(&w->report, row, "group", json_string("trial"));
-    nof1_report_put(&w->report, row, "term1", json_string(term1));
-    nof1_report_put(&w->report, row, "term2", term2 == NULL ? json_null() : json_string(term2));
-    nof1_report_number(&w->report, row, "estimate", estimate);
-    if (term2 == NULL) {
-        nof1_report_number(&w->report, row, "sd", sqrt(fmax(0, estimate)));
-    } else {
-        nof1_report_number(&w->report, row, "cor", correlation);
-    }
-    nof1_report_append(&w->report, rows, row);
-}
-
 static void write_components(struct writer *w, json_t *out)
 {
     const double *s = w->fit->theta + w->model->fixed;
     json_t *rows = json_array();
     if (w->model->shape.effects == 1) {
-        add_component(w, rows, "(Intercept)", NULL, w->fit->effect_only ? NAN : s[0] * s[0], 0);
+        nof1_report_component(&w->report, rows, "trial", "(Intercept)", NULL,
+                              w->fit->effect_only ? NAN : s[0] * s[0], 0);
     } else {
         double a = s[0] * s[0] + s[1] * s[1], c = s[1] * (s[0] + s[2]),
                b = s[1] * s[1] + s[2] * s[2], product = sqrt(a) * sqrt(b);
         double correlation = product > 0 ? fmax(-1, fmin(1, c / product)) : NAN;
-        add_component(w, rows, "(Intercept)", NULL, a, 0);
-        add_component(w, rows, "treatment", NULL, b, 0);
-        add_component(w, rows, "(Intercept)", "treatment", c, correlation);
+        nof1_report_component(&w->report, rows, "trial", "(Intercept)", NULL, a, 0);
+        nof1_report_component(&w->report, rows, "trial", "treatment", NULL, b, 0);
+        nof1_report_component(&w->report, rows, "trial", "(Intercept)", "treatment", c,
+                              correlation);
         nof1_warn(w->report.warnings, !isfinite(correlation), "correlation",
                   "a variance is zero: the correlation does not exist");
     }

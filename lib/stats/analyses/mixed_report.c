@@ -87,22 +87,6 @@ static nof1_rc write_estimates(struct writer *w, json_t *out)
                : NOF1_OK;
 }
 
-static void add_component(struct writer *w, json_t *rows, const char *group, const char *term1,
-                          const char *term2, double estimate, double correlation)
-{
-    json_t *row = json_object();
-    nof1_report_put(&w->report, row, "group", json_string(group));
-    nof1_report_put(&w->report, row, "term1", term1 == NULL ? json_null() : json_string(term1));
-    nof1_report_put(&w->report, row, "term2", term2 == NULL ? json_null() : json_string(term2));
-    nof1_report_number(&w->report, row, "estimate", estimate);
-    if (term2 == NULL) {
-        nof1_report_number(&w->report, row, "sd", sqrt(fmax(0, estimate)));
-    } else {
-        nof1_report_number(&w->report, row, "cor", correlation);
-    }
-    nof1_report_append(&w->report, rows, row);
-}
-
 static const char *effect_name(const struct mixed_model *m, struct nof1_arena *arena, size_t k)
 {
     const char *name = k == 0 ? "(Intercept)"
@@ -118,8 +102,8 @@ static void write_block(struct writer *w, json_t *rows)
     const double *g = fit->gamma;
     size_t effects = fit->shape.effects;
     for (size_t k = 0; k < effects; k++) {
-        add_component(w, rows, "trial", effect_name(m, w->arena, k), NULL,
-                      fit->sigma2 * g[k * (k + 3) / 2], 0);
+        nof1_report_component(&w->report, rows, "trial", effect_name(m, w->arena, k), NULL,
+                              fit->sigma2 * g[k * (k + 3) / 2], 0);
     }
     bool exists = true;
     for (size_t k = 1; k < effects; k++) {
@@ -128,8 +112,9 @@ static void write_block(struct writer *w, json_t *rows)
             double covariance = g[k * (k + 1) / 2 + l];
             double correlation = product > 0 ? fmax(-1, fmin(1, covariance / product)) : NAN;
             exists = exists && isfinite(correlation);
-            add_component(w, rows, "trial", effect_name(m, w->arena, l),
-                          effect_name(m, w->arena, k), fit->sigma2 * covariance, correlation);
+            nof1_report_component(&w->report, rows, "trial", effect_name(m, w->arena, l),
+                                  effect_name(m, w->arena, k), fit->sigma2 * covariance,
+                                  correlation);
         }
     }
     nof1_warn(w->report.warnings, !exists, "correlation",
@@ -141,12 +126,12 @@ static void write_residuals(struct writer *w, json_t *rows)
     const struct mixed_fit *fit = w->fit;
     size_t first = nof1_gaussian_terms(&fit->shape) - fit->shape.ratios;
     if (fit->shape.ratios == 0) {
-        add_component(w, rows, "Residual", NULL, NULL, fit->sigma2, 0);
+        nof1_report_component(&w->report, rows, "Residual", NULL, NULL, fit->sigma2, 0);
         return;
     }
     for (size_t k = 0; k <= fit->shape.ratios; k++) {
-        add_component(w, rows, "Residual", mixed_arm_name(w->model, k), NULL,
-                      fit->sigma2 * (k == 0 ? 1 : 1 + fit->gamma[first + k - 1]), 0);
+        nof1_report_component(&w->report, rows, "Residual", mixed_arm_name(w->model, k), NULL,
+                              fit->sigma2 * (k == 0 ? 1 : 1 + fit->gamma[first + k - 1]), 0);
     }
 }
 
@@ -156,17 +141,18 @@ static void write_components(struct writer *w, json_t *out)
     json_t *rows = json_array();
     size_t at = nof1_gaussian_block(&fit->shape);
     if (w->model->form == MIXED_CYCLES || w->model->form == MIXED_POOL) {
-        add_component(w, rows, "trial", "treatment", NULL, fit->sigma2 * fit->gamma[0], 0);
+        nof1_report_component(&w->report, rows, "trial", "treatment", NULL,
+                              fit->sigma2 * fit->gamma[0], 0);
     } else {
         write_block(w, rows);
     }
     if (fit->shape.by_cycle) {
-        add_component(w, rows, "trial:cycle", "(Intercept)", NULL, fit->sigma2 * fit->gamma[at++],
-                      0);
+        nof1_report_component(&w->report, rows, "trial:cycle", "(Intercept)", NULL,
+                              fit->sigma2 * fit->gamma[at++], 0);
     }
     if (fit->shape.by_arm) {
-        add_component(w, rows, "trial:treatment", "(Intercept)", NULL,
-                      fit->sigma2 * fit->gamma[at], 0);
+        nof1_report_component(&w->report, rows, "trial:treatment", "(Intercept)", NULL,
+                              fit->sigma2 * fit->gamma[at], 0);
     }
     write_residuals(w, rows);
     if (fit->shape.correlated) {
