@@ -79,6 +79,9 @@ static nof1_rc seen(bool *out, struct lattice *lattice, const int16_t *index)
 static bool exists(const struct lattice *lattice, size_t a, long index)
 {
     double x = lattice->step[a] * (double)(lattice->base[a] + index);
+    if (nof1_bayes_fixed(&lattice->problem->axis[a])) {
+        return index == 0;
+    }
     return labs(index) < HALF_WINDOW && nof1_bayes_inside(&lattice->problem->axis[a], x);
 }
 
@@ -128,6 +131,7 @@ static nof1_rc add(struct lattice *lattice, const int16_t *index)
     struct line line = {.points = 0};
     double at[AXES] = {0}, outer[2] = {0.0, 0.0};
     const size_t inner = lattice->inner;
+    const struct nof1_bayes_axis *axis = &lattice->problem->axis[inner];
     bool known;
     TRY(seen(&known, lattice, index));
     if (known) {
@@ -153,9 +157,10 @@ static nof1_rc add(struct lattice *lattice, const int16_t *index)
             best = last > top ? *end : best;
             top = fmax(top, last);
         }
-        lattice->open = lattice->open || (!exists(lattice, inner, *end + side) &&
-                                          !(lattice->problem->axis[inner].even && side < 0) &&
-                                          lattice->window[*end + HALF_WINDOW].f > lattice->top - IMPROPER);
+        bool wall = nof1_bayes_fixed(axis) || (axis->even && side < 0) ||
+                    exists(lattice, inner, *end + side);
+        lattice->open = lattice->open ||
+                        (!wall && lattice->window[*end + HALF_WINDOW].f > lattice->top - IMPROPER);
     }
     if (!(top > lattice->top - lattice->rules->cut)) {
         return NOF1_OK;

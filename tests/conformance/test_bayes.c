@@ -230,6 +230,15 @@ Test(bayes, degenerate_data_are_results_or_refusals)
         {"complete.csv", "borrow: stratum\ncharter: {centre: 50}", NOF1_E_PLAN, NULL},
         {"complete.csv", "model: one_stage\nincomplete: pool", NOF1_E_PLAN, NULL},
         {"complete.csv", "incomplete: class", NOF1_E_PLAN, NULL},
+        /* every number fixed; a prior far below the data, with a tail that reaches them */
+        {"complete.csv", "priors: {tau: {fixed: 1}, sigma: plug_in}", NOF1_OK, "benefit"},
+        {"one.csv", "priors: {tau: {half_cauchy: 1e-6}}", NOF1_OK, "one_trial"},
+        {"complete.csv", "priors: {tau: {half_normal: 1e-9}}", NOF1_OK, "prior_dominates"},
+        {"complete.csv", "priors: {sigma: {uniform: 1e-6}}", NOF1_OK, "benefit"},
+        {"one.csv", "model: one_stage\npriors: {intercept_sd: {fixed: 8}}", NOF1_OK, "one_trial"},
+        {"one.csv", "model: one_stage", NOF1_OK, "one_trial"},
+        {"two.csv", "model: one_stage", NOF1_OK, "benefit"},
+        {HEAD "a,1,1,0,5\na,1,2,1,7\n", "model: one_stage", NOF1_E_MODEL, NULL},
     };
     for (size_t c = 0; c < sizeof cases / sizeof *cases; c++) {
         struct nof1_arena *arena = nof1_arena_new();
@@ -248,7 +257,7 @@ Test(bayes, degenerate_data_are_results_or_refusals)
 
 Test(bayes, order_of_trials_changes_no_bit)
 {
-    static const char *const text[] = {"", "model: one_stage"};
+    static const char *const text[] = {"", "model: one_stage\npriors: {intercept_sd: {fixed: 8}}"};
     for (size_t m = 0; m < 2; m++) {
         struct nof1_arena *arena = nof1_arena_new();
         struct test_study *study = study_of(arena, "complete.csv", text[m]);
@@ -264,6 +273,50 @@ Test(bayes, order_of_trials_changes_no_bit)
         cr_expect(json_equal(first, second));
         json_decref(first);
         json_decref(second);
+        nof1_arena_free(arena);
+    }
+}
+
+/* Data and priors in another unit: the same work, and the same digits in that unit. */
+Test(bayes, units_do_not_matter)
+{
+    static const double units[] = {1e-6, 1e6};
+    static const char *const models[] = {
+        "charter: {bounds: [%.17g, %.17g], centre: 0}\nmodel: two_stage",
+        "charter: {bounds: [%.17g, %.17g], centre: 0, classes: true}\nmodel: one_stage"};
+    for (size_t m = 0; m < 2; m++) {
+        json_t *result[3];
+        struct nof1_arena *arena = nof1_arena_new();
+        for (size_t u = 0; u < 3; u++) {
+            double unit = u == 0 ? 1.0 : units[u - 1];
+            const char *csv = HEAD;
+            for (int i = 0; i < 20; i++) { /* five trials of two cycles */
+                csv = nof1_arena_printf(arena, "%st%d,%d,%d,%d,%.17g\n", csv, i / 4, 1 + i % 4 / 2,
+                                        1 + i % 4, i % 2, unit * ((i * 7 % 11) + 2 * (i % 2)));
+            }
+            const char *text = nof1_arena_printf(arena, models[m], -20 * unit, 20 * unit);
+            if (m == 1) {
+                text = nof1_arena_printf(arena, "%s\npriors: {intercept_sd: {fixed: %.17g}}", text,
+                                         3 * unit);
+            }
+            result[u] = run(arena, csv, text, NOF1_OK);
+            cr_assert(result[u] != NULL);
+            cr_expect(test_number(result[u], "fit/nodes") == test_number(result[0], "fit/nodes"));
+            for (size_t c = 0; c < 4; c++) {
+                static const char *const rows[] = {"mu", "next patient", "tau", "sigma"};
+                static const char *const columns[] = {"mean", "sd", "low", "high"};
+                for (size_t k = 0; k < 4; k++) {
+                    double want = json_number_value(json_object_get(
+                        row_of(result[0], 0, "quantity", rows[c]), columns[k]));
+                    double got = json_number_value(json_object_get(
+                        row_of(result[u], 0, "quantity", rows[c]), columns[k]));
+                    same(rows[c], got / unit, want, 1e-10, 1e-3);
+                }
+            }
+        }
+        for (size_t u = 0; u < 3; u++) {
+            json_decref(result[u]);
+        }
         nof1_arena_free(arena);
     }
 }

@@ -173,7 +173,13 @@ static nof1_rc_value prepare(struct nof1_model **out, struct nof1_arena *arena,
     TRY(inner_study(&inner, model, arena, study, form));
     const struct nof1_analysis *analysis =
         model->one_stage ? &nof1_mixed_model : &nof1_random_effects;
-    TRY(analysis->prepare(&model->inner, arena, inner, error));
+    nof1_rc_value rc = analysis->prepare(&model->inner, arena, inner, error);
+    if (rc == NOF1_E_PLAN && model->one_stage) { /* mixed_model names forms that bayes has not */
+        return nof1_fail(error, NOF1_E_PLAN,
+                         "model: one_stage needs trials in charter classes (equal numbers of rows of "
+                         "each arm) with min_class_patients; use model: two_stage");
+    }
+    TRY(rc);
     model->base = *model->inner;
     model->base.analysis = &nof1_bayes;
     model->base.study = study;

@@ -26,8 +26,12 @@ unsigned bayes_moments(const struct nof1_bayes_prior *prior, double units)
 static struct nof1_bayes_axis axis_of(const struct nof1_bayes_prior *prior, double scale, bool even,
                                       double units)
 {
-    return (struct nof1_bayes_axis){*prior, scale > 0.0 ? scale : 1.0, even,
-                                    bayes_moments(prior, units)};
+    bool heavy = prior->family == NOF1_BAYES_HALF_CAUCHY || prior->family == NOF1_BAYES_HALF_T;
+    scale = scale > 0.0 ? scale : 1.0;
+    if (heavy && even) { /* such a prior has poles at its scale */
+        scale = fmin(scale, prior->scale);
+    }
+    return (struct nof1_bayes_axis){*prior, scale, even, bayes_moments(prior, units)};
 }
 
 static nof1_rc integrate(struct bayes_result *out, struct nof1_arena *arena,
@@ -35,11 +39,12 @@ static nof1_rc integrate(struct bayes_result *out, struct nof1_arena *arena,
 {
     nof1_rc_value rc = nof1_bayes_integrate(&out->posterior, arena, problem);
     if (rc == NOF1_E_MODEL) {
-        return nof1_fail(error, NOF1_E_MODEL,
-                         "the posterior cannot be normalised: %s",
-                         out->zero_within ? "no variation inside any trial, and none between "
-                                            "trials either"
-                                          : "give tau, sigma and their like proper priors");
+        return nof1_fail(error, NOF1_E_MODEL, "%s",
+                         out->zero_within
+                             ? "the posterior cannot be normalised: no variation inside any trial, "
+                               "and none between trials either; use descriptive"
+                             : "the priors' scales and the data's lie too far apart for the "
+                               "posterior to be found: give the priors in the outcome's unit");
     }
     return rc;
 }
@@ -317,8 +322,9 @@ static nof1_rc one_posterior(struct bayes_result *out, const struct bayes_model 
     struct nof1_bayes_prior sigma_prior, correlation = model->correlation;
     choose_sigma(out, &sigma_prior, &known, model);
     if (!(out->df > 0.0) && sigma_prior.family == NOF1_BAYES_JEFFREYS) {
-        return nof1_fail(error, NOF1_E2601, "no arm has two rows: rows do not tell sigma; give it a "
-                                            "proper prior");
+        return nof1_fail(error, NOF1_E_MODEL, "no trial repeats a treatment: rows do not tell sigma; "
+                                              "give it a proper prior, as in priors: {sigma: "
+                                              "{half_normal: scale}}");
     }
     one->ss = known ? 0.0 : out->ss;
     one->df = known ? 0.0 : out->df;

@@ -92,14 +92,14 @@ summaries <- function(r, level = 0.95, mcid = 0) {
   out
 }
 # Rows of complete trials to the one-stage posterior (1 + treatment | trial); n nodes a panel.
-one_stage <- function(d, mu, tau, sigma, intercept, level, eta = 1, n = 14) {
+one_stage <- function(d, mu, tau, sigma, intercept, level, eta = 1, n = 12) {
   d$g <- paste(ave(d$treatment == 0, d$trial, FUN = sum), ave(d$treatment == 1, d$trial, FUN = sum))
   rows <- split(d, d$trial)
   b <- t(sapply(rows, function(x) c(mean(x$y[x$treatment == 0]), mean(x$y[x$treatment == 1]) - mean(x$y[x$treatment == 0]), sum(x$treatment == 0), sum(x$treatment == 1))))
   ss <- sum(sapply(rows, function(x) sum((x$y - ave(x$y, x$treatment))^2))); df <- nrow(d) - 2 * nrow(b); s0 <- sqrt(ss / df)
   reach <- if (df > 60) 1 else 3
   T <- axis(tau, max(sd(b[, 2]), s0 / 3), n, -5, 4, 1); L <- axis(level, max(sd(b[, 1]), s0 / 3), n, -5, 5, 1)
-  S <- axis(sigma, s0, 12, -min(reach, 1.5), reach, 0.5, FALSE); R <- panels(c(-1, 0, 1), 22)
+  S <- axis(sigma, s0, 12, -min(reach, 1.5), reach, 0.5, FALSE); R <- panels(c(-1, 0, 1), 18)
   grid <- expand.grid(t = seq_along(T$x), l = seq_along(L$x), r = seq_along(R$x)); out <- list(); top <- -Inf
   p0 <- 1 / c(intercept[2], mu[2])^2; m0 <- c(intercept[1], mu[1])
   for (k in seq_along(S$x)) {
@@ -117,7 +117,7 @@ one_stage <- function(d, mu, tau, sigma, intercept, level, eta = 1, n = 14) {
     det <- P11 * P22 - P12^2; e <- (P11 * h2 - P12 * h1) / det; al <- (P22 * h1 - P12 * h2) / det
     f <- f - log(det) / 2 + (al * h1 + e * h2) / 2 - df / 2 * log(2 * pi * s2) - ss / 2 / s2 + log(S$w[k] * T$w[grid$t] * L$w[grid$l] * R$w[grid$r]) +
       log_prior(tau, t) + log_prior(sigma, S$x[k]) + log_prior(level, l) + dbeta((1 + r) / 2, eta, eta, log = TRUE) - log(2)
-    top <- max(top, f); keep <- f > top - 36
+    top <- max(top, f); keep <- f > top - 32
     out[[k]] <- list(f = f[keep], t = grid$t[keep], tau = t[keep], sigma = rep(S$x[k], sum(keep)), l = l[keep], r = r[keep], m = e[keep], v = (P11 / det)[keep])
   }
   out <- do.call(Map, base::c(list(base::c), out)); p <- exp(out$f - top); z <- sum(p)

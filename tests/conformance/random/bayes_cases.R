@@ -24,4 +24,22 @@ bayes_cases <- function(seed, only = NULL) {
   go("bayes: many", function(n) one(n, series(200), "pool", c(0, 5), hn))
   go("bayes: long", function(n) one(n, series(10, cycles = 20, obs = 1), "pool", c(0, 5), hc))
   go("bayes: offset", function(n) { d <- series(20); d$y <- d$y + 1e6; one(n, d, "pool", c(0, 5), hn, tol = 100) })
+  # model: one_stage, beside one_stage() of bayes/reference.R: complete trials, class form
+  full <- function(name, d, mu, tau, sigma, level, intercept, eta = 1, tol = 1) {
+    r <- lab(wire(d), c("plan: 1", "outcome: y", 'treatment: {reference: "0", active: ["1"]}', "analysis: bayes", "model: one_stage",
+      sprintf("priors: {mu: {normal: [%.17g, %.17g]}, tau: %s, sigma: %s, intercept: {normal: [%.17g, %.17g]}, intercept_sd: %s, correlation: {lkj: %g}}",
+              mu[1], mu[2], words(tau), words(sigma), intercept[1], intercept[2], words(level), eta)), map_of(c("age", "sex", "ward")))
+    if (r$code != 0) { failed <<- failed + 1L; cat("FAIL", name, "exit", r$code, r$text, "\n"); return(invisible()) }
+    x <- data.frame(trial = d$trial, treatment = d$.trt, y = d$y)
+    s <- ref$summaries(q <- ref$one_stage(x, mu, tau, sigma, intercept, level, eta, n = 8))
+    row <- function(q) { t <- r$json$tables$cells[[1]]; unlist(t[t$quantity == q, c("mean", "sd", "median", "low", "high")]) }
+    check(paste(name, "mu"), row("mu"), s$mu, 1e-6 * tol, s$mu[2], "bayes one_stage mu")
+    check(paste(name, "tau"), row("tau")[1:2], s$tau[1:2], 1e-6 * tol, s$tau[2], "bayes one_stage tau")
+    check(paste(name, "sigma"), row("sigma")[1:2], s$sigma, 1e-6 * tol, s$sigma[2], "bayes one_stage sigma")
+    l <- ref$moments(q$p, q$level); check(paste(name, "intercept_sd"), row("intercept_sd")[1:2], l, 1e-6 * tol, l[2], "bayes one_stage intercept_sd")
+    k <- ref$moments(q$p, q$r); check(paste(name, "correlation"), row("correlation")[1:2], k, 1e-6 * tol, k[2], "bayes one_stage correlation")
+    check(paste(name, "evidence"), r$json$fit$log.marginal.likelihood, s$evidence, 1e-6 * tol, 1, "bayes one_stage evidence")
+    check(paste(name, "above"), r$json$tables$cells[[2]]$above.zero, c(s$above[1], s$above_next[1]), 1e-6 * tol, 1, "bayes one_stage chance") }
+  go("bayes: one_stage", function(n) for (p in list(hn, un)) full(paste(n, p[[1]]), series(sample(8:20, 1), lost = 0, obs = 1), c(0, 5), p, list("half_normal", 3), list("half_normal", 5), c(5, 10)))
+  go("bayes: one_stage jeffreys", function(n) full(n, series(12, lost = 0, obs = 1, cycles = 3), c(0, 5), hn, list("jeffreys", 1), list("half_normal", 5), c(5, 10), eta = 2))
 }
