@@ -165,11 +165,21 @@ static bool cells_at(struct nof1_bayes_two *two, double tau2, double sigma2)
         }
         for (size_t s = 0; s < two->strata; s++) {
             two->weight[s] += cell->trials[s] / variance;
-            two->effect[s] += cell->sum[s] / variance;
+            two->effect[s] += cell->trials[s] / variance * cell->mean[s];
             trials += cell->trials[s];
         }
-        square += cell->square / variance;
+        square += cell->scatter / variance;
         log_sum += trials * log(variance);
+    }
+    for (size_t s = 0; s < two->strata; s++) {
+        two->effect[s] /= two->weight[s] > 0.0 ? two->weight[s] : 1.0;
+    }
+    for (size_t c = 0; c < two->cells; c++) { /* never a difference of large numbers */
+        const struct nof1_bayes_cell *cell = &two->cell[c];
+        for (size_t s = 0; s < two->strata; s++) {
+            double e = cell->mean[s] - two->effect[s];
+            square += cell->trials[s] / (tau2 + sigma2 * cell->u) * e * e;
+        }
     }
     two->kernel = -0.5 * (square + log_sum);
     return true;
@@ -181,11 +191,14 @@ static bool sums_at(struct nof1_bayes_two *two, double tau2, double sigma2)
     if (!(sigma2 > 0.0) || two->sums(two->sums_self, tau2 / sigma2, &sums) != NOF1_OK) {
         return false;
     }
+    double square = sums.wyy;
     for (size_t s = 0; s < two->strata; s++) {
         two->weight[s] = sums.w[s] / sigma2;
-        two->effect[s] = sums.wy[s] / sigma2;
+        two->effect[s] = sums.w[s] > 0.0 ? sums.wy[s] / sums.w[s] : 0.0;
+        square -= sums.wy[s] * two->effect[s];
     }
-    two->kernel = -0.5 * (sums.wyy / sigma2 + sums.log_sum + two->trials * log(sigma2));
+    two->kernel =
+        -0.5 * (fmax(0.0, square) / sigma2 + sums.log_sum + two->trials * log(sigma2));
     return true;
 }
 
@@ -199,12 +212,6 @@ static bool two_at(struct nof1_bayes_two *two, double tau, double sigma)
                                 : sums_at(two, tau * tau, sigma * sigma);
     if (!found) {
         return false;
-    }
-    for (size_t s = 0; s < two->strata; s++) {
-        if (two->weight[s] > 0.0) {
-            two->effect[s] /= two->weight[s];
-            two->kernel += 0.5 * two->weight[s] * two->effect[s] * two->effect[s];
-        }
     }
     two->kernel -= 0.5 * two->trials * LOG_2PI;
     if (!two->sigma_known && two->df > 0.0) {

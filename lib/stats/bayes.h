@@ -131,7 +131,7 @@ nof1_rc nof1_bayes_mixture_quantile(double *out, const struct nof1_bayes_mixture
  * `sums`, which answers for weights 1 / (lambda + u), lambda = tau^2 / sigma^2. */
 struct nof1_bayes_cell {
     double u;
-    double trials[NOF1_BAYES_STRATA], sum[NOF1_BAYES_STRATA], square; /* about shift */
+    double trials[NOF1_BAYES_STRATA], mean[NOF1_BAYES_STRATA], scatter; /* about shift; about means */
 };
 struct nof1_bayes_weighted { /* log_sum: sum log(lambda + u); sums about shift */
     double w[NOF1_BAYES_STRATA], wy[NOF1_BAYES_STRATA], wyy, log_sum;

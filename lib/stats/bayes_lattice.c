@@ -106,7 +106,9 @@ static nof1_rc keep(struct lattice *lattice, const struct line *line)
         size_t room = lattice->room == 0 ? 2 * NOF1_BAYES_WINDOW : 2 * lattice->room;
         double *f = nof1_arena_alloc(lattice->arena, room, sizeof *f);
         ENSURE(f != NULL, NOF1_E_NO_MEMORY);
-        memcpy(f, lattice->f, lattice->points * sizeof *f);
+        if (lattice->points > 0) {
+            memcpy(f, lattice->f, lattice->points * sizeof *f);
+        }
         lattice->f = f;
         lattice->room = room;
     }
@@ -114,7 +116,9 @@ static nof1_rc keep(struct lattice *lattice, const struct line *line)
         lattice->line_room = lattice->lines == 0 ? 512 : 2 * lattice->lines;
         struct line *all = nof1_arena_alloc(lattice->arena, lattice->line_room, sizeof *all);
         ENSURE(all != NULL, NOF1_E_NO_MEMORY);
-        memcpy(all, lattice->line, lattice->lines * sizeof *all);
+        if (lattice->lines > 0) {
+            memcpy(all, lattice->line, lattice->lines * sizeof *all);
+        }
         lattice->line = all;
     }
     lattice->line[lattice->lines] = *line;
@@ -162,7 +166,7 @@ static nof1_rc add(struct lattice *lattice, const int16_t *index)
         lattice->open = lattice->open ||
                         (!wall && lattice->window[*end + HALF_WINDOW].f > lattice->top - IMPROPER);
     }
-    if (!(top > lattice->top - lattice->rules->cut)) {
+    if (!(top >= lattice->top - lattice->rules->cut)) {
         return NOF1_OK;
     }
     memcpy(line.index, index, sizeof line.index);
@@ -211,7 +215,7 @@ nof1_rc_value nof1_bayes_fill(struct lattice *lattice, const struct mode *mode, 
     }
     for (size_t m = 0; m < modes; m++) {
         int16_t index[AXES] = {0};
-        bool near = mode[m].f > mode[0].f - lattice->rules->cut;
+        bool near = mode[m].f >= mode[0].f - lattice->rules->cut;
         for (size_t a = 0; a < problem->axes && near; a++) {
             double offset = nof1_bayes_fixed(&problem->axis[a])
                                 ? 0.0

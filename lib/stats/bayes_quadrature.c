@@ -15,7 +15,7 @@
 #define PASSES 8
 
 static const struct rules few = {38.0, {1e-11, 1e-11, 1e-11, 1.0}, 1e-7, 1e-13},
-                          many = {24.0, {1e-7, 1e-6, 1e-7, 3e-5}, 3e-5, 1e-9},
+                          many = {26.0, {2e-8, 1e-6, 2e-8, 3e-5}, 3e-5, 1e-9},
                           quick = {16.0, {2e-3, 1e-2, 1e-2, 1e-2}, 1e-2, 1e-5};
 
 /* ---- errors ---- */
@@ -220,13 +220,15 @@ static void hand_line(struct nof1_bayes_posterior *out, const struct lattice *la
         struct nof1_bayes_node node = {
             .weight = exp(lattice->f[line->start + (size_t)i] - out->log_evidence)};
         unsigned odd = 0;
+        double tail = 0.0;
         for (size_t a = 0; a < problem->axes; a++) {
             int16_t index = a == lattice->inner ? (int16_t)(line->first + i) : line->index[a];
             node.at[a] = lattice->table[a][index + HALF_WINDOW].value;
+            tail += lattice->table[a][index + HALF_WINDOW].tail;
             node.index[a] = (int32_t)(lattice->base[a] + index);
             odd |= ((unsigned)node.index[a] & 1u) << a;
         }
-        if ((odd == 0) == even && !thinned(thin, odd) && node.weight > 1e-16) {
+        if ((odd == 0) == even && !thinned(thin, odd) && node.weight * exp(tail) > 1e-16) {
             (void)problem->density(problem->self, node.at, &node.mean);
             out->node[out->nodes++] = node;
         }

@@ -64,22 +64,43 @@ static void choose_sigma(struct bayes_result *out, struct nof1_bayes_prior *sigm
 
 /* ---- two-stage ---- */
 
+struct by_stratum { double trials[NOF1_BAYES_STRATA], sum[NOF1_BAYES_STRATA], square; };
+
 /* Sums of a class by stratum, about shift; column 0 of x is 1, column s indicates stratum s. */
-static void split_cell(struct nof1_bayes_cell *out, const struct nof1_two_stage_power *sum,
-                       double u, size_t strata, double shift)
+static struct by_stratum split(const struct nof1_two_stage_power *sum, size_t strata, double shift)
 {
     long double c = shift, n = sum->xx[0], y = sum->xy[0];
-    *out = (struct nof1_bayes_cell){.u = u, .trials = {sum->xx[0]}, .sum = {sum->xy[0]}};
+    struct by_stratum out = {.trials = {sum->xx[0]}, .sum = {sum->xy[0]}};
     for (size_t s = 1; s < strata; s++) {
-        out->trials[s] = sum->xx[s];
-        out->sum[s] = sum->xy[s];
-        out->trials[0] -= sum->xx[s];
-        out->sum[0] -= sum->xy[s];
+        out.trials[s] = sum->xx[s];
+        out.sum[s] = sum->xy[s];
+        out.trials[0] -= sum->xx[s];
+        out.sum[0] -= sum->xy[s];
     }
     for (size_t s = 0; s < strata; s++) {
-        out->sum[s] = (double)((long double)out->sum[s] - c * (long double)out->trials[s]);
+        out.sum[s] = (double)((long double)out.sum[s] - c * (long double)out.trials[s]);
     }
-    out->square = fmax(0.0, (double)((long double)sum->yy - 2 * c * y + c * c * n));
+    out.square = fmax(0.0, (double)((long double)sum->yy - 2 * c * y + c * c * n));
+    return out;
+}
+
+/* One trial in each stratum has no scatter: what rounding leaves must not pass for one. */
+static struct nof1_bayes_cell cell_of(const struct by_stratum *sums, double u, size_t strata)
+{
+    struct nof1_bayes_cell cell = {.u = u};
+    long double scatter = sums->square;
+    bool repeated = false;
+    for (size_t s = 0; s < strata; s++) {
+        cell.trials[s] = sums->trials[s];
+        if (sums->trials[s] > 0.0) {
+            cell.mean[s] = sums->sum[s] / sums->trials[s];
+            scatter -= (long double)sums->sum[s] * (long double)sums->sum[s] /
+                       (long double)sums->trials[s];
+            repeated = repeated || sums->trials[s] > 1.0;
+        }
+    }
+    cell.scatter = repeated ? fmax(0.0, (double)scatter) : 0.0;
+    return cell;
 }
 
 static nof1_rc two_classes(struct bayes_result *out, const struct re_model *stage,
@@ -97,8 +118,9 @@ static nof1_rc two_classes(struct bayes_result *out, const struct re_model *stag
     }
     out->two.shift = trials > 0.0 ? (double)(float)(sum / trials) : 0.0;
     for (size_t c = 0; c < cells.cells; c++) {
-        split_cell(&cell[c], &cells.sum[c], u[c], stage->columns, out->two.shift);
-        square += cell[c].square;
+        struct by_stratum sums = split(&cells.sum[c], stage->columns, out->two.shift);
+        cell[c] = cell_of(&sums, u[c], stage->columns);
+        square += sums.square;
     }
     out->two.cells = cells.cells;
     out->two.cell = cell;
@@ -113,11 +135,10 @@ static nof1_rc_value basis_sums(void *self, double lambda, struct nof1_bayes_wei
 {
     struct basis *basis = self;
     struct nof1_two_stage_sums sums;
-    struct nof1_bayes_cell cell;
     size_t strata = basis->sums.model->columns;
     double sigma = basis->sums.sigma;
     TRY(basis->oracle.weighted(&basis->sums, lambda, &sums));
-    split_cell(&cell, &sums.w[1], 0.0, strata, 0.0);
+    struct by_stratum cell = split(&sums.w[1], strata, 0.0);
     *out = (struct nof1_bayes_weighted){.wyy = cell.square * sigma * sigma,
                                         .log_sum = sums.log_sum};
     for (size_t s = 0; s < strata; s++) {
@@ -242,12 +263,15 @@ static void one_class(struct nof1_bayes_class *out, const struct mixed_cell *cel
     long double n = trials, f = (long double)cell->n[1] / (long double)(cell->n[0] + cell->n[1]);
     long double m = total[0] / n, d = total[1] / n;
     long double mm = total[2] - n * m * m, dm = total[3] - n * d * m, dd = total[4] - n * d * d;
-    *out = (struct nof1_bayes_class){
-        .n = {(double)cell->n[0], (double)cell->n[1]},
-        .trials = trials,
-        .mean = {(double)(m - f * d), (double)d},
-        .scatter = {fmax(0.0, (double)(mm - 2 * f * dm + f * f * dd)), (double)(dm - f * dd),
-                    fmax(0.0, (double)dd)}};
+    double c11 = fmax(0.0, (double)(mm - 2 * f * dm + f * f * dd)), c22 = fmax(0.0, (double)dd);
+    double most = sqrt(c11) * sqrt(c22), c12 = fmin(most, fmax(-most, (double)(dm - f * dd)));
+    *out = (struct nof1_bayes_class){.n = {(double)cell->n[0], (double)cell->n[1]},
+                                     .trials = trials,
+                                     .mean = {(double)(m - f * d), (double)d},
+                                     .scatter = {c11, c12, c22}};
+    if (trials == 1.0) { /* what rounding leaves must not pass for scatter */
+        memset(out->scatter, 0, sizeof out->scatter);
+    }
 }
 
 static nof1_rc one_classes(struct bayes_result *out, const struct mixed_model *mixed,
