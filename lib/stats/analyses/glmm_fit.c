@@ -423,7 +423,7 @@ static nof1_rc conclude(struct glmm_fit *fit, const struct glmm_model *m,
     TRY(find_separation(fit, m, last->hessian, arena, error));
     TRY(glmm_finish(fit, m, last->hessian, arena));
     double rounding = glmm_rounding(fit, m, trials);
-    fit->converged = decrement < (m->form == GLMM_SCORE ? 1e-3 : 1e-12);
+    fit->converged = decrement < (m->form == GLMM_SCORE ? 1e-2 : 1e-12);
     fit->approximation += rounding;
     return NOF1_OK;
 }

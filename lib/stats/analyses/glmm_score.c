@@ -398,6 +398,9 @@ double glmm_weight(const struct glmm_model *m, const double *theta, const struct
                    void *scratch)
 {
     struct glmm_rows rows;
+    if (m->form != GLMM_SCORE) {
+        return 1; /* other forms ask about a parameter in an open lab only, which has no such rule */
+    }
     if (!glmm_rows_of(&rows, m, trial, scratch)) {
         return 0; /* refused on contributing */
     }
