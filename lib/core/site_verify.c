@@ -134,16 +134,20 @@ static nof1_rc check_elements(struct nof1_site *site, const struct site_attempt 
     return NOF1_OK;
 }
 
-/* No honest sum exceeds the trials times the bound of one trial's term. */
+/* No honest sum exceeds the trials times the bound of one trial's term. Noise needs no trials. */
 static nof1_rc check_bounds(struct nof1_site *site, const struct site_attempt *attempt,
                             const double *value)
 {
     struct nof1_layout layout = {0};
     const struct nof1_query *query = attempt->query;
+    double terms = (double)attempt->counts.trials;
+    if (!query->census && query->analysis->site_noise != NULL) {
+        terms = fmax(terms, 1.0);
+    }
     TRY(query->analysis->layout(query->model, (uint32_t)attempt->round, site->scratch, &layout));
     ENSURE(layout.elements + NOF1_CHECK_ELEMENTS == attempt->elements, NOF1_E_BUG);
     for (size_t e = 0; e < layout.elements; e++) {
-        double bound = layout.element[e].bound * (double)attempt->counts.trials;
+        double bound = layout.element[e].bound * terms;
         if (fabs(value[NOF1_CHECK_ELEMENTS + e]) > bound * (1 + 0x1p-40)) {
             return nof1_fail(&site->error, NOF1_E2501, "a sum is outside its bound");
         }

@@ -24,7 +24,7 @@ static double basis_function(const struct re_model *model, size_t r, double u)
 static void project(double *coefficient, double *miss, const struct re_model *model,
                     const double *f)
 {
-    size_t n = model->weights;
+    size_t n = model->weights < RE_BASIS_MOST ? model->weights : RE_BASIS_MOST; /* gcc -O3 asks */
     double gram[RE_BASIS_MOST][RE_BASIS_MOST + 1] = {{0}};
     for (size_t c = 0; c < model->classes; c++) {
         double weight = fmax((double)model->class_[c].trials, 1.0);

@@ -282,6 +282,8 @@ static void use_own(struct re_model *model)
     }
     if (model->fit.method == NOF1_TS_FE) {
         rounds = 1;
+    } else if (model->base.study->charter->limits.open) {
+        rounds = 200; /* they cost nothing there, and variances may span many orders of magnitude */
     }
     model->release = RE_OWN;
     model->base.groups = 1;
@@ -302,7 +304,7 @@ nof1_rc re_prepare_release(struct re_model *model, struct nof1_arena *arena,
         }
         if (!has_freedom(model)) {
             return nof1_fail(error, NOF1_E2601, "each trial has one difference only: no variance "
-                                                "within trials; use descriptive");
+                                                "within trials; use summary_test");
         }
         /* Where the census cannot tell, round 0 will (E2206). */
         bool small = re_census_usable(study) && !study->charter->limits.open &&

@@ -240,7 +240,7 @@ static nof1_rc fit_basis(struct re_result *out, double *lambda, const struct re_
                          const struct nof1_history *history, struct nof1_error *error)
 {
     if (!(out->pooled.sigma_squared > 0.0)) {
-        return nof1_fail(error, NOF1_E_MODEL, "no variation inside any trial; use descriptive");
+        return nof1_fail(error, NOF1_E_MODEL, "no variation inside any trial; use summary_test");
     }
     struct re_basis basis;
     struct nof1_two_stage_oracle oracle = re_basis_oracle(&basis, model, history);
@@ -382,7 +382,7 @@ nof1_rc re_result_of(struct re_result *out, const struct re_model *model,
     }
     if (!(t[1] > 0.0)) {
         return nof1_fail(error, NOF1_E2601, "no trial repeats a treatment: no variance within "
-                                            "trials; use descriptive");
+                                            "trials; use summary_test");
     }
     out->pooled = (struct re_pooled){t[0], t[1], t[0] / t[1], t[2]};
     if (model->release == RE_CLASS) {

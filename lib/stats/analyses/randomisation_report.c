@@ -35,7 +35,7 @@ static double edgeworth_tail(double z, double g)
 /* One-sided P(T* >= t), or P(|T*| >= |t|). No p value is below that of the one assignment drawn. */
 static void moments_p(struct outcome_of_test *out, const struct rt_model *model)
 {
-    double t = out->total[1], v = out->total[2], g = out->total[3] / (v * v);
+    double t = out->total[1], v = out->total[2], g = out->total[3] / v * (model->fourth_unit / v);
     double sign = model->side == RT_LESS ? -1.0 : 1.0;
     double above = model->side == RT_TWO_SIDED ? fabs(t) : sign * t;
     double z = (above - model->step) / sqrt(v);

@@ -99,7 +99,7 @@ static double start_score(const struct nof1_series *s, size_t least)
 
 /* ---- cycles ---- */
 
-static void moments(double *out, const double *d, size_t n)
+static void moments(double *out, const double *d, size_t n, double fourth_unit)
 {
     out[0] = (double)n;
     out[1] = out[2] = out[3] = 0.0;
@@ -107,7 +107,7 @@ static void moments(double *out, const double *d, size_t n)
         double square = d[i] * d[i];
         out[1] += d[i];
         out[2] += square;
-        out[3] += square * square;
+        out[3] += square * (square / fourth_unit);
     }
 }
 
@@ -132,7 +132,7 @@ static nof1_rc cycles(double *out, const struct rt_model *model, const struct no
     size_t rows = trial->rows;
     double *d = (double *)((char *)scratch + rows * NOF1_SERIES_SCRATCH_ROW);
     size_t n = nof1_cycle_differences(d, series);
-    moments(out, d, n);
+    moments(out, d, n, model->fourth_unit);
     ENSURE(isfinite(out[3]), NOF1_E2403);
     return model->draws == 0 ? NOF1_OK : draw(out + 3, model->draws, trial, d, n);
 }

@@ -9,10 +9,12 @@
 #include "randomisation_test.h"
 
 #include <math.h>
+#include <stdlib.h>
 
 #include <stats/options.h>
 
 #define MOST_DRAWS 20000
+#define PLAIN_POWER 16 /* ranges of 2^-16 to 2^16 need no other unit of their fourth power */
 
 static const struct nof1_option options[] = {
     {"design", NOF1_OPT_CHOICE, "cycles|phases|start", "cycles", 0, 0,
@@ -42,11 +44,15 @@ static nof1_rc read_numbers(struct rt_model *model, const struct nof1_study *stu
     TRY(nof1_option_number(&model->step, self, given, "step", error));
     model->step = model->step < 0.0 ? outcome->quantum : model->step;
     model->range = outcome->upper - outcome->lower;
+    int power = 0;
+    (void)frexp(model->range, &power);
+    model->fourth_unit = abs(power) > PLAIN_POWER ? exp2(4.0 * power) : 1.0;
     /* The fourth power needs no more than a hint of accuracy, and must not tell the scale's steps:
      * each trial's is rounded to a share of its planned size, at least to 16 steps of a square. */
     double variance = 2.0 * outcome->sd_within * outcome->sd_within;
     double share = fmax(variance * variance / 64.0,
                         16.0 * variance * outcome->quantum * outcome->quantum);
+    share /= model->fourth_unit;
     model->fourth_quantum =
         share > 0.0 && isfinite(share) ? exp2(fmax(floor(log2(share)), -90.0)) : 0.0;
     if (outcome->kind == NOF1_EFFECT || !(model->range > 0.0) || !isfinite(model->range)) {
@@ -117,7 +123,7 @@ static nof1_rc cycles_layout(struct nof1_element *element, struct nof1_arena *ar
     element[2].name = "sum d^2";
     element[2].bound *= model->range;
     element[3].name = "sum d^4";
-    element[3].bound *= model->range * model->range * model->range;
+    element[3].bound *= model->range * model->range * (model->range / model->fourth_unit);
     element[3].quantum = model->fourth_quantum;
     for (size_t b = 0; b < model->draws; b++) {
         element[3 + b] = sum;

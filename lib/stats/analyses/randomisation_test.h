@@ -22,6 +22,7 @@ struct rt_model {
     size_t least; /* start: rows before and after the start of treatment */
     double level, range;
     double step;  /* smallest step of a cycle difference; 0: continuous */
+    double fourth_unit; /* of sum d^4: 1 but where the ring holds no fourth powers of the range */
     double fourth_quantum;
 };
 

@@ -220,8 +220,8 @@ static json_t *estimand(const struct summary_test *model, struct nof1_arena *are
     static const char *const what[] = {
         "mean over these patients of the patient's own difference (active minus reference)",
         "mean difference (active minus reference) over all complete cycles of these patients",
-        "share of these patients whose own difference (active minus reference) exceeds the MCID "
-        "towards benefit"};
+        ("share of these patients whose own difference (active minus reference) exceeds the MCID "
+         "towards benefit")};
     bool responder = model->base.form == SUMMARY_RESPONDER;
     const char *direction = summary_direction(arena, model->base.base.study,
                                               responder ? 0 : model->benefit, "0");

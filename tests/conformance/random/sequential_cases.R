@@ -17,6 +17,12 @@ sequential_cases <- function(seed, only = NULL) {
     check(paste(name, "z"), j$estimates$statistic, sum(x) / sqrt(V), 1e-10, 1e-3, "randomisation z")
     if (length(x) <= 18) expect(paste(name, "p"), abs(j$estimates$p.value - exact_p(x)) <= max(2.5 * j$randomisation$p.error, 0.002), paste(j$estimates$p.value, exact_p(x), j$randomisation$p.error)) })
   go("randomisation few", function(n) for (i in 1:4) moments(n, series(sample(5:9, 1), cycles = 2, tau = 0.5)))
+  go("randomisation in other units", function(n) { d <- series(30, cycles = 3); x <- cycle_differences(d); ref <- NULL; o <- d
+    for (u in c(1, 1e-9, 1e-12, 1e4, 1e9, 1e12)) { d$y <- o$y * u; ask(paste(n, u), d, plan_sequential("randomisation_test", "step: 0"), function(j) { got <- c(j$estimates$p.value, j$randomisation$p.error)
+      if (is.null(ref)) ref <<- got else check(paste(n, u), got, ref, 1e-2, 1e-9); check(paste(n, u, "z"), j$estimates$statistic, sum(x) / sqrt(sum(x^2)), 1e-8, 1e-3, "randomisation z") }) }
+    d$y <- o$y; d$y[1] <- 1e12; ask(paste(n, "one wild value"), d, plan_sequential("randomisation_test", "step: 0"), function(j) expect(n, j$estimates$p.value > 0.4)) })
+  go("feasibility of nothing", function(n) { d <- series(6); d$y <- NA_real_; r <- lab(wire(d), plan_sequential("feasibility"), map_of())
+    expect(n, r$code == 66 && grepl("both treatments", r$text), paste(r$code, r$text)) })
   go("randomisation many", function(n) moments(n, series(60, cycles = 4)))
   go("randomisation standard", function(n) { d <- series(60, obs = 2, lost = 0.05, sites = 6); ask(n, d, plan_sequential("randomisation_test"), function(j) expect(n, j$privacy$scalars == 3), policy = "standard") })
   go("randomisation monte carlo", function(n) { d <- series(8, cycles = 2, tau = 0.5); d$y <- d$y - 0.7 * d$.trt; p <- exact_p(cycle_differences(d))
