@@ -239,6 +239,14 @@ static nof1_rc loop(struct nof1_vault *vault)
             ENSURE(errno == EINTR, NOF1_E_IO);
             continue;
         }
+        /* a steward's command has written here: what it decided holds before anything else is read or
+         * sent, even when the command died before it could say so */
+        bool changed = false;
+        TRY(nof1_store_changed(&changed, vault->store));
+        if (changed) {
+            TRY(nof1_vault_reload(vault));
+            continue;
+        }
         TRY(handle_slots(vault, slot));
         if (nof1_driver_due(&vault->driver, nof1_clock_now(&vault->clock))) {
             TRY(nof1_vault_step(vault, (struct nof1_event){.kind = NOF1_EVENT_TIMER}));
@@ -288,6 +296,8 @@ static nof1_rc open_all(struct nof1_vault *vault, struct nof1_error *error)
     }
     snprintf(path, sizeof path, "%s/%s", config->folder, NOF1_SITE_STORE);
     TRY(nof1_store_open(&vault->store, path, error));
+    bool changed = false; /* counted from here on */
+    TRY(nof1_store_changed(&changed, vault->store));
     TRY(nof1_store_last_time(&vault->clock.last, vault->store));
     vault->driver =
         (struct nof1_driver){.store = vault->store, .send = send_to_edge, .self = vault};

@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # shellcheck shell=sh disable=SC2154
 # A consortium of real programs on loopback, for the demo and the end-to-end tests: sourced, with
-# $root (the source tree), $bin (the programs), $work (an empty folder) and $sites (their names) set.
+# $root (the source tree), $bin (the programs), $work (an empty folder) and $sites (their names) set;
+# $address, the coordinator's, may be.
 # Every process is in $pids; consortium_end ends them.
 
 pids=""
@@ -25,7 +26,7 @@ consortium_enrol() {
     study=$(sed -n 's/^study: *//p' "$1/charter.yaml")
     ca=$work/ca
     "$root/certs/make-ca.sh" "$ca" --study "$study" > /dev/null
-    "$root/certs/issue.sh" "$ca" coordinator hub --ip 127.0.0.1 > /dev/null
+    "$root/certs/issue.sh" "$ca" coordinator hub --ip "${address:-127.0.0.1}" > /dev/null
     "$root/certs/issue.sh" "$ca" statistician ada > /dev/null
     "$bin/nof1-coordinator" init --dir "$work/hub" > "$work/hub.spki" 2> /dev/null
     cp "$1/charter.yaml" "$work/charter.yaml"

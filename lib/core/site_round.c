@@ -149,7 +149,10 @@ static nof1_rc open_record(struct nof1_site *site, struct site_attempt *attempt,
     record->round[0].known = true;
     record->round[0].answered = true;
     memcpy(record->round[0].total, total_hash, NOF1_HASH_BYTES);
-    return attempt->query->census ? NOF1_OK : nof1_site_split(site, attempt, opened);
+    /* both at once: a plan whose atoms are split must be known as opened, even when this round is
+     * refused in the end */
+    TRY(attempt->query->census ? NOF1_OK : nof1_site_split(site, attempt, opened));
+    return nof1_site_put_record(site, record);
 }
 
 static nof1_rc object(struct nof1_site *site, struct site_attempt *attempt, nof1_rc_value code)

@@ -20,14 +20,15 @@
 #define TEXT(number) TEXT_OF(number)
 
 enum statement {
-    BEGIN, COMMIT, ROLLBACK, APPEND, PUT, DELETE, GET, EACH, ENTRIES, LAST, STATEMENTS
+    BEGIN, COMMIT, ROLLBACK, APPEND, PUT, DELETE, GET, EACH, ENTRIES, LAST, VERSION, STATEMENTS
 };
 
 static const char *const sql[STATEMENTS] = {
     [BEGIN] = "BEGIN IMMEDIATE",
     [COMMIT] = "COMMIT",
     [ROLLBACK] = "ROLLBACK",
-    [APPEND] = "INSERT INTO entry(at, kind, body) VALUES(?1, ?2, ?3)",
+    [APPEND] = ("INSERT INTO entry(at, kind, body) VALUES("
+                "max(?1, coalesce((SELECT at FROM entry ORDER BY seq DESC LIMIT 1), ?1)), ?2, ?3)"),
     [PUT] = ("INSERT INTO state(key, value) VALUES(?1, ?2) "
              "ON CONFLICT(key) DO UPDATE SET value = excluded.value"),
     [DELETE] = "DELETE FROM state WHERE key = ?1",
@@ -35,6 +36,7 @@ static const char *const sql[STATEMENTS] = {
     [EACH] = "SELECT key, value FROM state WHERE key >= ?1 ORDER BY key",
     [ENTRIES] = "SELECT seq, at, kind, body FROM entry WHERE seq >= ?1 ORDER BY seq",
     [LAST] = "SELECT at FROM entry ORDER BY seq DESC LIMIT 1",
+    [VERSION] = "PRAGMA data_version",
 };
 
 static const char schema[] =
@@ -55,6 +57,7 @@ struct nof1_store {
     sqlite3 *database;
     sqlite3_stmt *statement[STATEMENTS];
     bool writing;
+    sqlite3_int64 version; /* changes when another connection has committed */
 };
 
 void nof1_store_close(struct nof1_store *store)
@@ -390,6 +393,18 @@ nof1_rc nof1_store_entries(struct nof1_store *store, uint64_t first,
     }
     sqlite3_reset(statement);
     sqlite3_clear_bindings(statement);
+    return rc;
+}
+
+nof1_rc nof1_store_changed(bool *out, struct nof1_store *store)
+{
+    sqlite3_stmt *statement = store->statement[VERSION];
+    sqlite3_int64 before = store->version;
+    bool row = sqlite3_step(statement) == SQLITE_ROW;
+    store->version = row ? sqlite3_column_int64(statement, 0) : before;
+    nof1_rc_value rc = row ? NOF1_OK : failed(store);
+    sqlite3_reset(statement);
+    *out = before != 0 && store->version != before;
     return rc;
 }
 

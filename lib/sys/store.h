@@ -26,8 +26,9 @@ nof1_rc nof1_store_begin(struct nof1_store *store);
 nof1_rc nof1_store_commit(struct nof1_store *store);
 void nof1_store_rollback(struct nof1_store *store);
 
-/* Append a ledger entry; *seq (may be NULL) is its number, 1, 2, ... at: milliseconds UTC, not
- * before the last entry's. Errors: NOF1_E_STORE. */
+/* Append a ledger entry; *seq (may be NULL) is its number, 1, 2, ... at: milliseconds UTC; an
+ * entry is never dated before the last one, which another program may have written since the time was
+ * taken. Errors: NOF1_E_STORE. */
 nof1_rc nof1_store_append(struct nof1_store *store, int64_t at, const char *kind,
                           struct nof1_slice body, uint64_t *seq);
 /* Set a key; empty bytes delete it. */
@@ -48,6 +49,8 @@ nof1_rc nof1_store_entries(struct nof1_store *store, uint64_t first,
                            void *context);
 /* Time of the last entry, 0 when there is none. */
 nof1_rc nof1_store_last_time(int64_t *out, struct nof1_store *store);
+/* Has another connection committed anything since the last call? The first call answers false. */
+nof1_rc nof1_store_changed(bool *out, struct nof1_store *store);
 /* The reader port of the sessions; valid while the store is open. */
 struct nof1_store_reader nof1_store_reader(struct nof1_store *store);
 

@@ -67,8 +67,9 @@ def make(folder, counts, empty=False):
     write_data(folder + "/data", counts, empty)
     with open(folder + "/plan.yaml", "w", encoding="ascii") as out:
         out.write(PLAN)
-    subprocess.run(["sh", "-euc", '. "$root/tests/e2e/consortium.sh"; make_consortium "$0" 127.0.0.1', folder],
-                   env=dict(os.environ, bin=args.bin, root=args.root), check=True)
+    subprocess.run(["sh", "-euc", '. "$root/deploy/demo/consortium.sh"; consortium_enrol "$work/data"; '
+                    'consortium_sign; consortium_freeze "$work/data"'], check=True,
+                   env=dict(os.environ, bin=args.bin, root=args.root, work=folder, sites=" ".join(SITES)))
 
 
 # ---- what somebody between edge and vault sees -----------------------------------------------------

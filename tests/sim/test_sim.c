@@ -366,7 +366,9 @@ static void crash_everywhere(size_t node, bool store)
     size_t k = 1;
     bool reached = true;
     for (; reached && k < 400; k++) {
-        struct sim *sim = sim_new(&(struct sim_options){.sites = 3, .patients = 6, .seed = 9});
+        /* a deployed site's answers wait, so that they leave in another step than they are made in */
+        struct sim *sim = sim_new(&(struct sim_options){
+            .sites = 3, .patients = 6, .seed = 9, .answer_delay = node < 3 ? 10 : 0});
         struct nth_action nth = {.node = node, .at = k, .store = store};
         uint8_t h_q[32];
         sim_start(sim);
@@ -381,6 +383,8 @@ static void crash_everywhere(size_t node, bool store)
         }
         expect_state(sim, h_q, "released");
         cr_expect(sim_pooled_equal(sim, h_q), "node %zu action %zu", node, k);
+        cr_expect(sim_budgets_kept(sim), "node %zu action %zu", node, k);
+        cr_expect_str_eq(sim_violation(sim), "", "node %zu action %zu", node, k);
         reached = nth.count >= k;
         sim_free(sim);
     }

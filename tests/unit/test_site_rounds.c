@@ -313,3 +313,33 @@ Test(site_rounds, one_unit_of_difference_is_accepted)
     cr_expect_eq(reply->body_case, NOF1__V1__FRAME__BODY_MASKED);
     hand_free(h);
 }
+
+/* Round 0's total has split the atoms when round 1 turns out to be refused: both are in the store, or
+ * a site that restarts would take its own patients for those of another release. */
+Test(site_rounds, a_plan_refused_in_round_1_runs_again_after_a_restart)
+{
+    struct hand *h = hand_new(&plain);
+    double wrong = 7;
+    until(h, 1);
+    const size_t parameters = h->parameters;
+    const double *parameter = h->parameter;
+    h->parameters = parameters + 1;
+    h->parameter = &wrong;
+    cr_assert_eq(parameters, 0);
+    const Nof1__V1__Frame *reply = hand_open(h, 0, 1);
+    cr_assert_not_null(reply);
+    cr_assert_eq(reply->body_case, NOF1__V1__FRAME__BODY_REFUSAL);
+    cr_expect_str_eq(reply->refusal->code, "E2305");
+    h->parameters = parameters;
+    h->parameter = parameter;
+    for (size_t s = 0; s < SITES; s++) {
+        hand_start(h, s);
+    }
+    hand_attempt(h);
+    cr_expect_eq(hand_run(h), 1);
+    json_t *status = nof1_site_status(h->site[0]);
+    const json_t *budget = json_object_get(status, "budget");
+    cr_expect_eq(json_integer_value(json_object_get(budget, "queries")), 1, "charged once");
+    json_decref(status);
+    hand_free(h);
+}

@@ -127,10 +127,13 @@ Test(sys, store_in_memory_and_on_disk_keep_the_same)
     cr_assert_eq(nof1_store_open_read(&store, path, &error), NOF1_E_STORE);
     cr_assert_eq(nof1_store_open(&store, path, &error), NOF1_OK, "%s", error.message);
     fill_store(store);
-    /* What was not committed is gone; an empty value deletes; time may not run backwards. */
+    /* What was not committed is gone; an empty value deletes; time does not run backwards. */
     cr_assert_eq(nof1_store_begin(store), NOF1_OK);
     cr_assert_eq(nof1_store_put(store, "plan/a", text("")), NOF1_OK);
-    cr_expect_eq(nof1_store_append(store, 999, "late", text("x"), NULL), NOF1_E_STORE);
+    cr_assert_eq(nof1_store_append(store, 999, "late", text("x"), NULL), NOF1_OK);
+    int64_t last = 0;
+    cr_assert_eq(nof1_store_last_time(&last, store), NOF1_OK);
+    cr_expect_eq(last, 1000, "dated %lld", (long long)last);
     nof1_store_close(store);
     cr_assert_eq(nof1_store_open(&store, path, &error), NOF1_OK, "%s", error.message);
     check_store(store);
@@ -253,6 +256,36 @@ Test(sys, driver_makes_writes_durable_before_what_depends_on_them)
     nof1_driver_fini(&driver);
     nof1_store_close(witness.other);
     nof1_store_close(store);
+    remove_folder(where);
+}
+
+Test(sys, store_tells_what_others_have_written)
+{
+    struct nof1_store *own = NULL, *other = NULL;
+    struct nof1_error error;
+    char where[] = "/tmp/nof1-sys-XXXXXX", path[64];
+    bool changed = true;
+    cr_assert_not_null(mkdtemp(where));
+    snprintf(path, sizeof path, "%s/ledger.sqlite", where);
+    cr_assert_eq(nof1_store_open(&own, path, &error), NOF1_OK);
+    cr_assert_eq(nof1_store_open(&other, path, &error), NOF1_OK);
+    cr_assert_eq(nof1_store_changed(&changed, own), NOF1_OK);
+    cr_expect(!changed, "the first call");
+    struct nof1_store *const writer[] = {own, other};
+    for (size_t w = 0; w < 2; w++) {
+        cr_assert_eq(nof1_store_begin(writer[w]), NOF1_OK);
+        struct nof1_slice value = nof1_slice_text(w == 0 ? "own" : "other");
+        cr_assert_eq(nof1_store_put(writer[w], "k", value), NOF1_OK);
+        cr_assert_eq(nof1_store_changed(&changed, own), NOF1_OK);
+        cr_expect(!changed, "not committed yet");
+        cr_assert_eq(nof1_store_commit(writer[w]), NOF1_OK);
+        cr_assert_eq(nof1_store_changed(&changed, own), NOF1_OK);
+        cr_expect_eq(changed, writer[w] == other, "writer %zu: %d", w, changed);
+        cr_assert_eq(nof1_store_changed(&changed, own), NOF1_OK);
+        cr_expect(!changed, "told twice");
+    }
+    nof1_store_close(other);
+    nof1_store_close(own);
     remove_folder(where);
 }
 
