@@ -54,4 +54,21 @@ glmm_cases <- function(seed, only = NULL) {
     tryCatch(compare_glmm(name, r, d, family, terms, K, slope, if (exposed) "hours"),
              error = function(e) { failed <<- failed + 1L; cat("FAIL", name, "script:", conditionMessage(e), "\n") })
   }
+  for (i in 1:6) { # policy standard beside the open lab: as close as it says
+    name <- paste("glmm closed", i); if (!is.null(only) && !grepl(only, name)) next
+    set.seed(seed * 137 + i); kind <- c("binary", "count", "ordinal")[1 + i %% 3]
+    d <- series(sample(70:110, 1), cycles = sample(3:5, 1), obs = 1, lost = if (i == 4) 0 else 0.1, sites = 8)
+    d <- d[d$trial %in% intersect(d$trial[d$.trt == 0], d$trial[d$.trt == 1]), ] # others are left out of one only
+    d$treatment <- as.integer(d$.trt); n <- length(unique(d$trial)); k <- as.integer(factor(d$trial))
+    eta <- rnorm(1, 0, 0.4) + 0.6 * d$.trt + (runif(1, 0.5, 1.2) * rnorm(n))[k] + if (i == 5) (0.8 * rnorm(n))[k] * d$.trt else 0
+    d$y <- switch(kind, binary = rbinom(nrow(d), 1, plogis(eta)), count = rpois(nrow(d), exp(0.6 * eta)),
+                  ordinal = as.integer(cut(eta + rlogis(nrow(d)), c(-Inf, -1, 0.2, 1.4, Inf))))
+    w <- wire(d, "age", "sex", "ward", "time"); slope <- if (i == 3) "random: {trial: [intercept, treatment]}"
+    plan <- plan_glmm(if (i == 6) c("treatment", "period") else "treatment", if (i == 3) 1 else 9, slope); m <- map_glmm(kind)
+    o <- lab(w, plan, m); r <- lab(w, plan, m, policy = "standard")
+    if (o$code != 0 || r$code != 0) { failed <<- failed + 1L; cat("FAIL", name, "exit", o$code, r$code, o$text, r$text, "\n"); next }
+    a <- o$json$estimates; b <- r$json$estimates; at <- match("treatment", a$term)
+    off <- abs(b$estimate[at] - a$estimate[at]) / a$std.error[at]; said <- r$json$fit$approximation_se
+    expect(name, off <= 5 * said && said <= if (isTRUE(r$json$fit$converged)) 0.1 else 2, paste(kind, r$json$form, "off", off, "said", said))
+  }
 }
