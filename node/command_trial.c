@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
- * nof1-node trial withdraw | queries: what a patient's no does, and which analyses a trial was part
+ * nof1-node trial withdraw | withdrawn | queries: what a patient's no does, and which analyses a trial was part
  * of. For the hospital's own eyes.
  */
 #include <node/steward.h>
@@ -15,6 +15,7 @@
 #include <node/store.h>
 #include <node/vault.h>
 #include <node/withdraw.h>
+#include <sys/clock.h>
 
 struct choice {
     const char *trial, *patient; /* as given; NULL: not given */
@@ -221,16 +222,26 @@ static json_t *days_of(const json_t *found)
     return days;
 }
 
-static nof1_rc tell_withdrawal(struct nof1_steward *steward, const struct choice *choice,
-                               const json_t *found, bool running)
+/* The days stay in the ledger: the next freeze forgets whose totals they were. */
+static nof1_rc note_days(struct nof1_steward *steward, const struct choice *choice, json_t *days)
 {
-    json_t *days = days_of(found);
-    ENSURE(days != NULL, NOF1_E_NO_MEMORY);
+    struct nof1_clock clock = {0};
+    TRY(nof1_store_last_time(&clock.last, steward->store)); /* the vault has written since */
+    steward->now = nof1_clock_now(&clock);
+    return nof1_steward_write(steward, 0, NULL, "trial.totals",
+                              json_pack("{s:s, s:I, s:O}", "what",
+                                        choice->trial == NULL ? "patient" : "trial", "epoch",
+                                        (json_int_t)choice->epoch.id, "days", days));
+}
+
+static nof1_rc tell_withdrawal(struct nof1_steward *steward, const struct choice *choice,
+                               json_t *days, bool running)
+{
     if (steward->json) {
         return nof1_steward_print(json_pack("{s:b, s:I, s:I, s:b, s:o}", "ok", 1, "trials",
                                             (json_int_t)choice->trials, "epoch",
                                             (json_int_t)choice->epoch.id, "vault_runs",
-                                            running ? 1 : 0, "totals_of", days));
+                                            running ? 1 : 0, "totals_of", json_incref(days)));
     }
     printf("withdrawn: %zu trials; no plan about epoch %u is answered any more%s\n"
            "freeze again to go on without them: nof1-node freeze\n",
@@ -240,7 +251,6 @@ static nof1_rc tell_withdrawal(struct nof1_steward *steward, const struct choice
     for (size_t d = 0; d < json_array_size(days); ++d) {
         printf("  %s\n", json_string_value(json_array_get(days, d)));
     }
-    json_decref(days);
     return NOF1_OK;
 }
 
@@ -255,7 +265,58 @@ static nof1_rc withdraw(struct nof1_steward *steward, struct choice *choice)
     nof1_rc_value rc = find_totals(&search);
     NOF1_CLEANUP(nof1_json_freep) json_t *found = search.found;
     TRY(rc);
-    return tell_withdrawal(steward, choice, found, running);
+    NOF1_CLEANUP(nof1_json_freep) json_t *days = days_of(found);
+    ENSURE(days != NULL, NOF1_E_NO_MEMORY);
+    TRY(note_days(steward, choice, days));
+    return tell_withdrawal(steward, choice, days, running);
+}
+
+/* ---- withdrawn ------------------------------------------------------------ */
+
+static nof1_rc_value visit_totals(void *context, const struct nof1_entry *entry)
+{
+    struct search *search = context;
+    if (strcmp(entry->kind, "trial.totals") != 0) {
+        return NOF1_OK;
+    }
+    NOF1_CLEANUP(nof1_json_freep)
+    json_t *body = json_loadb((const char *)entry->body.data, entry->body.length, 0, NULL);
+    json_t *one = json_pack("{s:s, s:O, s:O, s:O}", "withdrawn",
+                            nof1_steward_time(search->steward->arena, entry->at), "what",
+                            json_object_get(body, "what"), "epoch",
+                            json_object_get(body, "epoch"), "totals_of",
+                            json_object_get(body, "days"));
+    return one != NULL && json_array_append_new(search->found, one) == 0 ? NOF1_OK
+                                                                        : NOF1_E_NO_MEMORY;
+}
+
+/* Every withdrawal with the days of the totals that contained it, whoever it was. */
+static nof1_rc withdrawn(struct nof1_steward *steward)
+{
+    NOF1_CLEANUP(nof1_json_freep) json_t *list = json_array();
+    struct search search = {steward, NULL, list, 0};
+    ENSURE(list != NULL, NOF1_E_NO_MEMORY);
+    TRY(nof1_steward_open(steward, true));
+    TRY(nof1_store_entries(steward->store, 1, visit_totals, &search));
+    if (steward->json) {
+        return nof1_steward_print(json_pack("{s:b, s:O}", "ok", 1, "withdrawals", list));
+    }
+    size_t at, d;
+    const json_t *one, *day;
+    json_array_foreach(list, at, one) {
+        const json_t *days = json_object_get(one, "totals_of");
+        printf("%s  one %s of epoch %d; in totals of:%s",
+               json_string_value(json_object_get(one, "withdrawn")),
+               json_string_value(json_object_get(one, "what")),
+               (int)json_integer_value(json_object_get(one, "epoch")),
+               json_array_size(days) == 0 ? " none" : "");
+        json_array_foreach((json_t *)(uintptr_t)days, d, day) {
+            printf(" %s", json_string_value(day));
+        }
+        printf("\n");
+    }
+    printf("%zu withdrawals\n", json_array_size(list));
+    return NOF1_OK;
 }
 
 int nof1_command_trial(int argc, char **argv)
@@ -268,8 +329,14 @@ int nof1_command_trial(int argc, char **argv)
         {"patient", "PATIENT", "of this patient; without TRIAL: all of them", &choice.patient, NULL,
          false},
         NOF1_STEWARD_OPTIONS(&steward)};
+    if (strcmp(verb, "withdrawn") == 0) {
+        int read = nof1_options_read(argc, argv, 3, NOF1_NODE_PROGRAM,
+                                     "nof1-node trial withdrawn --dir DIR",
+                                     NOF1_COUNT_OF(options) - 1, options + 1);
+        return read >= 0 ? read : nof1_steward_close(&steward, withdrawn(&steward));
+    }
     if (!removing && strcmp(verb, "queries") != 0) {
-        return nof1_steward_missing("trial withdraw or trial queries");
+        return nof1_steward_missing("trial withdraw, withdrawn or queries");
     }
     int code = nof1_options_read(argc, argv, choice.trial == NULL ? 3 : 4, NOF1_NODE_PROGRAM,
                                  removing

@@ -44,6 +44,7 @@ static const char usage[] =
     "  trial withdraw [TRIAL] [--patient PATIENT] --dir DIR\n"
     "                                answer no plan of this epoch, and freeze without it from now "
     "on\n"
+    "  trial withdrawn --dir DIR     the days of totals that contained what was withdrawn, by date only\n"
     "  trial queries [TRIAL] [--patient PATIENT] --dir DIR\n"
     "                                which analyses included it\n"
     "  report PATIENT --dir DIR --result FILE [--out FILE]\n"

@@ -73,6 +73,7 @@ nof1-node policy check
 nof1-node policy edit
 nof1-node policy approve
 nof1-node trial withdraw
+nof1-node trial withdrawn
 nof1-node trial queries
 TXT
 page nof1-coordinator.8 << 'TXT'
@@ -80,6 +81,7 @@ nof1-coordinator
 nof1-coordinator init
 nof1-coordinator charter new
 nof1-coordinator charter sign
+nof1-coordinator charter publish
 nof1-coordinator serve
 nof1-coordinator status
 nof1-coordinator revoke
@@ -140,6 +142,7 @@ offered withdraw nof1-node trial wi
 offered --by nof1-node policy approve --b
 offered --round-timeout nof1-coordinator serve --round
 offered new nof1-coordinator charter ne
+offered publish nof1-coordinator charter pu
 offered reconstruct nof1-audit rec
 offered --scalars nof1-audit reconstruct --sc
 offered slope nof1-audit reconstruct --form s

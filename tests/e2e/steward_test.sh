@@ -227,6 +227,8 @@ then pass "no key of the patient is in the ledger"; else fail "no key of the pat
 check "the next freeze of the same file" code_is 0 node freeze "$work/data/sites/site-03.csv" --dir "$d3" \
     --map "$work/data/map.yaml" --site site-03
 check "leaves the patient out" says "1 trial left out: withdrawn"
+check "the days are still told" code_is 0 node trial withdrawn --dir "$d3"
+check "by date only" says "one patient of epoch 1; in totals of: $(date -u +%Y-%m-%d)"
 check "and the patient is not frozen" code_is 66 node trial queries --patient "$patient" --dir "$d3"
 check "the site answers again" \
     [ "$(node status --dir "$d3" | tr -d ' \n' | grep -o '"stopped":[a-z]*')" = '"stopped":false' ]
