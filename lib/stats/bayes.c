@@ -65,7 +65,7 @@ double nof1_bayes_prior_quantile(const struct nof1_bayes_prior *prior, double p)
 /* ---- mixtures ---- */
 
 nof1_rc_value nof1_bayes_mixture(struct nof1_bayes_mixture *out, struct nof1_arena *arena,
-                                 const struct nof1_bayes_posterior *p, double spread)
+                                 const struct nof1_bayes_posterior *p, const double wide[2])
 {
     *out = (struct nof1_bayes_mixture){.parts = p->nodes, .even = p->even,
                                        .even_weight = p->even_weight};
@@ -77,7 +77,8 @@ nof1_rc_value nof1_bayes_mixture(struct nof1_bayes_mixture *out, struct nof1_are
         const struct nof1_bayes_node *node = &p->node[i];
         out->weight[i] = node->weight;
         out->mean[i] = node->mean.mean;
-        out->sd[i] = sqrt(node->mean.variance + spread * node->at[0] * node->at[0]);
+        out->sd[i] = sqrt(node->mean.variance + wide[0] * node->at[0] * node->at[0] +
+                          wide[1] * node->at[2] * node->at[2]);
     }
     return NOF1_OK;
 }
@@ -88,7 +89,16 @@ double nof1_bayes_mixture_upper(const struct nof1_bayes_mixture *m, double t)
     for (size_t i = 0; i < m->parts; i++) {
         sum += m->weight[i] * nof1_normal_upper((t - m->mean[i]) / m->sd[i]);
     }
-    return sum;
+    return fmin(1.0, sum);
+}
+
+double nof1_bayes_mixture_lower(const struct nof1_bayes_mixture *m, double t)
+{
+    double sum = 0.0;
+    for (size_t i = 0; i < m->parts; i++) {
+        sum += m->weight[i] * nof1_normal_lower((t - m->mean[i]) / m->sd[i]);
+    }
+    return fmin(1.0, sum);
 }
 
 /* P(effect <= t) and its density, over the first `parts`. */

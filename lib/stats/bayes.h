@@ -1,10 +1,9 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
  * Bayesian hierarchical models by deterministic quadrature (docs/statistics.md, `bayes`): the mean
- * effect is integrated out exactly, standard deviations and the correlation by the trapezoidal rule on a
- * lattice after substitutions that make it converge geometrically (Takahasi & Mori 1974; Trefethen &
- * Weideman 2014).
- * Everything is computed from sums; this file never sees a trial.
+ * effect is integrated out exactly, standard deviations and the correlation by the trapezoidal
+ * rule on a lattice after substitutions that make it converge geometrically (Takahasi & Mori 1974;
+ * Trefethen & Weideman 2014). Everything is computed from sums; this file never sees a trial.
  */
 #ifndef NOF1_STATS_BAYES_H
 #define NOF1_STATS_BAYES_H
@@ -25,7 +24,7 @@ enum nof1_bayes_family {
     NOF1_BAYES_HALF_T,      /* scale * |t_df| */
     NOF1_BAYES_UNIFORM,     /* 0 to scale */
     NOF1_BAYES_JEFFREYS,    /* density 1/x, improper */
-    NOF1_BAYES_LKJ          /* of a correlation r: proportional to (1 - r^2)^(scale - 1); x is atanh r */
+    NOF1_BAYES_LKJ          /* of a correlation r, (1 - r^2)^(scale - 1); x is atanh r */
 };
 struct nof1_bayes_prior { enum nof1_bayes_family family; double scale, df; };
 /* Log density at x, normalised unless improper. */
@@ -45,10 +44,11 @@ struct nof1_bayes_axis {
     double scale;     /* a guess of its size, above 0 */
     bool even;        /* the likelihood is an even, smooth function of it (with correlations of either
                          sign), as it is of tau wherever sigma is above 0 */
+    bool heavy;       /* its tail is so heavy that it takes a second sinh */
     unsigned moments; /* 0 to 2: those that the rule must reach in its tail */
 };
-/* The number at x of the substituted variable, -reach to reach (from 0 when even), and the log of its
- * derivative. */
+/* The number at x of the substituted variable, -reach to reach (from 0 when even), and the log
+ * of its derivative. */
 double nof1_bayes_axis_value(const struct nof1_bayes_axis *axis, double x, double *log_derivative);
 double nof1_bayes_axis_reach(const struct nof1_bayes_axis *axis);
 
@@ -104,21 +104,23 @@ nof1_rc nof1_bayes_integrate(struct nof1_bayes_posterior *out, struct nof1_arena
 
 /* sd may be NULL. */
 void nof1_bayes_marginal_moments(const struct nof1_bayes_marginal *m, double *mean, double *sd);
-/* The x with P(number <= x) = probability, by the indefinite integral of the sinc interpolant, which is
- * as exact as the rule of every second point (Stenger 1993). */
+/* The x with P(number <= x) = probability, by the indefinite integral of the sinc interpolant,
+ * which is as exact as the rule of every second point (Stenger 1993). */
 double nof1_bayes_marginal_quantile(const struct nof1_bayes_marginal *m, double probability);
 
-/* 2 S - 1, S the integral of the sinc function up to `index`: the weight of a point in the mean of an odd
- * function over the positive half of an even axis; 1 on others. */
+/* 2 S - 1, S the integral of the sinc function up to `index`: the weight of a point in the mean
+ * of an odd function over the positive half of an even axis; 1 on others. */
 double nof1_bayes_fold(const struct nof1_bayes_axis *axis, long index);
 
-/* The mixture of normals N(mean, variance + spread * tau^2) over nodes: the mean effect (spread 0) or the
- * next patient's (spread 1). The first `even` parts are a coarse rule. */
+/* The mixture of normals N(mean, variance + wide[0] * tau^2 + wide[1] * omega^2) over nodes: the
+ * mean effect (0, 0), the next patient's (1, 0) or, where strata vary, that of one of a new
+ * stratum (1, 1). The first `even` parts are a coarse rule. */
 struct nof1_bayes_mixture { size_t parts, even; double *weight, *mean, *sd, even_weight; };
 nof1_rc nof1_bayes_mixture(struct nof1_bayes_mixture *out, struct nof1_arena *arena,
-                           const struct nof1_bayes_posterior *p, double spread);
-/* P(effect > t), and the t with P(effect <= t) = probability. */
+                           const struct nof1_bayes_posterior *p, const double wide[2]);
+/* P(effect > t), P(effect < t), and the t with P(effect <= t) = probability. */
 double nof1_bayes_mixture_upper(const struct nof1_bayes_mixture *m, double t);
+double nof1_bayes_mixture_lower(const struct nof1_bayes_mixture *m, double t);
 nof1_rc nof1_bayes_mixture_quantile(double *out, const struct nof1_bayes_mixture *m,
                                     double probability);
 
@@ -126,12 +128,13 @@ nof1_rc nof1_bayes_mixture_quantile(double *out, const struct nof1_bayes_mixture
 
 #define NOF1_BAYES_STRATA 8
 
-/* y_i ~ N(mu_s, tau^2 + sigma^2 u_i), mu_s ~ N(mu, omega^2), mu ~ N(m, s^2); ss / sigma^2 chi-square
- * with df degrees of freedom. Axes: tau, sigma, omega. Sums of trials in cells of equal u, or by
- * `sums`, which answers for weights 1 / (lambda + u), lambda = tau^2 / sigma^2. */
+/* y_i ~ N(mu_s, tau^2 + sigma^2 u_i), mu_s ~ N(mu, omega^2), mu ~ N(m, s^2); ss / sigma^2 chi-
+ * square with df degrees of freedom. Axes: tau, sigma, omega. Sums of trials in cells of equal
+ * u, or by `sums`, which answers for weights 1 / (lambda + u), lambda = tau^2 / sigma^2. */
 struct nof1_bayes_cell {
     double u;
-    double trials[NOF1_BAYES_STRATA], mean[NOF1_BAYES_STRATA], scatter; /* about shift; about means */
+    double trials[NOF1_BAYES_STRATA], mean[NOF1_BAYES_STRATA]; /* about shift */
+    double scatter;                                            /* about means */
 };
 struct nof1_bayes_weighted { /* log_sum: sum log(lambda + u); sums about shift */
     double w[NOF1_BAYES_STRATA], wy[NOF1_BAYES_STRATA], wyy, log_sum;
@@ -155,8 +158,9 @@ struct nof1_bayes_normal nof1_bayes_two_stratum(struct nof1_bayes_two *two, cons
 /* ---- the one-stage model ---- */
 
 /* y = (alpha + a_i) + (mu + b_i) treatment + e, (a, b) with standard deviations (sd, tau) and
- * correlation rho. Axes: tau, sigma, sd, atanh rho. A class holds trials with n[0] and n[1] rows: mean and
- * scatter (sums of squares about the mean) of the reference arm's mean and of the difference. */
+ * correlation rho. Axes: tau, sigma, sd, atanh rho. A class holds trials with n[0] and n[1]
+ * rows: mean and scatter (sums of squares about the mean) of the reference arm's mean and of the
+ * difference. */
 struct nof1_bayes_class { double n[2], trials, mean[2], scatter[3]; }; /* 11, 21, 22 */
 struct nof1_bayes_one {
     size_t classes;

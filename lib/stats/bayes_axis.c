@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
- * The substitutions of numbers that are integrated over, and the distribution of such a number from a
- * lattice of nodes. A likelihood that is even in a standard deviation keeps that symmetry: the
- * trapezoidal rule then runs over the whole line, there is no end at 0, and few points do. Others,
- * and correlations, decay double exponentially towards their ends (Takahasi & Mori 1974).
+ * The substitutions of numbers that are integrated over, and the distribution of such a number
+ * from a lattice of nodes. A likelihood that is even in a standard deviation keeps that symmetry:
+ * the trapezoidal rule then runs over the whole line, there is no end at 0, and few points do.
+ * Others, and correlations, decay double exponentially towards their ends (Takahasi & Mori 1974).
  */
 #include "bayes.h"
 
@@ -20,11 +20,6 @@ static double log_cosh(double x)
     return fabs(x) + log1p(exp(-2.0 * fabs(x))) - M_LN2;
 }
 
-static bool heavy(const struct nof1_bayes_axis *axis)
-{
-    return axis->prior.family == NOF1_BAYES_HALF_CAUCHY || axis->prior.family == NOF1_BAYES_HALF_T;
-}
-
 /* Odd functions of x: scale * sinh(x), of sinh(sinh(x)) where the tail is heavy, and of a sinh that
  * ends at the prior's bound. */
 static double even_value(const struct nof1_bayes_axis *axis, double x, double *log_derivative)
@@ -35,7 +30,7 @@ static double even_value(const struct nof1_bayes_axis *axis, double x, double *l
         *log_derivative = size + log_cosh(z) + log(end) - 2.0 * log_cosh(y) + log_cosh(x);
         return fmin(axis->prior.scale, axis->scale * sinh(z));
     }
-    if (heavy(axis)) {
+    if (axis->heavy) {
         *log_derivative = size + log_cosh(y) + log_cosh(x);
         return axis->scale * sinh(y);
     }
@@ -55,7 +50,8 @@ double nof1_bayes_axis_value(const struct nof1_bayes_axis *axis, double x, doubl
     }
     if (axis->prior.family == NOF1_BAYES_UNIFORM) { /* a logistic of 2 y */
         double far = exp(-2.0 * fabs(y)), least = axis->prior.scale * far / (1.0 + far);
-        *log_derivative = log(2.0 * axis->prior.scale) - 2.0 * fabs(y) - 2.0 * log1p(far) + log_cosh(x);
+        *log_derivative =
+            log(2.0 * axis->prior.scale) - 2.0 * fabs(y) - 2.0 * log1p(far) + log_cosh(x);
         return y < 0.0 ? least : axis->prior.scale - least;
     }
     *log_derivative = log(axis->scale) + y + log_cosh(x);
@@ -70,7 +66,7 @@ double nof1_bayes_axis_reach(const struct nof1_bayes_axis *axis)
     if (axis->prior.family == NOF1_BAYES_UNIFORM) {
         return 3.7; /* e^-40 */
     }
-    return !axis->even ? 5.0 : heavy(axis) ? 4.8 : 60.0; /* e^60 scales and more */
+    return !axis->even ? 5.0 : axis->heavy ? 4.8 : 60.0; /* e^60 scales and more */
 }
 
 /* ---- distribution of a number that was integrated over ---- */

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
- * The points of a trapezoidal rule on a lattice: lines along the last axis, flooded from the modes as far
- * as the integrand, or what it adds to a moment, exceeds e^-cut of the largest value. The shape of the
- * region does not matter, and no point outside it but its border is evaluated.
+ * The points of a trapezoidal rule on a lattice: lines along the last axis, flooded from the modes
+ * as far as the integrand, or what it adds to a moment, exceeds e^-cut of the largest value. The
+ * shape of the region does not matter, and no point outside it but its border is evaluated.
  */
 #include <math.h>
 #include <stdlib.h>
@@ -10,7 +10,7 @@
 
 #include "bayes_lattice.h"
 
-#define IMPROPER 12.0 /* the slowest proper integrand falls by more to the ends */
+#define IMPROPER 8.0 /* the slowest proper integrand falls by more to the ends */
 
 static const struct entry *entry_of(struct lattice *lattice, size_t a, long index)
 {
@@ -24,7 +24,8 @@ static const struct entry *entry_of(struct lattice *lattice, size_t a, long inde
     if (!nof1_bayes_fixed(axis)) {
         long i = lattice->base[a] + index;
         entry->value = nof1_bayes_axis_value(axis, lattice->step[a] * (double)i, &entry->log_weight);
-        entry->log_weight += log(lattice->step[a]) + nof1_bayes_log_prior(&axis->prior, entry->value) -
+        entry->log_weight += log(lattice->step[a]) +
+                             nof1_bayes_log_prior(&axis->prior, entry->value) -
                              (axis->even && i == 0 ? M_LN2 : 0.0);
         double square = entry->value * entry->value, unit = axis->scale * axis->scale;
         entry->fold = nof1_bayes_fold(axis, i);
@@ -32,7 +33,8 @@ static const struct entry *entry_of(struct lattice *lattice, size_t a, long inde
         bool heavy = axis->prior.family == NOF1_BAYES_HALF_CAUCHY ||
                      axis->prior.family == NOF1_BAYES_HALF_T ||
                      axis->prior.family == NOF1_BAYES_JEFFREYS;
-        double mode = nof1_bayes_axis_value(axis, lattice->step[a] * (double)lattice->base[a], &unused);
+        double centre = lattice->step[a] * (double)lattice->base[a];
+        double mode = nof1_bayes_axis_value(axis, centre, &unused);
         entry->tail =
             heavy ? axis->moments * fmax(0.0, log(entry->value / fmax(mode, axis->scale))) : 0.0;
     }
@@ -85,7 +87,8 @@ static bool exists(const struct lattice *lattice, size_t a, long index)
     return labs(index) < HALF_WINDOW && nof1_bayes_inside(&lattice->problem->axis[a], x);
 }
 
-/* The point of a line at `index` of the inner axis; those of the outer ones are in at, and add f. */
+/* The point of a line at `index` of the inner axis; those of the outer ones are in at, and add
+ * f. */
 static double evaluate(struct lattice *lattice, double *at, const double outer[2], long index)
 {
     const struct nof1_bayes_problem *problem = lattice->problem;
@@ -209,9 +212,12 @@ nof1_rc_value nof1_bayes_fill(struct lattice *lattice, const struct mode *mode, 
     lattice->window = nof1_arena_alloc(lattice->arena, NOF1_BAYES_WINDOW, sizeof *lattice->window);
     ENSURE(lattice->window != NULL, NOF1_E_NO_MEMORY);
     for (size_t a = 0; a < problem->axes; a++) {
-        lattice->table[a] = nof1_arena_alloc(lattice->arena, NOF1_BAYES_WINDOW, sizeof **lattice->table);
+        lattice->table[a] =
+            nof1_arena_alloc(lattice->arena, NOF1_BAYES_WINDOW, sizeof **lattice->table);
         ENSURE(lattice->table[a] != NULL, NOF1_E_NO_MEMORY);
-        lattice->base[a] = nof1_bayes_fixed(&problem->axis[a]) ? 0 : lround(mode[0].x[a] / lattice->step[a]);
+        lattice->base[a] = nof1_bayes_fixed(&problem->axis[a])
+                               ? 0
+                               : lround(mode[0].x[a] / lattice->step[a]);
     }
     for (size_t m = 0; m < modes; m++) {
         int16_t index[AXES] = {0};

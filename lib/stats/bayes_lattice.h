@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
- * Private to lib/stats/bayes_*.c: the lattice of the trapezoidal rule over at most four numbers, in the
- * substituted variables of bayes_axis.c. Never sees a trial.
+ * Private to lib/stats/bayes_*.c: the lattice of the trapezoidal rule over at most four numbers,
+ * in the substituted variables of bayes_axis.c. Never sees a trial.
  */
 #ifndef NOF1_STATS_BAYES_LATTICE_H
 #define NOF1_STATS_BAYES_LATTICE_H
@@ -13,13 +13,14 @@
 #define MOST_NODES ((size_t)3 << 20)
 #define SEEDS 8
 
-/* How far down the lattice is flooded, the relative error of half the points at which it is fine enough,
- * and that of the nodes handed over. The rule has the square of the second; quantiles of a number, from
- * its sinc interpolant, have that error itself: `own`, of each axis. Four numbers are dear. */
+/* How far down the lattice is flooded, the relative error of half the points at which it is fine
+ * enough, and that of the nodes handed over. The rule has the square of the second; quantiles of
+ * a number, from its sinc interpolant, have that error itself: `own`, of each axis. Four numbers
+ * are dear. */
 struct rules { double cut, own[AXES], coarse, thin; };
 
-/* A point of an axis. tail: what its moments add to the log of the integrand; test: a function whose
- * mean must be exact; fold: see nof1_bayes_fold. */
+/* A point of an axis. tail: what its moments add to the log of the integrand; test: a function
+ * whose mean must be exact; fold: see nof1_bayes_fold. */
 struct entry { double value, log_weight, tail, test, fold; bool made; };
 
 /* Points of one line along the inner axis, next to each other from index `first`. */
@@ -66,7 +67,8 @@ struct mode { double x[AXES], f; };
  * integrand falls to e^-1/2 along an axis, on the wider side. */
 nof1_rc nof1_bayes_modes(struct mode mode[SEEDS + 1], size_t *modes,
                          const struct nof1_bayes_problem *problem, struct nof1_arena *arena);
-double nof1_bayes_width(const struct nof1_bayes_problem *problem, const struct mode *mode, size_t axis);
+double nof1_bayes_width(const struct nof1_bayes_problem *problem, const struct mode *mode,
+                        size_t axis);
 
 /* bayes_lattice.c: all points above the cut that a path of such points joins to a mode. */
 nof1_rc nof1_bayes_fill(struct lattice *lattice, const struct mode *mode, size_t modes);

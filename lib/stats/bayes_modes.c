@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
- * Where the integrand of a Bayesian problem is: its modes, from a coarse scan of all numbers, and its
- * width there. Everything in the substituted variables of bayes_axis.c, so that units do not matter.
+ * Where the integrand of a Bayesian problem is: its modes, from a coarse scan of all numbers, and
+ * its width there. Everything in the substituted variables of bayes_axis.c, so that units do not
+ * matter.
  */
 #include <math.h>
 #include <string.h>
@@ -51,8 +52,8 @@ static void climb(const struct nof1_bayes_problem *problem, struct mode *mode)
             }
             for (int side = -1; side <= 1; side += 2) {
                 mode->x[a] = x + side * step[a];
-                double f = nof1_bayes_inside(&problem->axis[a], mode->x[a]) ? integrand(problem, mode->x)
-                                                                : mode->f;
+                bool there = nof1_bayes_inside(&problem->axis[a], mode->x[a]);
+                double f = there ? integrand(problem, mode->x) : mode->f;
                 to = f > best ? mode->x[a] : to;
                 best = fmax(best, f);
                 least = fmin(least, f);
@@ -125,7 +126,8 @@ nof1_rc_value nof1_bayes_modes(struct mode mode[SEEDS + 1], size_t *modes,
     return NOF1_OK;
 }
 
-double nof1_bayes_width(const struct nof1_bayes_problem *problem, const struct mode *mode, size_t a)
+double nof1_bayes_width(const struct nof1_bayes_problem *problem, const struct mode *mode,
+                        size_t a)
 {
     double widest = 0.0;
     for (int side = -1; side <= 1; side += 2) {

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
- * The trapezoidal rule over at most four numbers. The sums of the 16 classes of nodes by odd and even
- * indices give the error of every coarser lattice; steps shrink until the rule itself, whose error is at
- * most the square of that, is fine enough. They also tell which sublattice would do: only its nodes are
- * handed over, beside the distributions of the numbers from all points.
+ * The trapezoidal rule over at most four numbers. The sums of the 16 classes of nodes by odd and
+ * even indices give the error of every coarser lattice; steps shrink until the rule itself, whose
+ * error is at most the square of that, is fine enough. They also tell which sublattice would do:
+ * only its nodes are handed over, beside the distributions of the numbers from all points.
  */
 #include <limits.h>
 #include <math.h>
@@ -20,8 +20,9 @@ static const struct rules few = {38.0, {1e-11, 1e-11, 1e-11, 1.0}, 1e-7, 1e-13},
 
 /* ---- errors ---- */
 
-/* Sums of 1 and of squares of the first three numbers over nodes of each parity, then over nodes by sign: the
- * entry s says how much the lattice of every second point along the axes in s is off. */
+/* Sums of 1 and of squares of the first three numbers over nodes of each parity, then over nodes
+ * by sign: the entry s says how much the lattice of every second point along the axes in s is
+ * off. */
 static void errors(double out[PARITIES], const struct lattice *lattice)
 {
     const struct nof1_bayes_problem *problem = lattice->problem;
@@ -55,7 +56,8 @@ static void errors(double out[PARITIES], const struct lattice *lattice)
     for (size_t s = 0; s < PARITIES; s++) {
         bool moves = true;
         for (size_t a = 0; a < AXES; a++) {
-            moves = moves && ((s >> a & 1) == 0 || (a < problem->axes && !nof1_bayes_fixed(&problem->axis[a])));
+            bool still = a >= problem->axes || nof1_bayes_fixed(&problem->axis[a]);
+            moves = moves && ((s >> a & 1) == 0 || !still);
         }
         out[s] = 0.0;
         for (size_t k = 0; k < 4 && moves; k++) {
@@ -64,8 +66,8 @@ static void errors(double out[PARITIES], const struct lattice *lattice)
     }
 }
 
-/* By how much a step must shrink: log(error) falls as a power of it between -1 (analytic) and -2 (as a
- * normal density), which two lattices tell. */
+/* By how much a step must shrink: log(error) falls as a power of it between -1 (analytic) and -2
+ * (as a normal density), which two lattices tell. */
 static double factor(const struct lattice *lattice, size_t a, double error, double target)
 {
     double power = 1.7;
@@ -74,7 +76,10 @@ static double factor(const struct lattice *lattice, size_t a, double error, doub
                 log(lattice->step_before[a] / lattice->step[a]);
         power = fmin(2.0, fmax(1.0, power));
     }
-    return error < 0.7 ? fmin(2.2, fmax(1.05, pow(1.12 * log(target) / log(error), 1.0 / power))) : 2.0;
+    if (!(error < 0.7)) {
+        return 2.0;
+    }
+    return fmin(2.2, fmax(1.05, pow(1.12 * log(target) / log(error), 1.0 / power)));
 }
 
 /* Shrinks steps by what should reach the targets. True: fine already. */
@@ -83,7 +88,8 @@ static bool refine(struct lattice *lattice, const double error[PARITIES])
     double shrink[AXES] = {1.0, 1.0, 1.0, 1.0};
     bool fine = true;
     for (size_t s = 1; s < PARITIES; s++) {
-        double target = (s & (s - 1)) != 0 ? lattice->rules->coarse : lattice->rules->own[s / 2 - s / 8];
+        double target = (s & (s - 1)) != 0 ? lattice->rules->coarse
+                                           : lattice->rules->own[s / 2 - s / 8];
         for (size_t a = 0; a < AXES && error[s] > target; a++) {
             double by = (s >> a & 1) == 0 ? 1.0 : factor(lattice, a, error[s], target);
             shrink[a] = fmax(shrink[a], (s & (s - 1)) != 0 ? sqrt(by) : by);
@@ -125,7 +131,8 @@ static void choose_thin(unsigned thin[3], const struct lattice *lattice,
         for (m[1] = 0; m[1] <= m[0]; m[1]++) {
             for (m[2] = 0; m[2] <= m[1]; m[2]++) {
                 size_t sets = (m[0] > 0 ? 1u : 0u) + (m[1] > 0 ? 1u : 0u) + (m[2] > 0 ? 1u : 0u);
-                bool free = sets < 2 || (m[0] != m[1] && m[0] != (m[1] ^ m[2]) && (sets == 2 || m[1] != m[2]));
+                bool free = sets < 2 || (m[0] != m[1] && m[0] != (m[1] ^ m[2]) &&
+                                         (sets == 2 || m[1] != m[2]));
                 free = free && ((m[0] | m[1] | m[2]) & still) == 0;
                 double worst = sublattice(error, m);
                 if (free && worst < limit && (sets > most || (sets == most && worst < best))) {
@@ -167,8 +174,8 @@ static nof1_rc make_marginal(struct nof1_bayes_marginal *out, struct nof1_arena 
     return NOF1_OK;
 }
 
-/* The likelihood does not change with the signs of two of (tau, intercept_sd, correlation): a mean of
- * the correlation folds both axes. */
+/* The likelihood does not change with the signs of two of (tau, intercept_sd, correlation): a
+ * mean of the correlation folds both axes. */
 static void fill_marginals(struct nof1_bayes_posterior *out, const struct lattice *lattice)
 {
     const size_t axes = lattice->problem->axes, inner = lattice->inner;
@@ -185,8 +192,8 @@ static void fill_marginals(struct nof1_bayes_posterior *out, const struct lattic
         for (int16_t i = 0; i < line->points; i++, at++) {
             double w = exp(lattice->f[line->start + (size_t)i] - out->log_evidence);
             m->weight[at] += w;
-            m->folded[at] += w * (correlation ? both
-                                              : lattice->table[inner][line->first + i + HALF_WINDOW].fold);
+            long index = line->first + i + HALF_WINDOW;
+            m->folded[at] += w * (correlation ? both : lattice->table[inner][index].fold);
             sum += w;
         }
         for (size_t a = 0; a < axes; a++) {
@@ -269,6 +276,15 @@ static nof1_rc hand_over(struct nof1_bayes_posterior *out, struct nof1_arena *ar
     return NOF1_OK;
 }
 
+/* About a standard deviation; short enough for a flat integrand to fall before the axis ends. */
+static double first_step(const struct nof1_bayes_problem *problem, const struct mode *mode, size_t a)
+{
+    const struct nof1_bayes_axis *axis = &problem->axis[a];
+    return nof1_bayes_fixed(axis) ? 1.0
+                                  : fmin(0.8 * nof1_bayes_width(problem, mode, a),
+                                         0.12 * nof1_bayes_axis_reach(axis));
+}
+
 nof1_rc_value nof1_bayes_integrate(struct nof1_bayes_posterior *out, struct nof1_arena *arena,
                                    const struct nof1_bayes_problem *problem)
 {
@@ -290,7 +306,7 @@ nof1_rc_value nof1_bayes_integrate(struct nof1_bayes_posterior *out, struct nof1
             TRY(nof1_bayes_modes(mode, &modes, problem, own));
             ENSURE(modes > 0 && isfinite(mode[0].f), NOF1_E_MODEL);
             for (size_t a = 0; a < problem->axes; a++) {
-                lattice.step[a] = nof1_bayes_fixed(&problem->axis[a]) ? 1.0 : 0.8 * nof1_bayes_width(problem, mode, a);
+                lattice.step[a] = first_step(problem, mode, a);
             }
         }
         TRY(nof1_bayes_fill(&lattice, mode, modes));

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
- * From the totals of the two-stage or one-stage release to a posterior (docs/statistics.md, `bayes`).
- * Pure functions of model and totals. Means are taken out of the sums before anything is squared.
+ * From the totals of the two-stage or one-stage release to a posterior (docs/statistics.md,
+ * `bayes`). Pure functions of model and totals. Means are taken out of the sums before anything is
+ * squared.
  */
 #include "bayes_model.h"
 
@@ -13,12 +14,19 @@
 
 static const struct nof1_bayes_prior none = {NOF1_BAYES_FIXED, 0.0, 1.0};
 
+/* The power by which the tail of the posterior of a standard deviation falls: the prior's, and
+ * one for each unit of data. */
+static double tail_power(const struct nof1_bayes_prior *prior, double units)
+{
+    return units + (prior->family == NOF1_BAYES_HALF_CAUCHY ? 2.0
+                    : prior->family == NOF1_BAYES_HALF_T    ? prior->df + 1.0
+                    : prior->family == NOF1_BAYES_JEFFREYS  ? 1.0
+                                                            : INFINITY);
+}
+
 unsigned bayes_moments(const struct nof1_bayes_prior *prior, double units)
 {
-    double tail = units + (prior->family == NOF1_BAYES_HALF_CAUCHY ? 2.0
-                           : prior->family == NOF1_BAYES_HALF_T    ? prior->df + 1.0
-                           : prior->family == NOF1_BAYES_JEFFREYS  ? 1.0
-                                                                   : INFINITY);
+    double tail = tail_power(prior, units);
     return tail > 3.0 ? 2 : tail > 2.0 ? 1 : 0;
 }
 
@@ -31,7 +39,8 @@ static struct nof1_bayes_axis axis_of(const struct nof1_bayes_prior *prior, doub
     if (heavy && even) { /* such a prior has poles at its scale */
         scale = fmin(scale, prior->scale);
     }
-    return (struct nof1_bayes_axis){*prior, scale, even, bayes_moments(prior, units)};
+    return (struct nof1_bayes_axis){*prior, scale, even, tail_power(prior, units) < 4.5,
+                                    bayes_moments(prior, units)};
 }
 
 static nof1_rc integrate(struct bayes_result *out, struct nof1_arena *arena,
@@ -248,7 +257,7 @@ static nof1_rc two_posterior(struct bayes_result *out, const struct bayes_model 
         {axis_of(tau, noise, even, out->trials),
          axis_of(&sigma_prior, sigma, false, out->df + out->trials),
          axis_of(model->borrow ? &model->spread : &none, noise, even, (double)two->strata)},
-        nof1_bayes_two_density, two, tau != &model->tau};
+        nof1_bayes_two_density, two, false};
     TRY(integrate(out, arena, &problem, error));
     out->approximation = stage->release == RE_CLASS ? 0.0 : basis_error(out);
     return model->borrow ? name_strata(out, stage, arena) : NOF1_OK;
@@ -313,7 +322,8 @@ static double one_spread(const struct nof1_bayes_one *one, size_t k, double tria
     double square = 0.0;
     for (size_t c = 0; c < one->classes; c++) {
         const struct nof1_bayes_class *class_ = &one->class_[c];
-        square += class_->scatter[k == 0 ? 0 : 2] + class_->trials * class_->mean[k] * class_->mean[k];
+        square += class_->scatter[k == 0 ? 0 : 2];
+        square += class_->trials * class_->mean[k] * class_->mean[k];
     }
     return sqrt(square / trials);
 }
@@ -370,7 +380,8 @@ static nof1_rc one_posterior(struct bayes_result *out, const struct bayes_model 
     effect = even ? fmax(sigma * least_noise(one, 1), 1e-3 * effect) : fmax(effect, least);
     struct nof1_bayes_problem problem = {
         4,
-        {axis_of(tau, effect, even, n), axis_of(&sigma_prior, even ? sigma : effect, false, out->df + n),
+        {axis_of(tau, effect, even, n),
+         axis_of(&sigma_prior, even ? sigma : effect, false, out->df + n),
          axis_of(&model->spread, level, even, n), axis_of(&correlation, 1.0, false, 0.0)},
         nof1_bayes_one_density, one, tau != &model->tau};
     return integrate(out, arena, &problem, error);

@@ -12,7 +12,7 @@
 #include <base/json.h>
 #include <stats/report.h>
 
-#define GRID_LEAST 1e-7 /* weights below are not published */
+#define GRID_LEAST 1e-9 /* weights below are not published */
 
 struct writer {
     const struct bayes_model *model;
@@ -26,6 +26,9 @@ struct writer {
 };
 
 struct summary { double mean, sd, median, low, high; };
+
+/* How much of tau^2 and omega^2 adds to the variance: none, patients', and that of new strata. */
+static const double no_spread[2] = {0.0, 0.0}, patients[2] = {1.0, 0.0}, new_stratum[2] = {1.0, 1.0};
 
 /* ---- summaries ---- */
 
@@ -79,7 +82,7 @@ static double beyond(const struct writer *w, const struct nof1_bayes_mixture *m,
 {
     return w->benefit == 0  ? NAN
            : w->benefit > 0 ? nof1_bayes_mixture_upper(m, least)
-                            : 1.0 - nof1_bayes_mixture_upper(m, -least);
+                            : nof1_bayes_mixture_lower(m, -least);
 }
 
 static json_t *probabilities(const struct writer *w, const struct nof1_bayes_mixture *m)
@@ -89,7 +92,7 @@ static json_t *probabilities(const struct writer *w, const struct nof1_bayes_mix
                      "above.mcid",
                      nof1_json_number(nof1_bayes_mixture_upper(m, w->model->mcid)),
                      "below.minus.mcid",
-                     nof1_json_number(1.0 - nof1_bayes_mixture_upper(m, -w->model->mcid)),
+                     nof1_json_number(nof1_bayes_mixture_lower(m, -w->model->mcid)),
                      "benefit", nof1_json_number(beyond(w, m, 0.0)), "benefit.mcid",
                      nof1_json_number(beyond(w, m, w->model->mcid)));
 }
@@ -108,18 +111,34 @@ static nof1_rc stratum_posterior(struct nof1_bayes_posterior *out, const struct 
     return NOF1_OK;
 }
 
-static nof1_rc write_strata(const struct writer *w, json_t *estimates)
+static void put_chance(const struct writer *w, json_t *chances, const struct nof1_bayes_mixture *m,
+                       const char *whose)
+{
+    json_t *row = probabilities(w, m);
+    json_object_set_new(row, "effect of", json_string(whose));
+    json_array_append_new(chances, row);
+}
+
+/* Each stratum's mean effect, and the next patient of it. */
+static nof1_rc write_strata(const struct writer *w, json_t *estimates, json_t *quantities,
+                            json_t *chances, bool tail)
 {
     for (size_t s = 0; s < w->result->strata; s++) {
         struct nof1_bayes_posterior p;
-        struct nof1_bayes_mixture mixture;
+        struct nof1_bayes_mixture mean, next;
         struct summary summary;
-        char term[200];
+        char text[200];
         TRY(stratum_posterior(&p, w, s));
-        TRY(nof1_bayes_mixture(&mixture, w->arena, &p, 0.0));
-        TRY(effect_summary(&summary, &mixture, w->model->level, true));
-        snprintf(term, sizeof term, "stratum:%s", w->result->stratum[s]);
-        json_array_append_new(estimates, estimate_row(term, &summary));
+        TRY(nof1_bayes_mixture(&mean, w->arena, &p, no_spread));
+        TRY(nof1_bayes_mixture(&next, w->arena, &p, patients));
+        TRY(effect_summary(&summary, &mean, w->model->level, true));
+        snprintf(text, sizeof text, "stratum:%s", w->result->stratum[s]);
+        json_array_append_new(estimates, estimate_row(text, &summary));
+        put_chance(w, chances, &mean, text);
+        snprintf(text, sizeof text, "next patient of %s", w->result->stratum[s]);
+        TRY(effect_summary(&summary, &next, w->model->level, tail));
+        json_array_append_new(quantities, summary_row(text, &summary));
+        put_chance(w, chances, &next, text);
     }
     return NOF1_OK;
 }
@@ -237,11 +256,14 @@ static nof1_rc posterior_table(const struct writer *w, json_t *tables, const str
     const struct bayes_result *r = w->result;
     struct summary s;
     json_t *cells = json_array();
-    bool tail = bayes_moments(&m->tau, r->trials) == 2;
+    bool tail = bayes_moments(&m->tau, r->trials) == 2, strata_tail = tail;
+    if (m->borrow) {
+        strata_tail = tail && bayes_moments(&m->spread, (double)r->strata) == 2;
+    }
     const char *const third = m->one_stage ? "intercept_sd" : "omega";
     json_array_append_new(tables, table("Posterior", columns, 6, cells));
     json_array_append_new(cells, summary_row("mu", mu));
-    TRY(effect_summary(&s, &w->next, m->level, tail));
+    TRY(effect_summary(&s, &w->next, m->level, strata_tail));
     json_array_append_new(cells, summary_row("next patient", &s));
     axis_summary(&s, w->p, 0, m->level, tail);
     json_array_append_new(cells, summary_row("tau", &s));
@@ -299,7 +321,7 @@ static nof1_rc sensitivity_row(struct writer *w, json_t *cells, struct sensitivi
     TRY(rc);
     const struct nof1_bayes_posterior *p = &other.posterior;
     struct nof1_bayes_mixture mixture;
-    TRY(nof1_bayes_mixture(&mixture, arena, p, 0.0));
+    TRY(nof1_bayes_mixture(&mixture, arena, p, no_spread));
     TRY(effect_summary(&mu, &mixture, w->model->level, true));
     axis_summary(&tau, p, 0, w->model->level, true);
     double benefit = beyond(w, &mixture, 0.0), mcid = beyond(w, &mixture, w->model->mcid);
@@ -418,22 +440,20 @@ static nof1_rc fill(struct writer *w, json_t *object)
     struct summary mu;
     json_object_set_new(object, "estimates", estimates);
     json_object_set_new(object, "tables", tables);
-    TRY(nof1_bayes_mixture(&w->mean, w->arena, w->p, 0.0));
-    TRY(nof1_bayes_mixture(&w->next, w->arena, w->p, 1.0));
+    TRY(nof1_bayes_mixture(&w->mean, w->arena, w->p, no_spread));
+    TRY(nof1_bayes_mixture(&w->next, w->arena, w->p, w->model->borrow ? new_stratum : patients));
     TRY(effect_summary(&mu, &w->mean, w->model->level, true));
     json_array_append_new(estimates, estimate_row("treatment", &mu));
-    TRY(write_strata(w, estimates));
     TRY(prior_warnings(w, &mu));
     TRY(posterior_table(w, tables, &mu));
-    json_t *chances = json_array(), *effect = probabilities(w, &w->mean);
-    json_t *next = probabilities(w, &w->next);
+    json_t *chances = json_array();
     static const char *const columns[] = {"effect of", "benefit", "benefit.mcid", "above.zero",
                                           "above.mcid", "below.minus.mcid"};
-    json_object_set_new(effect, "effect of", json_string("patients on average"));
-    json_object_set_new(next, "effect of", json_string("the next patient"));
-    json_array_append_new(chances, effect);
-    json_array_append_new(chances, next);
     json_array_append_new(tables, table("Probabilities", columns, 6, chances));
+    put_chance(w, chances, &w->mean, "patients on average");
+    put_chance(w, chances, &w->next, "the next patient");
+    TRY(write_strata(w, estimates, json_object_get(json_array_get(tables, 0), "cells"), chances,
+                     bayes_moments(&w->model->tau, w->result->trials) == 2));
     TRY(sensitivity_table(w, tables, mu.sd));
     json_object_set_new(object, "fit", fit_object(w));
     json_object_set_new(object, "priors", bayes_priors_json(w->model));

@@ -51,7 +51,7 @@ cases <- list(
   list("missing", "pool", c(0, 10), hn(5), jeffreys), list("missing", "cycles", c(0, 10), hn(5), hn(10), chain = TRUE), list("missing", "pool", c(0, 10), hc(2.5), jeffreys),
   list("one", "cycles", c(0, 10), hn(5), jeffreys), list("one", "cycles", c(0, 10), un(10), hn(10)), list("two", "cycles", c(0, 10), hn(5), jeffreys), list("two", "pool", c(0, 10), hc(5), hn(10), chain = TRUE),
   list("null", "cycles", c(0, 10), hn(5), jeffreys), list("null", "cycles", c(0, 10), un(50), jeffreys), list("many", "cycles", c(0, 10), hn(5), jeffreys), list("machines", "pool", c(0, 20), hn(10), jeffreys),
-  list("complete", "cycles", c(0, 10), hn(5), jeffreys, omega = hn(5)), list("missing", "pool", c(0, 10), hn(5), plug, omega = un(10)), list("many", "cycles", c(0, 10), hc(5), jeffreys, omega = hn(3)))
+  list("complete", "cycles", c(0, 10), hn(5), plug, omega = hn(5)), list("missing", "pool", c(0, 10), hn(5), plug, omega = un(10)), list("many", "cycles", c(0, 10), hc(5), jeffreys, omega = hn(3)))
 two <- lapply(cases, function(c) {
   e <- effects(data[[c[[1]]]], c[[2]]); mu <- c[[3]]; started <- Sys.time()
   r <- two_stage(e$y, e$u, sum(e$ss), sum(e$df), mu, c[[4]], c[[5]], if (is.null(c$omega)) rep(1, nrow(e)) else e$g, if (is.null(c$omega)) fixed(0) else c$omega, n = 12)

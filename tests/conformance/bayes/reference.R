@@ -79,11 +79,11 @@ tau_quantile <- function(r, prob) {
   uniroot(function(t) below[j] + part(t) - prob, c(a, b), tol = 1e-14 * b)$root
 }
 summaries <- function(r, level = 0.95, mcid = 0) {
-  h <- (1 - level) / 2; q <- c(0.5, h, 1 - h)
-  out <- list(evidence = r$evidence, mu = mixture(r$p, r$m, r$v, q), "next" = mixture(r$p, r$m, r$v + r$tau^2, q),
+  h <- (1 - level) / 2; q <- c(0.5, h, 1 - h); w <- r$v + r$tau^2 + if (is.null(r$omega)) 0 else r$omega^2 # a patient of a new stratum
+  out <- list(evidence = r$evidence, mu = mixture(r$p, r$m, r$v, q), "next" = mixture(r$p, r$m, w, q),
     tau = c(moments(r$p, r$tau), sapply(q, function(c) tau_quantile(r, c))), sigma = moments(r$p, r$sigma),
     above = c(sum(r$p * pnorm(0, r$m, sqrt(r$v), FALSE)), sum(r$p * pnorm(mcid, r$m, sqrt(r$v), FALSE)), sum(r$p * pnorm(-mcid, r$m, sqrt(r$v)))),
-    above_next = c(sum(r$p * pnorm(0, r$m, sqrt(r$v + r$tau^2), FALSE)), sum(r$p * pnorm(mcid, r$m, sqrt(r$v + r$tau^2), FALSE)), sum(r$p * pnorm(-mcid, r$m, sqrt(r$v + r$tau^2)))))
+    above_next = c(sum(r$p * pnorm(0, r$m, sqrt(w), FALSE)), sum(r$p * pnorm(mcid, r$m, sqrt(w), FALSE)), sum(r$p * pnorm(-mcid, r$m, sqrt(w)))))
   if (length(r$strata) > 1) {
     out$omega <- moments(r$p, r$omega)
     out$strata <- lapply(seq_along(r$strata), function(k) { b <- r$b[, k]
