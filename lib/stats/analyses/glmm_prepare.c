@@ -207,10 +207,25 @@ static double score_numbers(const struct glmm_model *m, double rounds)
            (double)nof1_glmm_jet(m->parameters);
 }
 
-/* Numbers that the release ratio allows for each patient. */
-static double allowed_numbers(const struct glmm_model *m)
+/* Patients that the largest site may hold, of whom it knows all. */
+static double largest_site(const struct nof1_charter *charter)
 {
-    return m->base.study->charter->limits.max_release_ratio * 2 * fmax(1, (double)m->cuts);
+    double most = 0;
+    for (size_t s = 0; s < charter->sites; s++) {
+        most = fmax(most, (double)charter->site[s].patient_cap);
+    }
+    return most;
+}
+
+/* Numbers that so many patients may release: by the release ratio, and by that on the patients of the
+ * others, which every site watches. */
+static double allowed_numbers(const struct glmm_model *m, double patients)
+{
+    const struct nof1_charter *charter = m->base.study->charter;
+    const struct nof1_limits *limits = &charter->limits;
+    double others = fmax(0, patients - largest_site(charter));
+    double net = limits->max_net_ratio > 0 && others > 0 ? limits->max_net_ratio * others : INFINITY;
+    return fmin(limits->max_release_ratio * patients, net) * 2 * fmax(1, (double)m->cuts);
 }
 
 /* Rounds that the release ratio pays for. All are taken, whether needed or not, so that the charge
@@ -219,7 +234,7 @@ static uint32_t affordable_rounds(const struct glmm_model *m)
 {
     const struct nof1_study *study = m->base.study;
     const struct nof1_limits *limits = &study->charter->limits;
-    double room = allowed_numbers(m) * (double)mixed_census(study, "patients");
+    double room = allowed_numbers(m, (double)mixed_census(study, "patients"));
     double rounds = 2 + floor((room - score_numbers(m, 2)) / (double)m->parameters);
     double most = limits->max_rounds_query > 0 ? fmin(SCORE_MOST, limits->max_rounds_query)
                                                : SCORE_MOST;
@@ -228,7 +243,11 @@ static uint32_t affordable_rounds(const struct glmm_model *m)
 
 static nof1_rc refuse_few(const struct glmm_model *m, struct nof1_error *error)
 {
-    double needed = ceil(score_numbers(m, SCORE_LEAST) / allowed_numbers(m) - 1e-9);
+    double numbers = score_numbers(m, SCORE_LEAST);
+    double needed = largest_site(m->base.study->charter) + 1;
+    while (needed < 1e6 && allowed_numbers(m, needed) < numbers) {
+        needed++;
+    }
     return nof1_fail(error, NOF1_E_PLAN,
                      "incomplete: score needs %d rounds of %zu numbers and a last one of %zu, which "
                      "the limits allow from %.0f patients and %d rounds on; write %sanalysis: "
