@@ -8,19 +8,13 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <base/hex.h>
 #include <base/log.h>
 #include <core/policy.h>
 
 static bool read_hash(uint8_t out[32], const char *text)
 {
-    if (text == NULL || strlen(text) != 64 || strspn(text, "0123456789abcdef") != 64) {
-        return false;
-    }
-    for (size_t i = 0; i < 32; i++) {
-        char pair[3] = {text[2 * i], text[2 * i + 1], '\0'};
-        out[i] = (uint8_t)strtoul(pair, NULL, 16);
-    }
-    return true;
+    return text != NULL && nof1_hex_read(out, 32, text);
 }
 
 static nof1_rc write_json(struct nof1_buffer *reply, json_t *value)

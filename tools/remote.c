@@ -109,7 +109,7 @@ static nof1_rc still_waiting(const struct nof1_remote *remote, int64_t since, co
                              struct nof1_error *error)
 {
     if (!pause_for(remote, since)) {
-        return nof1_fail(error, NOF1_E_UNREACHABLE, "stopped while waiting for %s", what);
+        return nof1_fail(error, NOF1_E_STOPPED, "stopped while waiting for %s", what);
     }
     if (nof1_clock_monotonic() - since > (int64_t)remote->wait * 1000) {
         return nof1_fail(error, NOF1_E_EXPIRED, "%s did not come within %d seconds", what,
@@ -250,11 +250,11 @@ static nof1_rc_value say_stopped(bool made, const uint8_t *hash, struct nof1_err
     char query[2 * NOF1_HASH_BYTES + 1];
     nof1_hex_text(query, hash, NOF1_HASH_BYTES);
     *error = (struct nof1_error){0};
-    return made ? nof1_fail(error, NOF1_E_UNREACHABLE,
+    return made ? nof1_fail(error, NOF1_E_STOPPED,
                             "stopped waiting; a query that was submitted goes on: nof1 status shows "
                             "it, nof1 result %s prints its result",
                             query)
-                : nof1_fail(error, NOF1_E_UNREACHABLE, "stopped before the plan was submitted");
+                : nof1_fail(error, NOF1_E_STOPPED, "stopped before the plan was submitted");
 }
 
 nof1_rc_value nof1_remote_run(json_t **result, const struct nof1_remote *remote,

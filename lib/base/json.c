@@ -29,15 +29,6 @@ static double read_digits(const char *text, char **end)
     return value;
 }
 
-void nof1_double_text(char out[NOF1_DOUBLE_TEXT], double value)
-{
-    if (!isfinite(value)) {
-        memcpy(out, "null", 5);
-        return;
-    }
-    print_digits(out, 17, value);
-}
-
 void nof1_double_short(char out[NOF1_DOUBLE_TEXT], double value)
 {
     if (!isfinite(value)) {

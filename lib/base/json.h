@@ -11,9 +11,6 @@
 
 #define NOF1_DOUBLE_TEXT 32
 
-/* Decimal text with 17 significant digits: reads back as the same double. "null" when not finite.
- */
-void nof1_double_text(char out[NOF1_DOUBLE_TEXT], double value);
 /* The shortest decimal text that reads back as the same double. "null" when not finite. */
 void nof1_double_short(char out[NOF1_DOUBLE_TEXT], double value);
 /* Read a decimal number: [+-] digits [. digits] [e [+-] digits], the whole text, finite. Returns

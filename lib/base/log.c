@@ -6,6 +6,8 @@
  */
 #include "log.h"
 
+#include <base/hex.h>
+
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -100,7 +102,7 @@ static void put_hex(struct line *line, struct nof1_slice bytes)
 {
     for (size_t i = 0; i < bytes.length; i++) {
         char pair[3];
-        snprintf(pair, sizeof pair, "%02x", bytes.data[i]);
+        nof1_hex_text(pair, &bytes.data[i], 1);
         put(line, pair, 2);
     }
 }

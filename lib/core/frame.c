@@ -9,6 +9,7 @@
 
 #include <string.h>
 
+#include <core/capped.h>
 #include <crypto/hash.h>
 #include <crypto/key.h>
 #include <crypto/mask.h>
@@ -22,32 +23,6 @@
 /* Decoded messages are larger than their bytes, never by more than this for messages of ours. */
 #define AMPLIFICATION 8
 #define ALLOWANCE (64u << 10)
-
-struct capped {
-    struct nof1_arena *arena;
-    size_t left;
-    bool exhausted; /* memory ran out, not the frame's allowance */
-};
-
-static void *capped_alloc(void *self, size_t size)
-{
-    struct capped *capped = self;
-    /* every allocation costs at least one aligned unit, so that empty messages are not free */
-    size_t cost = size < 16 ? 16 : size;
-    if (cost > capped->left) {
-        return NULL;
-    }
-    capped->left -= cost;
-    void *memory = nof1_arena_alloc(capped->arena, 1, cost);
-    capped->exhausted = capped->exhausted || memory == NULL;
-    return memory;
-}
-
-static void capped_free(void *self, void *pointer)
-{
-    (void)self;
-    (void)pointer; /* the arena frees everything at once */
-}
 
 /* Length of the UTF-8 sequence at `text` (1..4), 0 when it is not one (RFC 3629: no overlong forms,
  * no surrogates, nothing above U+10FFFF). A NUL ends every sequence. */
@@ -252,9 +227,9 @@ nof1_rc nof1_frame_read(const Nof1__V1__Frame **out, struct nof1_arena *arena,
         return nof1_fail(error, NOF1_E_DECODE, "a frame of %zu bytes is outside 1..%u",
                          bytes.length, NOF1_FRAME_MAX);
     }
-    struct capped capped = {.arena = arena, .left = AMPLIFICATION * bytes.length + ALLOWANCE};
-    ProtobufCAllocator allocator = {capped_alloc, capped_free, &capped};
-    Nof1__V1__Frame *frame = nof1__v1__frame__unpack(&allocator, bytes.length, bytes.data);
+    struct nof1_capped capped;
+    nof1_capped_init(&capped, arena, AMPLIFICATION * bytes.length + ALLOWANCE);
+    Nof1__V1__Frame *frame = nof1__v1__frame__unpack(&capped.allocator, bytes.length, bytes.data);
     ENSURE(!capped.exhausted, NOF1_E_NO_MEMORY);
     if (frame == NULL) {
         return nof1_fail(error, NOF1_E_DECODE, "not a frame of this protocol");

@@ -55,8 +55,8 @@ static void place(struct nof1_ring *out, uint64_t mantissa, unsigned shift)
     }
 }
 
-/* mantissa / 2^shift for shift >= 1, to the nearest integer, ties to even; or rounded down. */
-static uint64_t shift_right(uint64_t mantissa, unsigned shift, bool nearest)
+/* mantissa / 2^shift for shift >= 1, to the nearest integer, ties to even. */
+static uint64_t shift_right(uint64_t mantissa, unsigned shift)
 {
     if (shift > FRACTION_BITS + 1) { /* below one half: the mantissa has 53 bits */
         return 0;
@@ -65,17 +65,17 @@ static uint64_t shift_right(uint64_t mantissa, unsigned shift, bool nearest)
     uint64_t rest = mantissa & ((UINT64_C(1) << shift) - 1);
     uint64_t half = UINT64_C(1) << (shift - 1);
     bool up = rest > half || (rest == half && (quotient & 1) != 0);
-    return quotient + (uint64_t)(nearest && up);
+    return quotient + (uint64_t)up;
 }
 
-/* |x| * 2^128 as an integer; |x| < 2^127. */
-static void scale(struct nof1_ring *out, const struct parts *parts, bool nearest)
+/* |x| * 2^128 to the nearest integer, ties to even; |x| < 2^127. */
+static void scale(struct nof1_ring *out, const struct parts *parts)
 {
     int shift = parts->exponent + SCALE_BITS;
     if (shift >= 0) {
         place(out, parts->mantissa, (unsigned)shift);
     } else {
-        place(out, shift_right(parts->mantissa, (unsigned)-shift, nearest), 0);
+        place(out, shift_right(parts->mantissa, (unsigned)-shift), 0);
     }
 }
 
@@ -96,7 +96,7 @@ nof1_rc nof1_ring_encode(struct nof1_ring *out, double x)
     struct parts parts;
     ENSURE(split(&parts, x), NOF1_E2403);
     ENSURE(x <= ENCODED_MAX && x >= -ENCODED_MAX, NOF1_E2403);
-    scale(out, &parts, true);
+    scale(out, &parts);
     negate_if(out, parts.negative);
     return NOF1_OK;
 }
@@ -157,27 +157,6 @@ double nof1_ring_decode(const struct nof1_ring *x)
     double value;
     memcpy(&value, &bits, sizeof value);
     return value;
-}
-
-bool nof1_ring_within(const struct nof1_ring *x, double bound)
-{
-    struct parts parts;
-    if (!split(&parts, bound) || !(bound >= 0)) {
-        return false;
-    }
-    if (bound >= 0x1p127) {
-        return true;
-    }
-    struct nof1_ring magnitude = *x;
-    negate_if(&magnitude, (x->limb[3] >> 63) != 0);
-    struct nof1_ring limit; /* rounded down: |x| is an integer */
-    scale(&limit, &parts, false);
-    for (int i = 3; i >= 0; i--) {
-        if (magnitude.limb[i] != limit.limb[i]) {
-            return magnitude.limb[i] < limit.limb[i];
-        }
-    }
-    return true;
 }
 
 void nof1_ring_add(struct nof1_ring *sum, const struct nof1_ring *x)

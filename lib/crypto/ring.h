@@ -16,8 +16,6 @@ struct nof1_ring { uint64_t limb[4]; }; /* limb[0] least significant */
 nof1_rc nof1_ring_encode(struct nof1_ring *out, double x);
 /* The double nearest to the element (ties to even), read as signed. */
 double nof1_ring_decode(const struct nof1_ring *x);
-/* |x| <= bound as exact integers, bound a finite double >= 0. */
-bool nof1_ring_within(const struct nof1_ring *x, double bound);
 void nof1_ring_add(struct nof1_ring *sum, const struct nof1_ring *x);
 void nof1_ring_subtract(struct nof1_ring *sum, const struct nof1_ring *x);
 bool nof1_ring_equal(const struct nof1_ring *a, const struct nof1_ring *b);

@@ -7,44 +7,23 @@
 
 #include <string.h>
 
+#include <core/capped.h>
 #include <proto/nof1.pb-c.h>
 
 #define MESSAGE_MAX ((size_t)64 << 20)
 #define ALLOWANCE ((size_t)4096) /* fixed parts of a decoded message */
 
-struct capped {
-    struct nof1_arena *arena;
-    size_t left;
-};
-
-static void *capped_alloc(void *self, size_t size)
-{
-    struct capped *capped = self;
-    size_t cost = size < 16 ? 16 : size;
-    if (cost > capped->left) {
-        return NULL;
-    }
-    capped->left -= cost;
-    return nof1_arena_alloc(capped->arena, 1, cost);
-}
-
-static void capped_free(void *self, void *pointer)
-{
-    (void)self;
-    (void)pointer; /* the arena frees everything at once */
-}
-
 static nof1_rc decode(const ProtobufCMessage **out, const ProtobufCMessageDescriptor *descriptor,
                       struct nof1_arena *arena, struct nof1_slice bytes, struct nof1_error *error)
 {
     static const uint8_t nothing = 0;
-    struct capped capped = {.arena = arena, .left = 2 * bytes.length + ALLOWANCE};
-    ProtobufCAllocator allocator = {
-        .alloc = capped_alloc, .free = capped_free, .allocator_data = &capped};
+    struct nof1_capped capped;
+    nof1_capped_init(&capped, arena, 2 * bytes.length + ALLOWANCE);
     *out = bytes.length > MESSAGE_MAX
                ? NULL
-               : protobuf_c_message_unpack(descriptor, &allocator, bytes.length,
+               : protobuf_c_message_unpack(descriptor, &capped.allocator, bytes.length,
                                            bytes.data == NULL ? &nothing : bytes.data);
+    ENSURE(!capped.exhausted, NOF1_E_NO_MEMORY);
     if (*out == NULL || (*out)->n_unknown_fields > 0) {
         return nof1_fail(error, NOF1_E_DECODE, "not a %s", descriptor->name);
     }

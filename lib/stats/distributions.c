@@ -139,11 +139,6 @@ double nof1_t_upper(double x, double df)
     return x >= 0.0 ? tail : 1.0 - tail;
 }
 
-double nof1_t_lower(double x, double df)
-{
-    return nof1_t_upper(-x, df);
-}
-
 double nof1_t_two_sided(double x, double df)
 {
     return 2.0 * nof1_t_upper(fabs(x), df);
@@ -260,22 +255,6 @@ double nof1_f_upper(double x, double df1, double df2)
     double r = df1 * x / df2;
     return r < 1.0 ? gsl_cdf_beta_Q(r / (1.0 + r), 0.5 * df1, 0.5 * df2)
                    : gsl_cdf_beta_P(1.0 / (1.0 + r), 0.5 * df2, 0.5 * df1);
-}
-
-double nof1_f_lower(double x, double df1, double df2)
-{
-    if (isnan(x) || !(df1 > 0.0) || !(df2 > 0.0) || isinf(df1)) {
-        return NAN;
-    }
-    if (x <= 0.0) {
-        return 0.0;
-    }
-    if (isinf(df2)) {
-        return nof1_chi_square_lower(df1 * x, df1);
-    }
-    double r = df1 * x / df2;
-    return r < 1.0 ? gsl_cdf_beta_P(r / (1.0 + r), 0.5 * df1, 0.5 * df2)
-                   : gsl_cdf_beta_Q(1.0 / (1.0 + r), 0.5 * df2, 0.5 * df1);
 }
 
 static void solver_free(gsl_root_fsolver **solver)

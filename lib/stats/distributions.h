@@ -16,7 +16,6 @@ double nof1_normal_upper(double x);
 double nof1_normal_quantile(double upper);
 
 /* Student's t with df > 0 degrees of freedom (infinite df: the normal). */
-double nof1_t_lower(double x, double df);
 double nof1_t_upper(double x, double df);
 double nof1_t_quantile(double upper, double df); /* t with P(T > t) = upper, 0 < upper < 1 */
 /* 2 P(T > |x|); df infinite: 2 P(Z > |x|). */
@@ -29,7 +28,6 @@ double nof1_chi_square_quantile_lower(double p, double df); /* P(X <= q) = p */
 double nof1_chi_square_quantile_upper(double p, double df); /* P(X > q) = p */
 
 /* F with numerator and denominator degrees of freedom > 0. */
-double nof1_f_lower(double x, double df1, double df2);
 double nof1_f_upper(double x, double df1, double df2);
 
 /* A root of f in [lower, upper] by Brent's method; f(lower) and f(upper) must differ in sign or one

@@ -125,7 +125,8 @@ interrupt() { # seconds
     took=$(($(date +%s) - began))
 }
 interrupt 3
-if [ $took -le 5 ] && grep -qE "goes on: nof1 status shows it, nof1 result [0-9a-f]{64} prints" "$work/interrupted"; then
+if [ $took -le 5 ] && grep -q E1017 "$work/interrupted" &&
+    grep -qE "goes on: nof1 status shows it, nof1 result [0-9a-f]{64} prints" "$work/interrupted"; then
     pass "an interrupted run says that its query goes on"
 else fail "an interrupted run says that its query goes on: $code after $took s" "$work/interrupted"; fi
 consortium_waiting site-02 || true

@@ -27,8 +27,6 @@ Test(base, doubles_survive_text_and_hex)
         if (!isfinite(value)) {
             continue;
         }
-        nof1_double_text(text, value);
-        cr_assert(nof1_double_read(&back, text) && back == value, "%s", text);
         nof1_double_short(text, value);
         cr_assert(nof1_double_read(&back, text) && back == value, "%s", text);
         nof1_double_hex(hex, value);
@@ -53,9 +51,7 @@ Test(base, doubles_survive_text_and_hex)
         cr_expect_str_eq(hex, known[i].hex);
     }
     char text[NOF1_DOUBLE_TEXT];
-    nof1_double_text(text, 0.1);
-    cr_expect_str_eq(text, "0.10000000000000001");
-    nof1_double_text(text, NAN);
+    nof1_double_short(text, NAN);
     cr_expect_str_eq(text, "null");
     nof1_double_short(text, INFINITY);
     cr_expect_str_eq(text, "null");

@@ -303,52 +303,6 @@ Test(ring, refuses_what_it_cannot_hold)
     }
 }
 
-/* |x| <= bound by big integers: |x| * 2^k against the bound's mantissa. */
-static bool reference_within(const struct nof1_ring *x, double bound)
-{
-    int exponent = 0;
-    BIGNUM *limit = mantissa_of(bound, &exponent);
-    BIGNUM *value = big(x);
-    BN_set_negative(value, 0);
-    int shift = exponent + 128;
-    BN_lshift(shift >= 0 ? limit : value, shift >= 0 ? limit : value, abs(shift));
-    bool within = BN_cmp(value, limit) <= 0;
-    BN_free(limit);
-    BN_free(value);
-    return within;
-}
-
-Test(ring, bounds_are_exact)
-{
-    struct test_random random = {7};
-    struct nof1_ring unit = {{1, 0, 0, 0}};
-    for (int i = 0; i < CASES; i++) {
-        double bound = fabs(draw(&random, -140, i % 2 == 0 ? 95 : 126));
-        struct nof1_ring x = random_element(&random, 1 + (unsigned)(test_random_next(&random) % 256));
-        if (i % 2 == 0) { /* at the bound, one unit inside, one outside */
-            x = encoded((i & 2) != 0 ? bound : -bound);
-            if (i % 3 == 1) {
-                nof1_ring_add(&x, &unit);
-            } else if (i % 3 == 2) {
-                nof1_ring_subtract(&x, &unit);
-            }
-        }
-        cr_assert_eq(nof1_ring_within(&x, bound), reference_within(&x, bound), "%a", bound);
-    }
-    struct nof1_ring zero = {{0}};
-    struct nof1_ring lowest = {{0, 0, 0, UINT64_C(1) << 63}};
-    cr_expect(nof1_ring_within(&zero, 0.0));
-    cr_expect(!nof1_ring_within(&unit, 0.0));
-    cr_expect(!nof1_ring_within(&unit, 5e-324));
-    cr_expect(nof1_ring_within(&unit, 0x1p-128));
-    cr_expect(nof1_ring_within(&lowest, 0x1p127));
-    cr_expect(nof1_ring_within(&lowest, DBL_MAX));
-    cr_expect(!nof1_ring_within(&lowest, 0x1.fffffffffffffp126));
-    cr_expect(!nof1_ring_within(&zero, NAN));
-    cr_expect(!nof1_ring_within(&zero, INFINITY));
-    cr_expect(!nof1_ring_within(&zero, -1.0));
-}
-
 Test(ring, bytes_are_little_endian_limbs)
 {
     uint8_t bytes[NOF1_RING_BYTES];
