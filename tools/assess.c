@@ -118,6 +118,11 @@ static nof1_rc fill(struct expected *e, struct nof1_arena *arena)
         atom[NOF1_ATOM_USED_SITES] = sites;
         atom[NOF1_ATOM_LEFT] = left;
         atom[NOF1_ATOM_LEFT_SITES] = fmin(left, sites);
+        for (size_t g = 0; model->groups > 1 && g < model->groups; ++g) {
+            double *cell = &e->total[nof1_opening_cell_at(&e->opening, 0, g, 0)];
+            cell[NOF1_ATOM_USED] = e->total[e->opening.group_patients + g];
+            cell[NOF1_ATOM_USED_SITES] = e->total[e->opening.group_sites + g];
+        }
         e->total[1] -= left;
         e->total[2] -= left;
         e->total[3] = left;

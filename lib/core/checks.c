@@ -206,6 +206,23 @@ static bool changed_alike(const struct nof1_opened *opened)
     return number <= UINT16_MAX && sum % trials == 0 && squares == sum * number;
 }
 
+/* Sums of a group less an earlier release hold only those patients of the atom that are in it. */
+static bool groups_allowed(const struct nof1_opened *opened, size_t atom)
+{
+    const struct nof1_opening *opening = opened->opening;
+    bool allowed = true;
+    for (size_t g = 0; g < opening->groups; g++) {
+        allowed = allowed &&
+                  nof1_atom_allowed(
+                      opened->limits,
+                      (uint64_t)nof1_opening_cell(opening, opened->total, atom, g, NOF1_ATOM_USED),
+                      (uint64_t)nof1_opening_cell(opening, opened->total, atom, g,
+                                                  NOF1_ATOM_USED_SITES));
+    }
+    return allowed && nof1_atom_allowed(opened->limits, atom_count(opened, atom, NOF1_ATOM_USED),
+                                        atom_count(opened, atom, NOF1_ATOM_USED_SITES));
+}
+
 nof1_rc nof1_check_atoms(const struct nof1_opened *opened, struct nof1_error *error)
 {
     if (count_at(opened, opened->opening->unlisted) > 0) {
@@ -218,13 +235,13 @@ nof1_rc nof1_check_atoms(const struct nof1_opened *opened, struct nof1_error *er
                          "have changed in the same columns");
     }
     for (size_t a = 0; a < opened->opening->atoms; a++) {
-        if (!nof1_atom_allowed(opened->limits, atom_count(opened, a, NOF1_ATOM_USED),
-                               atom_count(opened, a, NOF1_ATOM_USED_SITES)) ||
+        if (!groups_allowed(opened, a) ||
             !nof1_atom_allowed(opened->limits, atom_count(opened, a, NOF1_ATOM_LEFT),
                                atom_count(opened, a, NOF1_ATOM_LEFT_SITES))) {
             return nof1_fail(error, NOF1_E2210,
-                             "patients used and patients left out, of every set that earlier "
-                             "releases treated alike, must be none or at least %u in %u sites",
+                             "patients used (by class, where the sums are) and patients left out, "
+                             "of every set that earlier releases treated alike, must be none or "
+                             "at least %u in %u sites",
                              opened->limits->min_atom_patients, opened->limits->min_element_sites);
         }
     }
@@ -260,7 +277,7 @@ uint64_t nof1_plan_ratio(const struct nof1_opened *opened, size_t atom)
     uint64_t groups =
         nof1_ratio_groups(opened->loads, opened->query->model->groups, opened->counts->patients,
                           opened->counts->group_patients, 0, NULL);
-    return larger(groups, nof1_ratio_atom(opened->loads, used));
+    return larger(groups, nof1_ratio_atom(opened->loads, opened->opening, opened->total, atom, used));
 }
 
 nof1_rc nof1_check_ratio(const struct nof1_opened *opened, struct nof1_error *error)
@@ -316,7 +333,8 @@ uint64_t nof1_plan_net_ratio(const struct nof1_opened *opened, const struct nof1
         opened->loads, opened->query->model->groups, opened->counts->patients,
         opened->counts->group_patients, own->patients, own->group_patients);
     uint64_t mine = own->atom_patients[atom] < used ? own->atom_patients[atom] : used;
-    return larger(groups, nof1_ratio_atom(opened->loads, used - mine));
+    return larger(groups, nof1_ratio_atom(opened->loads, opened->opening, opened->total, atom,
+                                          used - mine));
 }
 
 static nof1_rc check_others(const struct nof1_opened *opened, const struct nof1_own *own,
@@ -359,6 +377,12 @@ static bool own_within(const struct nof1_opened *opened, const struct nof1_own *
     for (size_t a = 0; a < opened->opening->atoms; a++) {
         within = within &&
                  own->atom_patients[a] <= atom_count(opened, a, NOF1_ATOM_USED);
+    }
+    size_t atoms = opened->opening->atoms;
+    for (size_t i = 0; own->cell_patients != NULL && i < atoms * opened->opening->groups; i++) {
+        within = within && (double)own->cell_patients[i] <=
+                               nof1_opening_cell(opened->opening, opened->total, i % atoms,
+                                                 i / atoms, NOF1_ATOM_USED);
     }
     return within;
 }

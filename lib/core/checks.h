@@ -28,6 +28,7 @@ struct nof1_own {
     const uint64_t *group_patients; /* [groups] */
     const uint64_t *atom_patients;  /* [atoms] used */
     const uint64_t *charged;        /* [atoms] ratio on the patients of others; NULL: none */
+    const uint64_t *cell_patients;  /* [group * atoms + atom] used; NULL: not looked at */
 };
 
 /* Before any answer: E2204, E2203, E2201, E2202. `self` is this site's charter index. */

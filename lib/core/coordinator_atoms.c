@@ -125,11 +125,16 @@ static nof1_rc keep(struct nof1_coordinator *coordinator, const struct atom_list
     return nof1_record_put(coordinator, "atoms", list->family, keys, true);
 }
 
-static void count_patients(uint64_t *out, const struct run *run, enum nof1_atom_part part)
+static void count_patients(uint64_t *used, uint64_t *not_used, const struct run *run)
 {
-    const struct attempt *attempt = run->attempt;
-    for (size_t a = 0; a < attempt->opening.atoms; a++) {
-        out[a] = (uint64_t)nof1_opening_atom(&attempt->opening, attempt->closed[0].value, a, part);
+    const struct nof1_opening *opening = &run->attempt->opening;
+    const double *total = run->attempt->closed[0].value;
+    for (size_t a = 0; a < opening->atoms; a++) {
+        not_used[a] = (uint64_t)nof1_opening_atom(opening, total, a, NOF1_ATOM_LEFT);
+        for (size_t g = 0; g < opening->groups; g++) {
+            used[a * opening->groups + g] =
+                (uint64_t)nof1_opening_cell(opening, total, a, g, NOF1_ATOM_USED);
+        }
     }
 }
 
@@ -142,15 +147,16 @@ nof1_rc nof1_run_atoms(struct nof1_coordinator *coordinator, const struct run *r
     struct attempt *attempt = run->attempt;
     struct atom_list *list =
         list_of(coordinator, family_of(coordinator->config.charter, plan->outcome));
-    uint64_t *used = nof1_arena_alloc(attempt->arena, attempt->opening.atoms, sizeof *used);
+    size_t groups = attempt->opening.groups;
+    uint64_t *used =
+        nof1_arena_alloc(attempt->arena, attempt->opening.atoms * groups, sizeof *used);
     uint64_t *not_used = nof1_arena_alloc(attempt->arena, attempt->opening.atoms, sizeof *used);
     const char *const *after = NULL;
     size_t atoms = 0;
     ENSURE(list != NULL && used != NULL && not_used != NULL, NOF1_E_NO_MEMORY);
-    count_patients(used, run, NOF1_ATOM_USED);
-    count_patients(not_used, run, NOF1_ATOM_LEFT);
+    count_patients(used, not_used, run);
     complete = complete && plan->blocks == coordinator->config.charter->blocks;
-    TRY(nof1_atoms_after(&after, &atoms, attempt->arena, plan, used, not_used, complete));
+    TRY(nof1_atoms_after(&after, &atoms, attempt->arena, plan, groups, used, not_used, complete));
     if (!complete) {
         /* sites that did not answer, or outside the roster, still hold the old keys */
         TRY(replace(list, plan->atoms, plan->atom, atoms, after));
@@ -159,7 +165,7 @@ nof1_rc nof1_run_atoms(struct nof1_coordinator *coordinator, const struct run *r
     /* what the incomplete list of the same plan added goes with what the plan named */
     const char *const *before = NULL;
     size_t replaced = 0;
-    TRY(nof1_atoms_after(&before, &replaced, attempt->arena, plan, used, not_used, false));
+    TRY(nof1_atoms_after(&before, &replaced, attempt->arena, plan, groups, used, not_used, false));
     TRY(replace(list, replaced, before, atoms, after));
     return keep(coordinator, list);
 }

@@ -29,6 +29,24 @@ static nof1_rc name_groups(struct nof1_arena *arena, const char **name, size_t *
     return NOF1_OK;
 }
 
+/* Nothing where one group is everybody: the atoms' own counts say it. */
+static nof1_rc name_cells(struct nof1_arena *arena, const char **name, size_t *at,
+                          const struct nof1_model *model, size_t atoms)
+{
+    const struct nof1_plan *plan = model->study->plan;
+    const struct nof1_charter *charter = model->study->charter;
+    for (size_t i = 0; model->groups > 1 && i < atoms * model->groups * plan->blocks; i++) {
+        size_t a = i / (model->groups * plan->blocks), g = i / plan->blocks % model->groups;
+        const char *of =
+            nof1_arena_printf(arena, "%s/%s/%s", plan->atoms > 0 ? plan->atom[a] : "all",
+                              model->group[g], charter->block[plan->block[i % plan->blocks]].id);
+        ENSURE(of != NULL, NOF1_E_NO_MEMORY);
+        TRY(name_element(arena, name, at, "cell patients used/", of));
+        TRY(name_element(arena, name, at, "cell sites used/", of));
+    }
+    return NOF1_OK;
+}
+
 static nof1_rc name_atoms(struct nof1_arena *arena, const char **name, size_t *at,
                           const struct nof1_model *model, size_t atoms)
 {
@@ -50,7 +68,8 @@ static nof1_rc name_atoms(struct nof1_arena *arena, const char **name, size_t *a
     TRY(name_element(arena, name, at, "atoms not listed", ""));
     TRY(name_element(arena, name, at, "changed in part", ""));
     TRY(name_element(arena, name, at, "changed in part/sum", ""));
-    return name_element(arena, name, at, "changed in part/squares", "");
+    TRY(name_element(arena, name, at, "changed in part/squares", ""));
+    return name_cells(arena, name, at, model, atoms);
 }
 
 static bool counts_sites(const struct nof1_element *element)
@@ -104,7 +123,11 @@ nof1_rc nof1_opening_layout(struct nof1_opening *out, struct nof1_arena *arena,
     out->atom_first = out->sparse_sites + out->sparse;
     out->unlisted = out->atom_first + NOF1_ATOM_PARTS * out->atoms * out->atom_blocks;
     out->changed = out->unlisted + 1;
-    out->elements = out->changed + 3;
+    out->groups = model->groups;
+    out->cell_first = out->changed + 3;
+    out->elements =
+        out->cell_first +
+        (model->groups > 1 ? 2 * out->atoms * model->groups * out->atom_blocks : 0);
     const char **name = nof1_arena_alloc(arena, out->elements, sizeof *name);
     ENSURE(name != NULL, NOF1_E_NO_MEMORY);
     out->name = name;
@@ -124,6 +147,25 @@ double nof1_opening_atom(const struct nof1_opening *opening, const double *total
     double sum = 0;
     for (size_t b = 0; b < opening->atom_blocks; b++) {
         sum += total[nof1_opening_atom_at(opening, atom, b, part)];
+    }
+    return sum;
+}
+
+size_t nof1_opening_cell_at(const struct nof1_opening *opening, size_t atom, size_t group,
+                            size_t block)
+{
+    return opening->groups <= 1
+               ? nof1_opening_atom_at(opening, atom, block, NOF1_ATOM_USED)
+               : opening->cell_first +
+                     2 * ((atom * opening->groups + group) * opening->atom_blocks + block);
+}
+
+double nof1_opening_cell(const struct nof1_opening *opening, const double *total, size_t atom,
+                         size_t group, enum nof1_atom_part part)
+{
+    double sum = 0;
+    for (size_t b = 0; b < opening->atom_blocks; b++) {
+        sum += total[nof1_opening_cell_at(opening, atom, group, b) + (size_t)part];
     }
     return sum;
 }

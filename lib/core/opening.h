@@ -8,7 +8,8 @@
  * feeding it; per atom of the plan's list (docs/protocol.md, difference rule) and roster block:
  * patients and sites used, patients and sites not used; patients of atoms that are not on the list;
  * of the trials changed in some columns only: how many, and sum and sum of squares of the number of
- * the change. Every later round starts with the check elements [0] 1 per site and [1] trials used;
+ * the change; where the model has several groups, per atom, group and roster block patients and sites
+ * used, because sums of a group are a release of their own. Every later round starts with the check elements [0] 1 per site and [1] trials used;
  * the analysis' elements follow.
  */
 #ifndef NOF1_CORE_OPENING_H
@@ -33,6 +34,7 @@ struct nof1_opening {
     size_t atom_first;                                /* NOF1_ATOM_PARTS an atom and block */
     size_t unlisted;                                  /* patients of atoms that the plan lacks */
     size_t changed;                                   /* trials changed in part; two sums follow */
+    size_t groups, cell_first;                        /* patients and sites an atom, group, block */
     const char *const *name;                          /* [elements] */
 };
 
@@ -45,6 +47,13 @@ size_t nof1_opening_atom_at(const struct nof1_opening *opening, size_t atom, siz
 /* The count of an atom in all roster blocks together. */
 double nof1_opening_atom(const struct nof1_opening *opening, const double *total, size_t atom,
                          enum nof1_atom_part part);
+/* Index of the patients, and one further of the sites, that a group uses of an atom in one roster
+ * block; with one group that is the atom's own count. */
+size_t nof1_opening_cell_at(const struct nof1_opening *opening, size_t atom, size_t group,
+                            size_t block);
+/* The same in all roster blocks together; part: NOF1_ATOM_USED or NOF1_ATOM_USED_SITES. */
+double nof1_opening_cell(const struct nof1_opening *opening, const double *total, size_t atom,
+                         size_t group, enum nof1_atom_part part);
 /* Decode totals of round 0 into counts (arrays in arena). */
 nof1_rc nof1_opening_counts(struct nof1_counts *out, struct nof1_arena *arena,
                             const struct nof1_model *model, const struct nof1_opening *opening,

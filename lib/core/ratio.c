@@ -113,12 +113,32 @@ uint64_t nof1_ratio_groups(const struct nof1_loads *loads, size_t groups, uint64
     return worst;
 }
 
-uint64_t nof1_ratio_atom(const struct nof1_loads *loads, uint64_t patients)
+/* Numbers of the block of load i that the atom feeds. */
+static uint64_t atom_scalars(const struct nof1_loads *loads, const struct nof1_opening *opening,
+                             const double *total, size_t atom, uint16_t block, uint16_t *size)
+{
+    uint64_t scalars = 0;
+    for (size_t i = 0; i < loads->count; i++) {
+        const struct nof1_load *load = &loads->load[i];
+        bool fed = load->group < 0 || opening->groups <= 1 ||
+                   nof1_opening_cell(opening, total, atom, (size_t)load->group,
+                                     NOF1_ATOM_USED) > 0;
+        if (load->block == block && fed) {
+            scalars += load->scalars;
+            *size = load->block_size < *size ? load->block_size : *size;
+        }
+    }
+    return scalars;
+}
+
+uint64_t nof1_ratio_atom(const struct nof1_loads *loads, const struct nof1_opening *opening,
+                         const double *total, size_t atom, uint64_t patients)
 {
     uint64_t worst = 0;
     for (size_t i = 0; i < loads->count; i++) {
         uint16_t size = loads->load[i].block_size;
-        uint64_t scalars = block_scalars(loads, loads->load[i].block, &size);
+        uint64_t scalars =
+            atom_scalars(loads, opening, total, atom, loads->load[i].block, &size);
         worst = larger(worst, nof1_ratio(scalars, size, patients));
     }
     return worst;

@@ -7,7 +7,7 @@
 #ifndef NOF1_CORE_RATIO_H
 #define NOF1_CORE_RATIO_H
 
-#include <nof1/analysis.h>
+#include <core/opening.h>
 
 #define NOF1_RATIO_UNIT UINT64_C(1000000000)
 /* "No patients to hide among": larger than any limit, small enough to be added without overflow. */
@@ -35,8 +35,10 @@ uint64_t nof1_ratio(uint64_t scalars, uint64_t block_size, uint64_t patients);
  * without any patient has no ratio. patients has groups entries, all is everybody. */
 uint64_t nof1_ratio_groups(const struct nof1_loads *loads, size_t groups, uint64_t all,
                            const uint64_t *patients, uint64_t own_all, const uint64_t *own);
-/* The ratio on the patients of one atom: every number of a block may be about them alone. */
-uint64_t nof1_ratio_atom(const struct nof1_loads *loads, uint64_t patients);
+/* The ratio on so many patients of one atom of round 0: every number of a block may be about them
+ * alone, but for sums of groups that use none of them. */
+uint64_t nof1_ratio_atom(const struct nof1_loads *loads, const struct nof1_opening *opening,
+                         const double *total, size_t atom, uint64_t patients);
 /* A policy limit in billionths, nearest. */
 uint64_t nof1_ratio_limit(double limit);
 

@@ -148,41 +148,57 @@ static uint32_t index_of(const struct site_attempt *attempt, const char *key)
     return index < attempt->opening.atoms ? (uint32_t)index : SITE_UNLISTED;
 }
 
-/* A trial that counts: whose it is, its atom, used or left out. */
+/* A trial that counts: whose it is, and which count of attempt->atom_patients it belongs to. */
 struct tally {
     const char *patient;
     size_t length; /* of the patient's name */
-    uint32_t atom;
-    bool left;
+    size_t count;
 };
 
-static int by_atom(const void *left, const void *right)
+struct tallies {
+    size_t atoms, count;
+    struct tally *tally;
+};
+
+static int by_count(const void *left, const void *right)
 {
     const struct tally *a = left;
     const struct tally *b = right;
-    if (a->atom != b->atom) {
-        return a->atom < b->atom ? -1 : 1;
-    }
-    if (a->left != b->left) {
-        return a->left ? 1 : -1;
+    if (a->count != b->count) {
+        return a->count < b->count ? -1 : 1;
     }
     int order = memcmp(a->patient, b->patient, a->length < b->length ? a->length : b->length);
     return order != 0 ? order : a->length < b->length ? -1 : a->length > b->length ? 1 : 0;
 }
 
-/* A patient counts once in a part of an atom, whatever the number of trials in it. */
-static void count_tallies(struct site_attempt *attempt, struct tally *tally, size_t tallies)
+/* group: NOF1_LEFT_OUT, or where the trial is used: it counts in its atom, and in the group of it. */
+static void add_tally(struct tallies *to, const char *id, uint32_t atom, int group)
 {
-    qsort(tally, tallies, sizeof *tally, by_atom);
-    for (size_t i = 0; i < tallies; i++) {
-        if (i > 0 && by_atom(&tally[i - 1], &tally[i]) == 0) {
+    struct tally one = {id, strcspn(id, "/"), SITE_UNLISTED};
+    bool used = group != NOF1_LEFT_OUT;
+    if (atom != SITE_UNLISTED) {
+        one.count = atom + (used ? 0 : to->atoms);
+    }
+    to->tally[to->count++] = one;
+    if (used && atom != SITE_UNLISTED) {
+        one.count = (2 + (size_t)group) * to->atoms + atom;
+        to->tally[to->count++] = one;
+    }
+}
+
+/* A patient counts once in a part of an atom, whatever the number of trials in it. */
+static void count_tallies(struct site_attempt *attempt, const struct tallies *all)
+{
+    struct tally *tally = all->tally;
+    qsort(tally, all->count, sizeof *tally, by_count);
+    for (size_t i = 0; i < all->count; i++) {
+        if (i > 0 && by_count(&tally[i - 1], &tally[i]) == 0) {
             continue;
         }
-        if (tally[i].atom == SITE_UNLISTED) {
+        if (tally[i].count == SITE_UNLISTED) {
             attempt->unlisted += 1;
         } else {
-            size_t first = tally[i].left ? attempt->opening.atoms : 0;
-            attempt->atom_patients[first + tally[i].atom] += 1;
+            attempt->atom_patients[tally[i].count] += 1;
         }
     }
 }
@@ -194,28 +210,28 @@ static nof1_rc tally_trials(struct nof1_site *site, struct site_attempt *attempt
 {
     const struct nof1_epoch *epoch = site->config.epoch;
     const struct nof1_study *study = &attempt->query->study;
-    size_t most = epoch->trials, tallies = 0;
+    size_t most = 2 * epoch->trials;
     for (const struct site_unit *u = family == NULL ? NULL : family->units; u != NULL; u = u->next) {
         most += u->frozen ? 0 : 1;
     }
-    struct tally *tally = nof1_arena_alloc(site->scratch, most + 1, sizeof *tally);
-    ENSURE(tally != NULL, NOF1_E_NO_MEMORY);
+    struct tallies all = {.atoms = attempt->opening.atoms};
+    all.tally = nof1_arena_alloc(site->scratch, most + 1, sizeof *all.tally);
+    ENSURE(all.tally != NULL, NOF1_E_NO_MEMORY);
     for (size_t t = 0; t < epoch->trials; t++) {
         bool used = attempt->group[t] != NOF1_LEFT_OUT;
         if (used || family == NULL || family->unit[t] != NULL ||
             nof1_in_analysis_set(study->charter, study->plan->outcome, &epoch->trial[t])) {
             const char *id = id_of(site->scratch, epoch, t);
             ENSURE(id != NULL, NOF1_E_NO_MEMORY);
-            tally[tallies++] = (struct tally){id, strcspn(id, "/"), attempt->part[t], !used};
+            add_tally(&all, id, attempt->part[t], attempt->group[t]);
         }
     }
     for (const struct site_unit *u = family == NULL ? NULL : family->units; u != NULL; u = u->next) {
         if (!u->frozen) {
-            tally[tallies++] =
-                (struct tally){u->id, strcspn(u->id, "/"), index_of(attempt, u->key), true};
+            add_tally(&all, u->id, index_of(attempt, u->key), NOF1_LEFT_OUT);
         }
     }
-    count_tallies(attempt, tally, tallies);
+    count_tallies(attempt, &all);
     return NOF1_OK;
 }
 
@@ -251,8 +267,9 @@ nof1_rc nof1_site_parts(struct nof1_site *site, struct site_attempt *attempt)
         attempt->query->census ? NULL : nof1_site_family(site, attempt->query->study.plan);
     attempt->part = nof1_arena_alloc(attempt->arena, site->config.epoch->trials + 1,
                                      sizeof *attempt->part);
-    attempt->atom_patients = nof1_arena_alloc(attempt->arena, 2 * attempt->opening.atoms,
-                                              sizeof *attempt->atom_patients);
+    attempt->atom_patients =
+        nof1_arena_alloc(attempt->arena, (2 + attempt->opening.groups) * attempt->opening.atoms,
+                         sizeof *attempt->atom_patients);
     ENSURE(attempt->part != NULL && attempt->atom_patients != NULL, NOF1_E_NO_MEMORY);
     if (!attempt->query->census) { /* else one atom of everybody */
         ENSURE(family != NULL, NOF1_E_BUG);
@@ -380,9 +397,10 @@ nof1_rc nof1_site_charged(const struct nof1_site *site, const struct site_attemp
     return NOF1_OK;
 }
 
-/* How many patients of each block the used part of a listed atom holds. */
+/* How many patients of each block the part of a listed atom holds that a group uses. */
 static nof1_rc hold_used(struct nof1_site *site, struct site_attempt *attempt,
-                    const struct nof1_opened *opened, size_t atom, const char *used)
+                         const struct nof1_opened *opened, size_t atom, size_t group,
+                         const char *used)
 {
     const struct nof1_charter *charter = site->config.charter;
     const struct nof1_plan *plan = attempt->query->study.plan;
@@ -390,7 +408,7 @@ static nof1_rc hold_used(struct nof1_site *site, struct site_attempt *attempt,
     const double *total = opened->total;
     for (size_t b = 0; b < plan->blocks; b++) {
         const double *count =
-            total + nof1_opening_atom_at(opened->opening, atom, b, NOF1_ATOM_USED);
+            total + nof1_opening_cell_at(opened->opening, atom, group, b);
         const char *block = charter->block[plan->block[b]].id;
         TRY(nof1_site_hold(site, family, used, block, (uint64_t)count[NOF1_ATOM_USED],
                            (uint64_t)count[NOF1_ATOM_USED_SITES]));
@@ -421,14 +439,15 @@ static nof1_rc hold_left(struct nof1_site *site, struct site_attempt *attempt,
     return NOF1_OK;
 }
 
-/* The new atom of each listed one, with what is now released about it. */
+/* The new atom of a group of each listed one, with what is now released about it. */
 static nof1_rc split_atom(struct nof1_site *site, struct site_attempt *attempt,
-                          const struct nof1_opened *opened, size_t atom, const char **used)
+                          const struct nof1_opened *opened, size_t atom, size_t group,
+                          const char **used)
 {
     const struct nof1_plan *plan = attempt->query->study.plan;
     struct site_family *family = nof1_site_family(site, plan);
     char key[NOF1_ATOM_TEXT];
-    TRY(nof1_atom_used(key, listed(plan, atom), plan->hash));
+    TRY(nof1_atom_used(key, listed(plan, atom), plan->hash, group));
     const struct site_charge *charge = charge_of(family, listed(plan, atom));
     uint64_t ratio = nof1_plan_ratio(opened, atom);
     uint64_t net = nof1_plan_net_ratio(opened, &attempt->own, atom);
@@ -437,7 +456,7 @@ static nof1_rc split_atom(struct nof1_site *site, struct site_attempt *attempt,
     TRY(nof1_site_add_charge(site, family, key, ratio < NOF1_RATIO_NONE ? ratio : NOF1_RATIO_NONE,
                              net < NOF1_RATIO_NONE ? net : NOF1_RATIO_NONE));
     *used = family->charge[family->charges - 1].key;
-    return hold_used(site, attempt, opened, atom, *used);
+    return hold_used(site, attempt, opened, atom, group, *used);
 }
 
 static nof1_rc use_trial(struct nof1_site *site, struct site_family *family, size_t t,
@@ -482,16 +501,18 @@ nof1_rc nof1_site_split(struct nof1_site *site, struct site_attempt *attempt,
 {
     const struct nof1_plan *plan = attempt->query->study.plan;
     struct site_family *family = nof1_site_family(site, plan);
-    const char **used = nof1_arena_alloc(site->scratch, attempt->opening.atoms, sizeof *used);
+    size_t atoms = attempt->opening.atoms, groups = attempt->opening.groups;
+    const char **used = nof1_arena_alloc(site->scratch, atoms * groups, sizeof *used);
     ENSURE(used != NULL && family != NULL, NOF1_E_NO_MEMORY);
-    for (size_t a = 0; a < attempt->opening.atoms; a++) {
+    for (size_t i = 0; i < atoms * groups; i++) {
+        size_t a = i % atoms, g = i / atoms;
         /* a plan may list keys that nobody holds: they must not fill the memory */
-        if (nof1_opening_atom(opened->opening, opened->total, a, NOF1_ATOM_USED) > 0 ||
-            attempt->own.atom_patients[a] > 0) {
-            TRY(split_atom(site, attempt, opened, a, &used[a]));
+        if (nof1_opening_cell(opened->opening, opened->total, a, g, NOF1_ATOM_USED) > 0 ||
+            attempt->atom_patients[2 * atoms + i] > 0) {
+            TRY(split_atom(site, attempt, opened, a, g, &used[i]));
         }
     }
-    for (size_t a = 0; a < attempt->opening.atoms; a++) {
+    for (size_t a = 0; a < atoms; a++) {
         char base[NOF1_ATOM_TEXT];
         nof1_atom_base(base, listed(plan, a));
         if (nof1_atom_released(base)) {
@@ -500,7 +521,8 @@ nof1_rc nof1_site_split(struct nof1_site *site, struct site_attempt *attempt,
     }
     for (size_t t = 0; t < site->config.epoch->trials; t++) {
         if (attempt->group[t] != NOF1_LEFT_OUT && attempt->part[t] != SITE_UNLISTED) {
-            TRY(use_trial(site, family, t, used[attempt->part[t]]));
+            TRY(use_trial(site, family, t,
+                          used[(size_t)attempt->group[t] * atoms + attempt->part[t]]));
         }
     }
     TRY(remember_outcome(site, family, &site->config.charter->outcome[plan->outcome]));

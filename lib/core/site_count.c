@@ -34,7 +34,9 @@ static nof1_rc count_own(struct nof1_site *site, struct site_attempt *attempt)
     bool *seen_any = nof1_arena_alloc(site->scratch, epoch->patients + 1, sizeof *seen_any);
     ENSURE(per_group != NULL && seen != NULL && seen_any != NULL, NOF1_E_NO_MEMORY);
     attempt->own = (struct nof1_own){.group_patients = per_group,
-                                     .atom_patients = attempt->atom_patients};
+                                     .atom_patients = attempt->atom_patients,
+                                     .cell_patients = attempt->atom_patients +
+                                                      2 * attempt->opening.atoms};
     for (size_t t = 0; t < epoch->trials; t++) {
         if (attempt->group[t] == NOF1_LEFT_OUT) {
             continue;
@@ -161,6 +163,12 @@ static nof1_rc count_atoms(const struct nof1_site *site, const struct site_attem
         of[NOF1_ATOM_USED_SITES] = used > 0 ? 1 : 0;
         of[NOF1_ATOM_LEFT] = (double)left;
         of[NOF1_ATOM_LEFT_SITES] = left > 0 ? 1 : 0;
+        for (size_t g = 0; g < opening->groups; g++) {
+            uint64_t cell = attempt->atom_patients[(2 + g) * opening->atoms + a];
+            double *in = count + nof1_opening_cell_at(opening, a, g, block);
+            in[NOF1_ATOM_USED] = (double)cell;
+            in[NOF1_ATOM_USED_SITES] = cell > 0 ? 1 : 0;
+        }
     }
     count[opening->unlisted] = (double)attempt->unlisted;
     for (size_t c = 0; c < SITE_CHANGED; c++) {

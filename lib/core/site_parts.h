@@ -149,7 +149,7 @@ struct site_attempt {
 
     int *group;                            /* [trials] NOF1_LEFT_OUT or the group */
     uint32_t *part;                        /* [trials] atom index of the plan's list */
-    uint64_t *atom_patients;               /* [atoms] used, then [atoms] left out */
+    uint64_t *atom_patients;               /* [atoms] used, then left out, then used of each group */
     uint64_t unlisted;                     /* patients of atoms that the plan does not list */
     uint64_t changed[SITE_CHANGED];
     void *scratch;

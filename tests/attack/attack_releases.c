@@ -25,14 +25,18 @@ static void after(struct hand *h, struct atoms *a)
 {
     const char *const *key = NULL;
     size_t n = 0;
-    uint64_t used[MOST_ATOMS], left[MOST_ATOMS];
+    size_t groups = h->opening.groups;
+    uint64_t used[8 * MOST_ATOMS], left[MOST_ATOMS];
+    cr_assert_leq(groups, 8u);
     for (size_t i = 0; i < h->opening.atoms; i++) {
-        used[i] = (uint64_t)h->opening_value[nof1_opening_atom_at(&h->opening, i, 0,
-                                                                 NOF1_ATOM_USED)];
+        for (size_t g = 0; g < groups; g++) {
+            used[i * groups + g] =
+                (uint64_t)h->opening_value[nof1_opening_cell_at(&h->opening, i, g, 0)];
+        }
         left[i] = (uint64_t)h->opening_value[nof1_opening_atom_at(&h->opening, i, 0,
                                                                  NOF1_ATOM_LEFT)];
     }
-    MUST(nof1_atoms_after(&key, &n, h->arena, h->query->study.plan, used, left, true));
+    MUST(nof1_atoms_after(&key, &n, h->arena, h->query->study.plan, groups, used, left, true));
     cr_assert_lt(n, (size_t)MOST_ATOMS);
     for (size_t i = 0; i < n; i++) {
         a->key[i] = nof1_arena_text(h->arena, key[i]);

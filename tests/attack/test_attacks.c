@@ -345,13 +345,13 @@ Test(attacks, an_offer_repeated_is_accepted_once_in_the_ledger)
  * by name would compare it with the counts of every site, as often as the coordinator asks. */
 Test(attacks, a_forged_total_does_not_make_a_site_name_itself)
 {
-    static const struct hand_options uneven = {.patients = {6, 4, 4, 4, 4}, .patient_cap = 6,
+    static const struct hand_options uneven = {.patients = {7, 4, 4, 4, 4}, .patient_cap = 7,
                                                .preset = "ultra-rare"};
     struct hand *h = hand_new(&uneven);
     until(h, 1);
     const size_t group = h->opening.group_patients;
-    cr_assert_eq(h->value[group], 22);
-    tamper(h, 4, group, 5 - 22, 4); /* as many as a class needs, and fewer than site 0 has */
+    cr_assert_eq(h->value[group], 23);
+    tamper(h, 4, group, 6 - 23, 4); /* as many as a class needs, and fewer than site 0 has */
     hand_add(h);
     hand_advance(h, 0);
     for (size_t s = 0; s < 4; s++) {
@@ -374,7 +374,8 @@ static size_t atoms_after(struct hand *h, const char *const **atom)
 {
     size_t atoms = 0;
     uint64_t used[8] = {20}, left[8] = {0};
-    MUST(nof1_atoms_after(atom, &atoms, h->arena, h->query->study.plan, used, left, true));
+    MUST(nof1_atoms_after(atom, &atoms, h->arena, h->query->study.plan, h->query->model->groups,
+                          used, left, true));
     return atoms;
 }
 

@@ -12,7 +12,8 @@
 
 #define EACH 12
 #define LEAST 8     /* min_atom_patients of preset standard */
-#define RELEASES 8
+#define RELEASES 10 /* sums: a release by class is one a class */
+#define CLASSES 2
 #define COEFFICIENT 2
 #define EVERYBODY (SITES * EACH)
 
@@ -28,7 +29,7 @@ struct study {
     size_t releases, refused, plans;
     const char *atom[256];
     size_t atoms;
-    bool present[EVERYBODY];
+    bool present[EVERYBODY], shorter[EVERYBODY]; /* shorter: the last period is missing */
     int y[EVERYBODY], sex[EVERYBODY]; /* the content now; contents return when a change is undone */
     struct nof1_trial trial[EVERYBODY];
 };
@@ -42,6 +43,15 @@ static void show_y(struct study *s, size_t p, int content)
 {
     column(s->trial[p].outcome[0])[2] += content - s->y[p];
     s->y[p] = content;
+}
+
+static void show_length(struct study *s, size_t p, bool shorter)
+{
+    if (shorter != s->shorter[p]) {
+        double *y = column(s->trial[p].outcome[0]);
+        y[ROWS - 1] = shorter ? NAN : y[ROWS - 2] + 1;
+        s->shorter[p] = shorter;
+    }
 }
 
 static void show_sex(struct study *s, size_t p)
@@ -128,15 +138,18 @@ static void keep_list(struct study *s)
 {
     const struct hand *h = s->h;
     const char *const *after = NULL;
-    size_t atoms = 0, count = h->opening.atoms;
-    uint64_t used[256], left[256];
+    size_t atoms = 0, count = h->opening.atoms, groups = h->opening.groups;
+    uint64_t used[CLASSES * 256], left[256];
+    cr_assert_leq(groups, (size_t)CLASSES);
     for (size_t a = 0; a < count; a++) {
-        used[a] = (uint64_t)h->opening_value[nof1_opening_atom_at(&h->opening, a, 0,
-                                                                 NOF1_ATOM_USED)];
+        for (size_t g = 0; g < groups; g++) {
+            used[a * groups + g] =
+                (uint64_t)h->opening_value[nof1_opening_cell_at(&h->opening, a, g, 0)];
+        }
         left[a] = (uint64_t)h->opening_value[nof1_opening_atom_at(&h->opening, a, 0,
                                                                  NOF1_ATOM_LEFT)];
     }
-    MUST(nof1_atoms_after(&after, &atoms, h->arena, h->query->study.plan, used, left, true));
+    MUST(nof1_atoms_after(&after, &atoms, h->arena, h->query->study.plan, groups, used, left, true));
     cr_assert_leq(3 * atoms + 1, 256u);
     for (size_t a = 0; a < atoms; a++) {
         s->atom[a] = nof1_arena_text(h->arena, after[a]); /* the query owns its keys */
@@ -144,18 +157,33 @@ static void keep_list(struct study *s)
     s->atoms = atoms;
 }
 
-/* Ask for everybody (stratum 2) or one stratum. True: released. */
-static bool ask(struct study *s, int stratum)
+/* What a sum of the release is of: those of the stratum, of one class where there are two. */
+static void keep_sum(struct study *s, int stratum, bool by_class, bool shorter)
+{
+    cr_assert_lt(s->releases, (size_t)RELEASES);
+    struct release *release = &s->release[s->releases++];
+    for (size_t p = 0; p < EVERYBODY; p++) {
+        bool used = s->present[p] && (stratum == 2 || s->sex[p] % 2 == stratum) &&
+                    (!by_class || s->shorter[p] == shorter);
+        release->y[p] = used ? 2 * s->y[p] + (s->shorter[p] ? 1 : 0) : 0;
+        release->sex[p] = used ? s->sex[p] : 0;
+    }
+}
+
+/* Ask for everybody (stratum 2) or one stratum, at once or by class. True: released. */
+static bool ask_for(struct study *s, int stratum, bool by_class)
 {
     struct hand *h = s->h;
     static const char *const strata[] = {"strata: [F]\n", "strata: [M]\n", ""};
     const char *text = nof1_arena_printf(h->arena, "plan: 1\ntitle: plan %zu\noutcome: y\n"
                                                    "treatment: {reference: \"A\", active: [\"B\"]}\n"
                                                    "analysis: random_effects\ngather_by: 2h\n"
-                                                   "deadline: 10m\n%s",
-                                         ++s->plans, strata[stratum]);
+                                                   "deadline: 10m\n%s%s",
+                                         ++s->plans, strata[stratum],
+                                         by_class ? "incomplete: cycles\n" : "");
     h->now += INT64_C(86400) * 1000;
     hand_query(h, hand_complete(h, text, s->atoms, s->atom));
+    cr_assert_eq(h->query->model->groups, by_class ? (size_t)CLASSES : 1u);
     hand_gather(h);
     hand_round(h, 0);
     (void)hand_advance(h, 0);
@@ -170,14 +198,16 @@ static bool ask(struct study *s, int stratum)
     }
     hand_round(h, 1);
     hand_end(h, false);
-    struct release *release = &s->release[s->releases++];
-    for (size_t p = 0; p < EVERYBODY; p++) {
-        bool used = s->present[p] && (stratum == 2 || s->sex[p] % 2 == stratum);
-        release->y[p] = used ? s->y[p] : 0;
-        release->sex[p] = used ? s->sex[p] : 0;
+    for (int shorter = 0; shorter < (by_class ? CLASSES : 1); shorter++) {
+        keep_sum(s, stratum, by_class, shorter == 1);
     }
     keep_list(s);
     return true;
+}
+
+static bool ask(struct study *s, int stratum)
+{
+    return ask_for(s, stratum, false);
 }
 
 /* ---- the oracle ------------------------------------------------------------ */
@@ -207,15 +237,17 @@ static size_t isolated(const struct study *s, const int *coefficient, bool with_
 static size_t fewest(const struct study *s)
 {
     size_t combinations = 1, least = EVERYBODY + 1;
+    int largest = s->releases > 5 ? 1 : COEFFICIENT;
+    size_t choices = 2 * (size_t)largest + 1;
     for (size_t r = 0; r < s->releases; r++) {
-        combinations *= 2 * COEFFICIENT + 1;
+        combinations *= choices;
     }
     for (size_t c = 0; c < combinations; c++) {
         int coefficient[RELEASES];
         size_t rest = c;
         for (size_t r = 0; r < s->releases; r++) {
-            coefficient[r] = (int)(rest % (2 * COEFFICIENT + 1)) - COEFFICIENT;
-            rest /= 2 * COEFFICIENT + 1;
+            coefficient[r] = (int)(rest % choices) - largest;
+            rest /= choices;
         }
         for (int with = 0; with < 2; with++) {
             size_t patients = isolated(s, coefficient, with == 1);
@@ -303,6 +335,58 @@ static void by_returning(struct study *s)
     ask(s, 2);
 }
 
+/* Every third patient has two complete cycles, the others three. Ten are not there yet. */
+static void two_classes(struct study *s, bool some_to_come)
+{
+    for (size_t p = 0; p < EVERYBODY; p++) {
+        show_length(s, p, p % 3 == 0);
+        s->present[p] = !some_to_come || p % 6 != 1;
+    }
+    freeze(s);
+}
+
+/* Nine with three cycles and one with two come between two looks: enough come, but their sums are by
+ * class. */
+static void by_coming_in_another_class(struct study *s)
+{
+    two_classes(s, true);
+    ask_for(s, 2, true);
+    for (size_t p = 0; p < EVERYBODY; p++) {
+        if (!s->present[p] && p != 1) {
+            show_length(s, p, p == 7);
+            s->present[p] = true;
+        }
+    }
+    freeze(s);
+    ask_for(s, 2, true);
+}
+
+/* Everybody and the women, each by class; one man has two cycles. */
+static void by_a_stratum_in_a_class(struct study *s)
+{
+    for (size_t p = 0; p < EVERYBODY; p++) {
+        show_length(s, p, p % 3 == 0);
+        s->sex[p] = p % 3 == 0 ? (p == 30 ? 3 : 2) : 2 + (int)(p % 2);
+        show_sex(s, p);
+    }
+    freeze(s);
+    ask_for(s, 2, true);
+    ask_for(s, 0, true);
+}
+
+/* The last value of one patient arrives late, and twelve of the other class are corrected. */
+static void by_a_late_value(struct study *s)
+{
+    two_classes(s, false);
+    ask_for(s, 2, true);
+    for (size_t p = 0; p < 18; p++) {
+        show_y(s, p, p % 3 == 0 ? 1 : 2);
+    }
+    show_length(s, 9, false);
+    freeze(s);
+    ask_for(s, 2, true);
+}
+
 Test(difference, attacks_succeed_without_the_rule_and_fail_with_it, .timeout = 300)
 {
     static const struct { const char *name; void (*run)(struct study *); } attacks[] = {
@@ -312,6 +396,9 @@ Test(difference, attacks_succeed_without_the_rule_and_fail_with_it, .timeout = 3
         {"a change among changes of covariates", by_hiding_among_covariates},
         {"changing sides", by_changing_sides},
         {"returning", by_returning},
+        {"coming in another class", by_coming_in_another_class},
+        {"a stratum in a class", by_a_stratum_in_a_class},
+        {"a value that comes late", by_a_late_value},
     };
     struct study *s = malloc(sizeof *s);
     for (size_t i = 0; i < sizeof attacks / sizeof attacks[0]; i++) {

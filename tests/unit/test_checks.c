@@ -104,7 +104,7 @@ static void set_up(struct scene *s)
     s->counts = (struct nof1_counts){6, 40, 40, 0, s->group_patients, s->group_trials,
                                      s->group_sites};
     s->own_atom[0] = s->own_atom[1] = 3;
-    s->own = (struct nof1_own){6, 6, s->own_group, s->own_atom, s->own_charged};
+    s->own = (struct nof1_own){6, 6, s->own_group, s->own_atom, s->own_charged, NULL};
     s->opened = (struct nof1_opened){&s->limits, &s->query, &s->opening, &s->loads, &s->counts,
                                      s->total, s->charged};
     s->weights = 2;
@@ -252,7 +252,7 @@ static void discrete(struct scene *s, uint64_t n)
     s->total[11] = (double)(n - n / 2);
     set_atom(s, 0, (double)n, 6);
     set_atom(s, 4, 0, 0);
-    s->own = (struct nof1_own){0, 0, s->own_group, s->own_atom, s->own_charged};
+    s->own = (struct nof1_own){0, 0, s->own_group, s->own_atom, s->own_charged, NULL};
     memset(s->own_group, 0, sizeof s->own_group);
     memset(s->own_atom, 0, sizeof s->own_atom);
 }
@@ -452,7 +452,7 @@ Test(checks, the_ratio_is_an_integer_rounded_up)
     s.own_group[0] = 5;
     cr_expect_eq(nof1_ratio_groups(&s.loads, GROUPS, 40, s.group_patients, 5, s.own_group),
                  500000000);
-    cr_expect_eq(nof1_ratio_atom(&s.loads, 10), 500000000);
+    cr_expect_eq(nof1_ratio_atom(&s.loads, &s.opening, s.total, 0, 10), 500000000);
 }
 
 static double bits_of(struct scene *s, uint64_t n)
@@ -500,12 +500,12 @@ Test(checks, atoms_form_a_chain)
     struct nof1_arena *arena = nof1_arena_new();
     char first[NOF1_ATOM_TEXT], second[NOF1_ATOM_TEXT], again[NOF1_ATOM_TEXT];
     const uint8_t p[32] = {1}, q[32] = {2};
-    cr_assert_eq(nof1_atom_used(first, "0", p), NOF1_OK);
+    cr_assert_eq(nof1_atom_used(first, "0", p, 0), NOF1_OK);
     /* sha256("0/0100...00"), by an independent program */
     cr_expect_str_eq(first, "464c6b41dcb22e22e40271125c9d87f9");
-    cr_assert_eq(nof1_atom_used(second, first, q), NOF1_OK);
-    cr_assert_eq(nof1_atom_used(again, "0", q), NOF1_OK);
-    cr_assert_eq(nof1_atom_used(again, again, p), NOF1_OK);
+    cr_assert_eq(nof1_atom_used(second, first, q, 0), NOF1_OK);
+    cr_assert_eq(nof1_atom_used(again, "0", q, 0), NOF1_OK);
+    cr_assert_eq(nof1_atom_used(again, again, p, 0), NOF1_OK);
     cr_expect_str_neq(second, again, "the order counts");
     nof1_atom_changed(again, first, NOF1_ATOM_ANEW);
     cr_expect_str_eq(again, "464c6b41dcb22e22e40271125c9d87f9+s");
@@ -520,13 +520,21 @@ Test(checks, atoms_form_a_chain)
     const char *const *after = NULL;
     size_t atoms = 0;
     const uint64_t used[] = {10, 0}, left[] = {0, 9};
-    cr_assert_eq(nof1_atoms_after(&after, &atoms, arena, &plan, used, left, true), NOF1_OK);
+    cr_assert_eq(nof1_atoms_after(&after, &atoms, arena, &plan, 1, used, left, true), NOF1_OK);
     cr_assert_eq(atoms, 2);
     cr_expect_str_eq(after[0], first, "all were used: only the new key");
     cr_expect_str_eq(after[1], "e2", "none was used: only the old key");
-    cr_assert_eq(nof1_atoms_after(&after, &atoms, arena, &plan, used, left, false), NOF1_OK);
+    cr_assert_eq(nof1_atoms_after(&after, &atoms, arena, &plan, 1, used, left, false), NOF1_OK);
     cr_assert_eq(atoms, 3, "some sites may not have answered: both keys stay");
     cr_expect_str_eq(after[0], "0");
     cr_expect_str_eq(after[1], first);
+    const uint64_t cells[] = {8, 9, 0, 0};
+    cr_assert_eq(nof1_atoms_after(&after, &atoms, arena, &plan, 2, cells, left, true), NOF1_OK);
+    cr_assert_eq(atoms, 3, "a key for each group used, and the one left out");
+    cr_expect_str_eq(after[0], first);
+    cr_assert_eq(nof1_atom_used(second, "0", p, 1), NOF1_OK);
+    cr_expect_str_eq(after[1], second);
+    cr_expect_str_neq(second, first);
+    cr_expect_str_eq(after[2], "e2");
     nof1_arena_free(arena);
 }

@@ -47,7 +47,7 @@ static const struct {
             {"min_atom_patients", 8, 6, 6, "E2210"},
             {"min_others", 5, 5, 4, "E2212"},
             {"max_net_ratio", 0.50, 0.50, 0.66, "E2212"},
-            {"min_class_patients", 8, 5, 5, "E2206"},
+            {"min_class_patients", 8, 6, 6, "E2206"},
             {"max_release_ratio", 0.33, 0.50, 0.66, "E2301"},
             {"max_rounds_query", 30, 10, 100, "E2302"},
             {"max_queries_epoch", 50, 15, 0, "E2303"},

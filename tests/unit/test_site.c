@@ -251,7 +251,7 @@ static size_t atoms_after(struct hand *h, const char *const **atom)
     uint64_t used[8] = {0}, left[8] = {0};
     const struct nof1_plan *plan = h->query->study.plan;
     used[0] = 20;
-    MUST(nof1_atoms_after(atom, &atoms, h->arena, plan, used, left, true));
+    MUST(nof1_atoms_after(atom, &atoms, h->arena, plan, h->query->model->groups, used, left, true));
     return atoms;
 }
 
