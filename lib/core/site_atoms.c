@@ -75,6 +75,52 @@ static nof1_rc place_unit(struct nof1_site *site, struct nof1_arena *arena,
     return NOF1_OK;
 }
 
+static const char *last_series(const struct site_unit *unit)
+{
+    return unit->version[unit->versions - 1];
+}
+
+static int by_series(const void *left, const void *right)
+{
+    const struct site_unit *const *a = left;
+    const struct site_unit *const *b = right;
+    return strcmp(last_series(*a), last_series(*b));
+}
+
+/* Patients or trials may have other names than at the last freeze. A trial of a new name that is to
+ * the last bit one that is gone is that one: a sum takes no notice of names. */
+static nof1_rc find_renamed(struct nof1_site *site, struct nof1_arena *arena,
+                            struct site_family *family, struct site_unit **gone, size_t units)
+{
+    size_t count = 0;
+    for (size_t u = 0; u < units; u++) {
+        if (!gone[u]->frozen) {
+            gone[count++] = gone[u];
+        }
+    }
+    qsort(gone, count, sizeof *gone, by_series);
+    for (size_t t = 0; count > 0 && t < site->config.epoch->trials; t++) {
+        struct site_unit wanted = {.versions = 1, .version = &family->series[t]}, *key = &wanted;
+        struct site_unit **found = family->unit[t] != NULL
+                                       ? NULL
+                                       : bsearch(&key, gone, count, sizeof *gone, by_series);
+        while (found != NULL && found > gone && by_series(found - 1, &key) == 0) {
+            found--;
+        }
+        while (found != NULL && found < gone + count && by_series(found, &key) == 0 &&
+               (*found)->frozen) {
+            found++; /* taken by another trial of the same numbers */
+        }
+        if (found != NULL && found < gone + count && by_series(found, &key) == 0) {
+            family->unit[t] = *found;
+            (*found)->id = id_of(site->arena, site->config.epoch, t);
+            ENSURE((*found)->id != NULL, NOF1_E_NO_MEMORY);
+            TRY(place_unit(site, arena, family, t));
+        }
+    }
+    return NOF1_OK;
+}
+
 static nof1_rc place_trials(struct nof1_site *site, struct site_family *family)
 {
     struct nof1_arena *arena NOF1_CLEANUP(nof1_arena_freep) = nof1_arena_new();
@@ -101,7 +147,7 @@ static nof1_rc place_trials(struct nof1_site *site, struct site_family *family)
             TRY(place_unit(site, arena, family, t));
         }
     }
-    return NOF1_OK;
+    return epoch == NULL ? NOF1_OK : find_renamed(site, arena, family, sorted, units);
 }
 
 nof1_rc nof1_site_restore_atoms(struct nof1_site *site, struct nof1_error *error)
