@@ -117,7 +117,8 @@ nof1_rc nof1_gaussian_igls(double *root, bool *solved, bool *inside, struct nof1
                            const struct nof1_gaussian_point *point, const double *square, double q,
                            double least);
 /* Satterthwaite's degrees of freedom of each entry of L beta-hat [p] (L as above): v^2 / (g'H^-1 g),
- * g the gradient of its variance v by (sigma^2, G), H the observed Hessian of -2 log-likelihood.
+ * g the gradient of its variance v by (sigma^2, G), H the observed Hessian of -2 log-likelihood; at a
+ * singular G in its root, where the gradient vanishes: a variance of zero stays zero (lmerTest).
  * `sums` must be whole (response y). Errors: NOF1_E_NO_MEMORY. */
 nof1_rc nof1_gaussian_satterthwaite(double *df, struct nof1_arena *arena,
                                     const struct nof1_gaussian_sums *sums,

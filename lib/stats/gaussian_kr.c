@@ -12,6 +12,8 @@
 #include <stats/matrix.h>
 #include <string.h>
 
+#define LEAST_EIGENVALUE 1e-10 /* of Gamma: below, it counts as singular */
+
 /* Leading p*p block of a matrix of the given width. */
 static void copy_block(double *out, const double *from, size_t p, size_t width)
 {
@@ -67,6 +69,45 @@ static void fill_residual(struct kr *kr, const struct nof1_gaussian_sums *sums,
     }
 }
 
+/* The inverse of the observed information [m*m] at a singular Gamma. The criterion has no minimum in
+ * the entries of Gamma there, only on their boundary: the information is taken in the root S of
+ * Gamma = S S, where the gradient vanishes, and J inverse J' with J = dGamma/dS is what may vary. A
+ * variance of zero stays zero, as for lmerTest in lme4's theta. */
+static void boundary_inverse(double *inverse, const double *information,
+                             const struct nof1_gaussian_point *point)
+{
+    size_t m = point->terms + 1, terms = point->terms;
+    double root[NOF1_TERMS_MAX], hessian[NOF1_TERMS_MAX * NOF1_TERMS_MAX];
+    double curvature[NOF1_TERMS_MAX * NOF1_TERMS_MAX] = {0}, unused[NOF1_TERMS_MAX];
+    double unit[NOF1_TERMS_MAX] = {0}, jacobian[PARAMETERS * PARAMETERS] = {1};
+    double work[PARAMETERS * PARAMETERS], eigen[3 * PARAMETERS * PARAMETERS + 2 * PARAMETERS];
+    (void)nof1_gaussian_root(root, point->gamma, &point->shape, 0);
+    for (size_t j = 0; j < terms; j++) {
+        unit[j] = 1;
+        nof1_gaussian_chain(jacobian + (j + 1) * m + 1, hessian, root, &point->shape, unit,
+                            curvature);
+        unit[j] = 0;
+    }
+    for (size_t j = 0; j < terms * terms; j++) {
+        curvature[(j / terms) * NOF1_TERMS_MAX + j % terms] =
+            information[(j / terms + 1) * m + j % terms + 1];
+    }
+    nof1_gaussian_chain(unused, hessian, root, &point->shape, point->slope, curvature);
+    nof1_multiply(work, information, jacobian, m); /* row 0: by sigma^2 and S */
+    for (size_t j = 0; j < terms; j++) {
+        work[(j + 1) * m] = work[j + 1];
+        memcpy(work + (j + 1) * m + 1, hessian + j * terms, terms * sizeof *hessian);
+    }
+    (void)nof1_symmetric_pseudo_inverse(inverse, work, m, 1e-12, eigen);
+    nof1_multiply(work, jacobian, inverse, m);
+    for (size_t j = 0; j < m * m; j++) {
+        inverse[j] = 0;
+        for (size_t k = 0; k < m; k++) {
+            inverse[j] += work[(j / m) * m + k] * jacobian[(j % m) * m + k];
+        }
+    }
+}
+
 /* Twice the inverse of the expected information, or, given 2 AI, of the observed one: 2 AI - EI. */
 static void fill_weights(struct kr *kr, const struct nof1_gaussian_point *point,
                          const double *twice, double *work)
@@ -92,7 +133,13 @@ static void fill_weights(struct kr *kr, const struct nof1_gaussian_point *point,
             }
         }
     }
-    (void)nof1_symmetric_pseudo_inverse(inverse, information, m, 1e-12, eigen);
+    double root[NOF1_TERMS_MAX];
+    if (twice == NULL || point->shape.correlated ||
+        nof1_gaussian_root(root, point->gamma, &point->shape, LEAST_EIGENVALUE)) {
+        (void)nof1_symmetric_pseudo_inverse(inverse, information, m, 1e-12, eigen);
+    } else {
+        boundary_inverse(inverse, information, point);
+    }
     for (size_t i = 0; i < m * m; i++) {
         kr->weight[(i / m) * PARAMETERS + i % m] = 2 * inverse[i];
     }
