@@ -200,7 +200,7 @@ static nof1_rc look(struct bt_visit *v, struct nof1_evaluation *e, const struct 
         NOF1_OK) {
         return nof1_fail(error, NOF1_E_MODEL,
                          "no residual variation is left: all outcomes are equal, or an exact "
-                         "function of the fixed terms");
+                         "function of fixed terms and random effects");
     }
     nof1_gaussian_chain(inner_gradient, inner, v->x + p, &m->shape, v->point.slope,
                         v->point.expected);

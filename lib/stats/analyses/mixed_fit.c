@@ -395,12 +395,13 @@ nof1_rc_value mixed_totals_fit(const struct mixed_model *m, const struct mixed_t
     TRY(reduce_totals(&o.totals, totals, fit, arena));
     nof1_rc_value rc = minimise_all(fit, &o, arena);
     nof1_arena_free(o.arena);
-    if (rc != NOF1_OK) {
+    if (rc == NOF1_E_MODEL) {
         return nof1_fail(error, NOF1_E_MODEL,
                          "no residual variation is left: all outcomes are equal, or an exact "
-                         "function of the fixed terms (or the charter's centre is so far from "
-                         "them that no digit of the variation is left)");
+                         "function of fixed terms and random effects (or the charter's centre is so "
+                         "far away that no digit of the variation is left)");
     }
+    TRY(rc);
     TRY(mixed_refuse_root(fit->root, m, 0.5 * m->root_limit, error));
     fit->converged = fit->decrement < 1e-14;
     struct mixed_totals *kept = nof1_arena_alloc(arena, 1, sizeof *kept);

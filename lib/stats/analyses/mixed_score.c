@@ -393,7 +393,7 @@ nof1_rc_value mixed_score_visit(struct mixed_visit *v, struct nof1_evaluation *e
                             false) != NOF1_OK) {
         return nof1_fail(error, NOF1_E_MODEL,
                          "no residual variation is left: all outcomes are equal, or an exact "
-                         "function of the fixed terms");
+                         "function of fixed terms and random effects");
     }
     assemble(e, v->x + n, v, m);
     return NOF1_OK;

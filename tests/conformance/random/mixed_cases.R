@@ -46,6 +46,8 @@ mixed_cases <- function(seed, only = NULL) {
     r <- lab(wire(d), plan_mixed("treatment", e, df = "satterthwaite"), map_of())
     f <- quiet(lmerTest::lmer(if (e == 2) y ~ .trt + (1 + .trt | trial) else y ~ .trt + (1 | trial), d, control = tight))
     if (r$code == 0) check(paste(n, e, lost), r$json$estimates$df, coef(summary(f))[, "df"], 1e-3, 0, "Satterthwaite df") else expect(n, grepl("satterthwaite", r$text), r$text) })
+  go("nothing left over", function(n) { d <- series(12, lost = 0); d$y <- as.integer(factor(d$trial)) * (1 + d$.trt) # each trial its own line
+    r <- lab(wire(d), plan_mixed("treatment", 2), map_of()); expect(n, r$code == 66 && grepl("fixed terms and random effects", r$text), r$text) })
   go("satterthwaite at the boundary", function(n) for (k in 1:6) { d <- series(12, tau = c(0, 0.2)[1 + k %% 2], between = c(0, 3)[1 + (k > 2)], obs = 1)
     for (e in 1:2) { r <- lab(wire(d), plan_mixed("treatment", e, df = "satterthwaite"), map_of())
       f <- quiet(lmerTest::lmer(if (e == 2) y ~ .trt + (1 + .trt | trial) else y ~ .trt + (1 | trial), d, control = tight))
