@@ -119,5 +119,5 @@ static void check_folder(const char *folder, int least)
 Test(mixed_structure, equals_the_exact_optimum)
 {
     check_folder("mixed_structure", 17);
-    check_folder("mixed_serial", 9);
+    check_folder("mixed_serial", 22);
 }

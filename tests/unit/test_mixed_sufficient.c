@@ -17,7 +17,7 @@
 #define SETS 60 /* at least POINTS */
 #define POINTS 60
 #define ROWS 6
-#define THETA 14 /* beta[4], L of G = LL' [6], sigma2, cycle, arm, residual of arm 1 */
+#define THETA 15 /* beta[4], L of G = LL' [6], sigma2, cycle, arm, residual of arm 1, rho */
 #define RELEASED_MAX 40
 
 struct layout_case {
@@ -27,7 +27,10 @@ struct layout_case {
     size_t released;
     bool cycle, arm, ratio; /* variances of cycles, of arms; of residuals by arm */
     bool three;             /* arms; columns then are intercept and two indicators */
+    bool serial, no_level;  /* correlated residuals; without a random effect */
 };
+
+#define SERIAL "residual: ar1\nby: period\nincomplete: class\n"
 
 static const struct layout_case cases[] = {
     {"", 2, true, false, 6, .cycle = false},
@@ -51,6 +54,12 @@ static const struct layout_case cases[] = {
     {"others: [2]\nrandom: {trial: [intercept], \"trial:treatment\": [intercept]}\n", 3, false, false,
      6, .arm = true, .three = true},
     {"others: [2]\n", 3, true, false, 10, .three = true},
+    {SERIAL "random: {trial: []}\n", 2, false, false, 8, .serial = true, .no_level = true},
+    {SERIAL "random: {trial: [intercept]}\n", 2, false, false, 13, .serial = true},
+    {SERIAL "random: {trial: [intercept]}\n", 2, false, true, 20, .serial = true},
+    {SERIAL "random: {trial: [intercept]}\nfixed: [treatment, period]\n", 3, false, false, 15, .serial = true},
+    {SERIAL "random: {trial: []}\nfixed: [treatment, period]\n", 3, false, false, 10, .serial = true, .no_level = true},
+    {SERIAL "others: [2]\nrandom: {trial: [intercept]}\n", 3, false, false, 18, .three = true, .serial = true},
 };
 
 /* Twelve trials of three cycles in random order; with a second class ten more of two cycles. */
@@ -99,7 +108,7 @@ static double effects_of(const struct nof1_trial *t, const struct layout_case *c
                          const double *root, size_t i, size_t j)
 {
     double sum = 0;
-    size_t effects = !c->slope ? 1 : c->three ? 3 : 2;
+    size_t effects = c->no_level ? 0 : !c->slope ? 1 : c->three ? 3 : 2;
     for (size_t k = 0; k < effects; k++) {
         double a = 0, b = 0;
         for (size_t e = k; e < effects; e++) {
@@ -125,7 +134,8 @@ static double trial_likelihood(const struct nof1_trial *t, const struct layout_c
         }
         for (size_t j = 0; j < n; j++) {
             double sigma2 = theta[c->ratio && t->treatment[i] == 1 ? 13 : 10];
-            v[i * n + j] = effects_of(t, c, theta + 4, i, j) + (i == j ? sigma2 : 0);
+            double far = fabs((double)i - (double)j), residual = c->serial ? pow(theta[14], far) : i == j;
+            v[i * n + j] = effects_of(t, c, theta + 4, i, j) + sigma2 * residual;
             v[i * n + j] += c->cycle && t->cycle[i] == t->cycle[j] ? theta[11] : 0;
             v[i * n + j] += c->arm && t->treatment[i] == t->treatment[j] ? theta[12] : 0;
         }
@@ -226,6 +236,7 @@ static void check_case(const struct layout_case *c)
         for (size_t j = 10; j < THETA; j++) {
             theta[k][j] = 0.5 + 2 * test_random_uniform(&random);
         }
+        theta[k][14] = 1.6 * test_random_uniform(&random) - 0.8;
     }
     gsl_matrix *likelihood = gsl_matrix_alloc(SETS, POINTS);
     gsl_matrix *both = gsl_matrix_calloc(SETS, POINTS + RELEASED_MAX);

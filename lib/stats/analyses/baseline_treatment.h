@@ -10,7 +10,7 @@
 #define NOF1_BASELINE_TREATMENT_H
 
 #include <nof1/analysis.h>
-#include <stats/ar1.h>
+#include <stats/ar1_form.h>
 #include <stats/gaussian_fit.h>
 #include <stats/series.h>
 
@@ -52,13 +52,9 @@ struct bt_model {
     /* class form */
     size_t cells, all_rows;
     const struct bt_cell *cell;
-    size_t gaps;
-    const double *gap;               /* distinct steps between occasions, ascending */
+    struct nof1_ar1_form form;       /* steps and matrices */
     size_t outer;                    /* functionals of all cells besides theirs */
     const double *functional;        /* [outer * all_rows] */
-    size_t squares;                  /* independent y'A y */
-    const size_t *square;            /* [squares] index of the matrix: 0 I, 1 + 2g even, 2 + 2g odd */
-    const double *square_of;         /* [(1 + 2 gaps) * squares]: each matrix from those kept */
 };
 
 static inline const struct bt_model *bt_of(const struct nof1_model *model)

@@ -14,69 +14,7 @@
 #include "baseline_treatment.h"
 #include "mixed.h"
 
-#define SAME 1e-9 /* of a vector's length: below it is a combination of others */
 #define ROWS_MOST 1024 /* of all classes together: squares of it are kept in memory */
-
-/* ---- functionals --------------------------------------------------------------------------- */
-
-/* A growing independent set: the raw vectors, and orthonormal ones of the same span. */
-struct span {
-    double *raw, *unit;
-    size_t count, size; /* vectors, length */
-};
-
-static bool span_add(struct span *s, const double *vector, double *work)
-{
-    double length = 0, rest = 0;
-    memcpy(work, vector, s->size * sizeof *work);
-    for (size_t i = 0; i < s->size; i++) {
-        length += vector[i] * vector[i];
-    }
-    for (size_t twice = 0; twice < 2; twice++) {
-        for (size_t k = 0; k < s->count; k++) {
-            const double *unit = s->unit + k * s->size;
-            double along = 0;
-            for (size_t i = 0; i < s->size; i++) {
-                along += unit[i] * work[i];
-            }
-            for (size_t i = 0; i < s->size; i++) {
-                work[i] -= along * unit[i];
-            }
-        }
-    }
-    for (size_t i = 0; i < s->size; i++) {
-        rest += work[i] * work[i];
-    }
-    if (!(rest > SAME * SAME * length)) {
-        return false;
-    }
-    for (size_t i = 0; i < s->size; i++) {
-        s->raw[s->count * s->size + i] = vector[i];
-        s->unit[s->count * s->size + i] = work[i] / sqrt(rest);
-    }
-    s->count++;
-    return true;
-}
-
-/* out = A v for matrix number `a` of a cell: 0 I, 1 + 2g and 2 + 2g those of step g. */
-static void apply(double *out, const struct bt_model *m, const struct bt_cell *cell, size_t a,
-                  const double *v)
-{
-    for (size_t i = 0; i < cell->rows; i++) {
-        out[i] = a == 0 ? v[i] : 0;
-    }
-    double gap = a == 0 ? 0 : m->gap[(a - 1) / 2];
-    for (size_t i = 0; a > 0 && i + 1 < cell->rows; i++) {
-        bool mine = cell->time[i + 1] - cell->time[i] == gap, even = a % 2 == 1;
-        out[i] += mine ? v[even ? i : i + 1] : 0;
-        out[i + 1] += mine ? v[even ? i + 1 : i] : 0;
-    }
-}
-
-static size_t matrices_of(const struct bt_model *m)
-{
-    return m->residual == BT_IID ? 1 : 1 + 2 * m->gaps;
-}
 
 /* ---- the cells ----------------------------------------------------------------------------- */
 
@@ -151,42 +89,31 @@ static nof1_rc find_cells(struct bt_model *m, struct nof1_arena *arena, bool *po
     return NOF1_OK;
 }
 
-static nof1_rc find_gaps(struct bt_model *m, struct nof1_arena *arena)
+static nof1_rc find_form(struct bt_model *m, struct nof1_arena *arena)
 {
-    double *gap = nof1_arena_alloc(arena, m->all_rows, sizeof *gap);
-    ENSURE(gap != NULL, NOF1_E_NO_MEMORY);
+    struct nof1_occasions *cell = nof1_arena_alloc(arena, m->cells, sizeof *cell);
+    ENSURE(cell != NULL, NOF1_E_NO_MEMORY);
     for (size_t c = 0; c < m->cells; c++) {
-        for (size_t i = 0; i + 1 < m->cell[c].rows; i++) {
-            double step = m->cell[c].time[i + 1] - m->cell[c].time[i];
-            size_t at = 0;
-            while (at < m->gaps && gap[at] != step) {
-                at++;
-            }
-            gap[at] = step;
-            m->gaps = at == m->gaps ? at + 1 : m->gaps;
-        }
+        cell[c] = (struct nof1_occasions){m->cell[c].rows, m->cell[c].offset, m->cell[c].time};
     }
-    m->gap = gap;
-    return NOF1_OK;
+    return nof1_ar1_form(&m->form, cell, m->cells, m->residual != BT_IID, arena);
 }
 
 /* Per class the functionals A z; then, over all classes, the A x that these do not determine. */
 static nof1_rc find_functionals(struct bt_model *m, struct bt_cell *cell, struct nof1_arena *arena)
 {
-    size_t size = m->all_rows, a_count = matrices_of(m);
-    size_t most = a_count * (m->columns + m->cells * m->effects) + 1;
-    struct span all = {.size = size};
-    all.raw = nof1_arena_alloc(arena, most * size, sizeof *all.raw);
-    all.unit = nof1_arena_alloc(arena, most * size, sizeof *all.unit);
+    size_t size = m->all_rows, a_count = m->form.matrices;
+    struct nof1_span all;
+    TRY(nof1_span_new(&all, a_count * (m->columns + m->cells * m->effects) + 1, size, arena));
     double *vector = nof1_arena_alloc(arena, 2 * size, sizeof *vector);
-    ENSURE(all.raw != NULL && all.unit != NULL && vector != NULL, NOF1_E_NO_MEMORY);
+    ENSURE(vector != NULL, NOF1_E_NO_MEMORY);
     for (size_t c = 0; c < m->cells; c++) {
         size_t n = cell[c].rows, before = all.count;
         for (size_t k = 0; k < m->effects * a_count; k++) {
             const double *z = cell[c].column + (m->columns + 1 + k / a_count) * n;
             memset(vector, 0, size * sizeof *vector);
-            apply(vector + cell[c].offset, m, &cell[c], k % a_count, z);
-            (void)span_add(&all, vector, vector + size);
+            nof1_ar1_apply(vector + cell[c].offset, &m->form, &m->form.cell[c], k % a_count, z);
+            (void)nof1_span_add(&all, vector, vector + size);
         }
         cell[c].inner = all.count - before;
         double *own = nof1_arena_alloc(arena, cell[c].inner * n + 1, sizeof *own);
@@ -200,71 +127,12 @@ static nof1_rc find_functionals(struct bt_model *m, struct bt_cell *cell, struct
     for (size_t k = 0; k < m->columns * a_count; k++) {
         for (size_t c = 0; c < m->cells; c++) {
             const double *x = cell[c].column + (k / a_count) * cell[c].rows;
-            apply(vector + cell[c].offset, m, &cell[c], k % a_count, x);
+            nof1_ar1_apply(vector + cell[c].offset, &m->form, &m->form.cell[c], k % a_count, x);
         }
-        (void)span_add(&all, vector, vector + size);
+        (void)nof1_span_add(&all, vector, vector + size);
     }
     m->outer = all.count - before;
     m->functional = all.raw + before * size;
-    return NOF1_OK;
-}
-
-/* Entry (i, i) and (i, i + 1) of matrix a, over all cells: what identifies a tridiagonal one. */
-static void matrix_vector(double *out, const struct bt_model *m, size_t a)
-{
-    for (size_t c = 0; c < m->cells; c++) {
-        const struct bt_cell *cell = &m->cell[c];
-        double *diagonal = out + cell->offset, *off = out + m->all_rows + cell->offset;
-        double gap = a == 0 ? 0 : m->gap[(a - 1) / 2];
-        for (size_t i = 0; i < cell->rows; i++) {
-            diagonal[i] = a == 0;
-            off[i] = 0;
-        }
-        for (size_t i = 0; a > 0 && i + 1 < cell->rows; i++) {
-            if (cell->time[i + 1] - cell->time[i] != gap) {
-                continue;
-            }
-            diagonal[i] += a % 2 == 1;
-            diagonal[i + 1] += a % 2 == 1;
-            off[i] = a % 2 == 0;
-        }
-    }
-}
-
-/* The independent matrices, and each of the others as a combination of them (least squares). */
-static nof1_rc find_squares(struct bt_model *m, struct nof1_arena *arena)
-{
-    size_t count = matrices_of(m), size = 2 * m->all_rows;
-    struct span span = {.size = size};
-    span.raw = nof1_arena_alloc(arena, 2 * count * size + 2 * size, sizeof *span.raw);
-    size_t *square = nof1_arena_alloc(arena, count, sizeof *square);
-    double *of = nof1_arena_alloc(arena, count * count, sizeof *of);
-    ENSURE(span.raw != NULL && square != NULL && of != NULL, NOF1_E_NO_MEMORY);
-    span.unit = span.raw + count * size;
-    double *vector = span.unit + count * size;
-    for (size_t a = 0; a < count; a++) {
-        matrix_vector(vector, m, a);
-        if (span_add(&span, vector, vector + size)) {
-            square[m->squares++] = a;
-        }
-    }
-    size_t kept = m->squares;
-    for (size_t a = 0; a < count; a++) {
-        matrix_vector(vector, m, a);
-        for (size_t k = kept; k-- > 0;) { /* raw_k = sum over l <= k: solve from the last */
-            double along = 0, self = 0;
-            for (size_t i = 0; i < size; i++) {
-                along += span.unit[k * size + i] * vector[i];
-                self += span.unit[k * size + i] * span.raw[k * size + i];
-            }
-            of[a * kept + k] = along / self;
-            for (size_t i = 0; i < size; i++) {
-                vector[i] -= of[a * kept + k] * span.raw[k * size + i];
-            }
-        }
-    }
-    m->square = square;
-    m->square_of = of;
     return NOF1_OK;
 }
 
@@ -292,10 +160,9 @@ nof1_rc_value bt_class_prepare(struct bt_model *m, struct nof1_arena *arena, boo
     struct bt_cell *cell = (struct bt_cell *)m->cell; /* ours until prepared */
     const char **group = nof1_arena_alloc(arena, m->cells, sizeof *group);
     ENSURE(group != NULL, NOF1_E_NO_MEMORY);
-    TRY(find_gaps(m, arena));
+    TRY(find_form(m, arena));
     TRY(find_functionals(m, cell, arena));
     find_owners(cell, m->cells);
-    TRY(find_squares(m, arena));
     for (size_t c = 0; c < m->cells; c++) {
         group[c] = nof1_arena_printf(arena, "class:%s", m->cell[c].name);
         ENSURE(group[c] != NULL, NOF1_E_NO_MEMORY);
@@ -326,7 +193,7 @@ static size_t place_of(const struct bt_model *m, size_t c)
 
 size_t bt_class_elements(const struct bt_model *m)
 {
-    return place_of(m, m->cells) + m->outer + m->squares;
+    return place_of(m, m->cells) + m->outer + m->form.squares;
 }
 
 int bt_class_group_of(const struct bt_model *m, const struct nof1_trial *trial, void *scratch)
@@ -375,12 +242,12 @@ nof1_rc_value bt_class_contribute(const struct bt_model *m, const struct nof1_tr
             *product++ = at[k] * at[l];
         }
     }
-    double *once = out + elements - m->outer - m->squares;
+    double *once = out + elements - m->outer - m->form.squares;
     for (size_t k = 0; k < m->outer; k++) {
         once[k] = dot(m->functional + k * m->all_rows + cell->offset, y, n);
     }
-    for (size_t k = 0; k < m->squares; k++) {
-        apply(rows.work, m, cell, m->square[k], y);
+    for (size_t k = 0; k < m->form.squares; k++) {
+        nof1_ar1_apply(rows.work, &m->form, &m->form.cell[group], m->form.square[k], y);
         once[m->outer + k] = dot(rows.work, y, n);
     }
     for (size_t e = 0; e < elements; e++) {
@@ -433,10 +300,10 @@ nof1_rc_value bt_class_layout(const struct bt_model *m, struct nof1_arena *arena
             .block = 1, .block_size = (uint16_t)m->outer,
             .bound = y * length_of(m->functional + k * m->all_rows, m->all_rows)};
     }
-    for (size_t k = 0; k < m->squares; k++, e++) {
+    for (size_t k = 0; k < m->form.squares; k++, e++) {
         element[e] = (struct nof1_element){
             .name = nof1_arena_printf(arena, "sum y*y %zu", k + 1), .role = NOF1_OUTCOME,
-            .group = -1, .block = 2, .block_size = (uint16_t)m->squares,
+            .group = -1, .block = 2, .block_size = (uint16_t)m->form.squares,
             .bound = 4 * y * y * (double)m->all_rows};
     }
     for (size_t i = 0; i < elements; i++) {

@@ -3,18 +3,13 @@
  * From the totals of the class form to the fit. Series that have the released sums stand for the data:
  * per class one series for the sums (those functionals determine X'H^-1 y) and as many as a class has
  * functionals for the products; what depends on y'P y alone comes from the released squares. All
- * derivatives are then those of ar1.h; where rho is a parameter the Hessian is differenced from exact
- * gradients.
+ * derivatives are then those of ar1.h.
  */
 #include <math.h>
 #include <stats/matrix.h>
-#include <stats/optimise.h>
 #include <string.h>
 
 #include "baseline_treatment.h"
-
-#define DIFFERENCE 1e-4 /* step of the differenced Hessian */
-#define STARTS 6
 
 /* ---- what cannot be fitted ------------------------------------------------------------------ */
 
@@ -63,47 +58,12 @@ struct stand_in {
     const struct nof1_history *history;
     double *sum;     /* [all_rows] */
     double **series; /* [cell] inner * rows */
-    double *square;  /* [1 + 2 gaps] y'A y for every matrix */
+    double *square;  /* [matrices] y'A y for every matrix */
+    double *weight;  /* [2 * matrices] of P and dP/drho */
     double *column;  /* a copy of a cell's columns, with y */
     double *work, *memory;
     struct nof1_arena *arena;
 };
-
-/* coordinates t[count] -> the shortest vector whose inner products with raw are t: raw = factor
- * unit by Cholesky of the Gram matrix. */
-static nof1_rc shortest(double *out, const double *raw, const double *t, size_t count, size_t size,
-                        struct nof1_arena *arena)
-{
-    double *gram = nof1_arena_alloc(arena, count * count + 2 * count + 1, sizeof *gram);
-    ENSURE(gram != NULL, NOF1_E_NO_MEMORY);
-    double *x = gram + count * count, *scale = x + count;
-    for (size_t i = 0; i < count; i++) {
-        double self = 0;
-        for (size_t k = 0; k < size; k++) {
-            self += raw[i * size + k] * raw[i * size + k];
-        }
-        scale[i] = 1 / sqrt(self);
-    }
-    for (size_t i = 0; i < count * count; i++) {
-        gram[i] = 0;
-        for (size_t k = 0; k < size; k++) {
-            gram[i] += raw[(i / count) * size + k] * raw[(i % count) * size + k];
-        }
-        gram[i] *= scale[i / count] * scale[i % count];
-    }
-    ENSURE(nof1_cholesky(gram, count), NOF1_E_MODEL);
-    for (size_t i = 0; i < count; i++) {
-        x[i] = t[i] * scale[i];
-    }
-    nof1_cholesky_solve(x, gram, count);
-    for (size_t k = 0; k < size; k++) {
-        out[k] = 0;
-        for (size_t i = 0; i < count; i++) {
-            out[k] += raw[i * size + k] * x[i] * scale[i];
-        }
-    }
-    return NOF1_OK;
-}
 
 /* Series with the class' products: an eigenvector of the product matrix each. */
 static nof1_rc series_of(double *out, const struct bt_cell *cell, const double *product,
@@ -123,7 +83,7 @@ static nof1_rc series_of(double *out, const struct bt_cell *cell, const double *
         for (size_t i = 0; i < q; i++) {
             t[i] = vector[i * q + k] * sqrt(fmax(0, value[k]));
         }
-        TRY(shortest(out + k * cell->rows, cell->functional, t, q, cell->rows, arena));
+        TRY(nof1_span_shortest(out + k * cell->rows, cell->functional, t, q, cell->rows, arena));
     }
     return NOF1_OK;
 }
@@ -141,12 +101,13 @@ static nof1_rc stand_in_new(struct stand_in *s, const struct bt_model *m,
     }
     double *raw = nof1_arena_alloc(arena, count * size + count + size, sizeof *raw);
     s->series = nof1_arena_alloc(arena, m->cells, sizeof *s->series);
-    s->square = nof1_arena_alloc(arena, 1 + 2 * m->gaps, sizeof *s->square);
+    s->square = nof1_arena_alloc(arena, m->form.matrices, sizeof *s->square);
+    s->weight = nof1_arena_alloc(arena, 2 * m->form.matrices, sizeof *s->weight);
     s->column = nof1_arena_alloc(arena, width * most, sizeof *s->column);
     s->work = nof1_arena_alloc(
         arena, nof1_ar1_work(&m->shape) + most * nof1_ar1_work_row(&m->shape), sizeof *s->work);
     s->memory = nof1_arena_alloc(arena, 2 * nof1_gaussian_sums_size(&m->shape), sizeof *s->memory);
-    ENSURE(raw != NULL && s->series != NULL && s->square != NULL && s->column != NULL &&
+    ENSURE(raw != NULL && s->series != NULL && s->square != NULL && s->weight != NULL && s->column != NULL &&
                s->work != NULL && s->memory != NULL,
            NOF1_E_NO_MEMORY);
     double *t = raw + count * size;
@@ -169,11 +130,10 @@ static nof1_rc stand_in_new(struct stand_in *s, const struct bt_model *m,
         memcpy(raw + at * size, m->functional + k * size, size * sizeof *raw);
         t[at] = *total++;
     }
-    TRY(shortest(s->sum, raw, t, count, size, arena));
-    size_t matrices = m->residual == BT_IID ? 1 : 1 + 2 * m->gaps;
-    for (size_t a = 0; a < matrices; a++) {
-        for (size_t k = 0; k < m->squares; k++) {
-            s->square[a] += m->square_of[a * m->squares + k] * total[k];
+    TRY(nof1_span_shortest(s->sum, raw, t, count, size, arena));
+    for (size_t a = 0; a < m->form.matrices; a++) {
+        for (size_t k = 0; k < m->form.squares; k++) {
+            s->square[a] += m->form.square_of[a * m->form.squares + k] * total[k];
         }
     }
     return NOF1_OK;
@@ -234,22 +194,22 @@ static void add_sums(struct nof1_gaussian_sums *to, const struct nof1_gaussian_s
 /* y'P y and y'(dP/drho) y from the released squares. */
 static bool plain_squares(double *value, double *slope, const struct stand_in *s, double rho)
 {
-    const struct bt_model *m = s->model;
-    *value = s->square[0];
-    *slope = 0;
-    for (size_t g = 0; g < m->gaps && m->shape.correlated; g++) {
-        struct nof1_ar1_gap gap;
-        if (!nof1_ar1_gap(&gap, rho, m->gap[g])) {
-            return false;
-        }
-        *value += gap.even * s->square[1 + 2 * g] - gap.odd * s->square[2 + 2 * g];
-        *slope += gap.d_even * s->square[1 + 2 * g] - gap.d_odd * s->square[2 + 2 * g];
+    const struct nof1_ar1_form *form = &s->model->form;
+    double *d = s->weight + form->matrices;
+    if (!nof1_ar1_weights(s->weight, d, form, rho)) {
+        return false;
+    }
+    *value = *slope = 0;
+    for (size_t a = 0; a < form->matrices; a++) {
+        *value += s->weight[a] * s->square[a];
+        *slope += d[a] * s->square[a];
     }
     return true;
 }
 
-static bool sums_at(struct nof1_gaussian_sums *out, const struct stand_in *s, const double *gamma)
+static bool sums_at(void *context, struct nof1_gaussian_sums *out, const double *gamma)
 {
+    const struct stand_in *s = context;
     const struct bt_model *m = s->model;
     size_t p = m->columns, last = (p + 1) * (p + 1) - 1, rho = m->terms - 1;
     struct nof1_gaussian_shape plain = {.columns = p + 1, .correlated = m->shape.correlated};
@@ -291,114 +251,17 @@ static bool sums_at(struct nof1_gaussian_sums *out, const struct stand_in *s, co
 
 /* ---- the fit -------------------------------------------------------------------------------- */
 
-struct objective {
-    struct stand_in *s;
-    struct nof1_arena *arena;
-};
-
-static bool point_at(struct nof1_gaussian_point *point, struct nof1_gaussian_sums *sums,
-                     const struct objective *o, const double *x, struct nof1_arena *arena)
-{
-    const struct bt_model *m = o->s->model;
-    double gamma[NOF1_TERMS_MAX] = {0};
-    nof1_gaussian_square(gamma, x, &m->shape);
-    return sums_at(sums, o->s, gamma) &&
-           nof1_gaussian_point(point, arena, sums, &m->shape, gamma, m->reml, true) == NOF1_OK;
-}
-
-static bool gradient_at(double *f, double *gradient, double *hessian, const struct objective *o,
-                        const double *x)
-{
-    struct nof1_arena *arena = nof1_arena_new();
-    struct nof1_gaussian_point point;
-    struct nof1_gaussian_sums sums;
-    bool fine = arena != NULL && point_at(&point, &sums, o, x, arena) && isfinite(point.f);
-    if (fine) {
-        nof1_gaussian_chain(gradient, hessian, x, &o->s->model->shape, point.slope,
-                            point.observed);
-        *f = point.f;
-    }
-    nof1_arena_free(arena);
-    return fine;
-}
-
-static bool evaluate(void *context, const double *x, double *f, double *gradient, double *hessian)
-{
-    const struct objective *o = context;
-    const struct bt_model *m = o->s->model;
-    size_t n = m->terms;
-    double limit = m->residual == BT_CAR1 ? 25 : 12;
-    for (size_t i = 0; i < n; i++) {
-        bool rho = m->shape.correlated && i + 1 == n;
-        if (!(fabs(x[i]) <= (rho ? limit : m->root_limit))) {
-            return false;
-        }
-    }
-    if (!gradient_at(f, gradient, hessian, o, x)) {
-        return false;
-    }
-    double side[2][NOF1_TERMS_MAX], unused[NOF1_TERMS_MAX * NOF1_TERMS_MAX], at[NOF1_TERMS_MAX];
-    for (size_t i = 0; i < n && m->shape.correlated; i++) {
-        for (size_t k = 0; k < 2; k++) {
-            double g;
-            memcpy(at, x, n * sizeof *at);
-            at[i] += k == 0 ? -DIFFERENCE : DIFFERENCE;
-            if (!gradient_at(&g, side[k], unused, o, at)) {
-                return false;
-            }
-        }
-        for (size_t j = 0; j < n; j++) {
-            hessian[i * n + j] = (side[1][j] - side[0][j]) / (2 * DIFFERENCE);
-        }
-    }
-    for (size_t i = 0; i < n * n; i++) {
-        size_t j = (i % n) * n + i / n;
-        hessian[i] = hessian[j] = 0.5 * (hessian[i] + hessian[j]);
-    }
-    return true;
-}
-
-/* From several starts: serial correlation and a random level explain the same data in part. */
-static nof1_rc minimise_all(struct bt_fit *fit, struct objective *o, struct nof1_arena *arena)
-{
-    static const double rho[STARTS] = {0.2, -0.3, 1.2, 0.2, 1.2, 2.5};
-    const struct bt_model *m = o->s->model;
-    struct nof1_objective objective = {m->terms, 1, o, evaluate};
-    size_t starts = m->shape.correlated ? STARTS : m->effects > 0 ? 2 : 1;
-    fit->f = INFINITY;
-    for (size_t k = 0; k < starts; k++) {
-        double x[NOF1_TERMS_MAX], f, decrement = 0;
-        memcpy(x, m->start, sizeof x);
-        for (size_t j = 0; j < m->terms; j++) {
-            x[j] *= (m->shape.correlated ? k >= 3 : k == 1) ? 0.2 : 1;
-        }
-        if (m->shape.correlated) {
-            x[m->terms - 1] = rho[k];
-        }
-        nof1_rc_value rc = nof1_minimise(&objective, arena, x, &f, &decrement, 1e-22);
-        if (rc == NOF1_E_NO_MEMORY) {
-            return rc;
-        }
-        if (rc == NOF1_OK && f < fit->f - 1e-9) {
-            fit->f = f;
-            fit->decrement = decrement;
-            memcpy(fit->x, x, sizeof x);
-        }
-    }
-    return isfinite(fit->f) ? NOF1_OK : NOF1_E_MODEL;
-}
-
 nof1_rc_value bt_class_fit(const struct bt_model *m, const struct nof1_history *history,
                            struct nof1_arena *arena, struct bt_fit *fit, struct nof1_error *error)
 {
     struct stand_in s;
-    struct objective o = {&s, arena};
+    struct nof1_ar1_problem problem = {&m->shape, m->reml, m->start, m->root_limit, &s, sums_at};
     double gamma[NOF1_TERMS_MAX] = {0};
     TRY(stand_in_new(&s, m, history, arena));
     nof1_gaussian_square(gamma, m->start, &m->shape);
-    ENSURE(sums_at(&fit->sums, &s, gamma), NOF1_E_MODEL);
+    ENSURE(sums_at(&s, &fit->sums, gamma), NOF1_E_MODEL);
     TRY(bt_refuse(m, &fit->sums, (double)history->counts.trials, error));
-    nof1_rc_value rc = minimise_all(fit, &o, arena);
+    nof1_rc_value rc = nof1_ar1_minimise(fit->x, &fit->f, &fit->decrement, &problem, arena);
     if (rc == NOF1_E_MODEL) {
         return nof1_fail(error, NOF1_E_MODEL,
                          "no residual variation is left: all outcomes are equal, or an exact "
@@ -409,7 +272,9 @@ nof1_rc_value bt_class_fit(const struct bt_model *m, const struct nof1_history *
     fit->converged = fit->decrement < 1e-13;
     bt_settle(fit, m);
     fit->converged = fit->converged || (fit->edge && fit->decrement < 1e-8);
-    ENSURE(point_at(&fit->point, &fit->sums, &o, fit->x, arena), NOF1_E_MODEL);
+    nof1_gaussian_square(gamma, fit->x, &m->shape);
+    ENSURE(sums_at(&s, &fit->sums, gamma), NOF1_E_MODEL);
+    TRY(nof1_gaussian_point(&fit->point, arena, &fit->sums, &m->shape, gamma, m->reml, true));
     memcpy(fit->beta, fit->point.beta, m->columns * sizeof *fit->beta);
     memcpy(fit->gamma, fit->point.gamma, sizeof fit->gamma);
     fit->sigma2 = fit->point.sigma2;

@@ -3,7 +3,8 @@
  * Internal to the one-stage Gaussian mixed model (docs/statistics.md; lib/stats/gaussian.h holds its
  * algebra). One evaluation of the likelihood serves all forms; the forms differ in what is released:
  *   score   rounds at (beta, S): X'H^-1 r and the quadratic forms of r, design sums beside
- *   class   one round: per design class the moments of trial mean and arm difference
+ *   class   one round: per design class the moments of trial mean and arm difference, or (SERIAL,
+ *           correlated residuals) bilinear sums of all trials and of those with equal periods
  *   cycles  one round: per number of complete cycles the moments of the cycle difference
  *   pool    one round on a public weight basis, then score rounds of the pooled differences
  * The last two fit `y ~ 0 + trial + treatment + (0 + treatment | trial)` on period values.
@@ -48,7 +49,7 @@ struct mixed_column {
 };
 
 enum mixed_df { MIXED_Z, MIXED_SATTERTHWAITE, MIXED_KENWARD_ROGER };
-enum mixed_form { MIXED_SCORE, MIXED_CLASS, MIXED_CYCLES, MIXED_POOL };
+enum mixed_form { MIXED_SCORE, MIXED_CLASS, MIXED_CYCLES, MIXED_POOL, MIXED_SERIAL };
 
 /* Coordinate k (0 trial mean, then of each arm its mean less that of the arms before it) of a column in
  * a class: scale * feature, or the constant itself when feature is 0 (the feature "1"). */
@@ -108,6 +109,8 @@ struct mixed_model {
     const struct mixed_coordinate *coordinate; /* [columns * coordinates] */
     size_t residuals;             /* columns with a part outside Z */
     const size_t *residual;
+    /* serial */
+    const struct mixed_serial *serial; /* mixed_serial.h */
     /* pool */
     size_t basis;                 /* R: public weights of the first round; 0: score rounds only */
     size_t patterns;              /* distinct (periods of arm 0, periods of arm 1) of the census */
@@ -149,6 +152,11 @@ double mixed_term_step(const struct nof1_study *study);
 
 /* ---- forms: each fills the same slots ---- */
 nof1_rc mixed_class_prepare(struct mixed_model *model, struct nof1_arena *arena, bool *possible);
+/* The class of the whole trial: rows of every treatment and the multiset of periods. */
+bool mixed_in_class(const struct nof1_study *study, const struct nof1_trial *trial,
+                    const struct nof1_class *plan);
+/* May a row of a complete class lack a value of some column? */
+bool mixed_rows_may_drop(const struct mixed_model *model);
 /* The pooled forms replace the columns by the treatment alone: trials and cycles are absorbed. */
 nof1_rc mixed_cycles_prepare(struct mixed_model *model, struct nof1_arena *arena,
                              struct nof1_error *error);
@@ -194,7 +202,7 @@ struct mixed_slots {
                                 const struct nof1_trial *, void *scratch, double *out);
 };
 extern const struct mixed_slots mixed_score_slots, mixed_class_slots, mixed_cycles_slots,
-    mixed_pool_slots;
+    mixed_pool_slots, mixed_serial_slots;
 
 /* A fitted model, whatever the form. Arrays in the arena. */
 struct mixed_fit {
@@ -271,6 +279,13 @@ bool mixed_serial_fits(const struct mixed_model *model, const struct nof1_series
 bool mixed_serial_add(struct nof1_gaussian_sums *sums, const struct mixed_model *model,
                       const double *gamma, const struct nof1_series *series, const double *column,
                       double *memory);
+
+/* ---- mixed_serial_class.c, mixed_serial_fit.c: the same in one round. Doubles of memory beside a
+ * trial's rows. ---- */
+nof1_rc mixed_serial_prepare(struct mixed_model *model, struct nof1_arena *arena, bool *possible);
+size_t mixed_serial_class_size(const struct mixed_model *model);
+nof1_rc mixed_serial_fit(const struct mixed_model *model, const struct nof1_history *history,
+                         struct nof1_arena *arena, struct mixed_fit *fit, struct nof1_error *error);
 
 /* ---- what pool takes from score: rounds at (beta, S) and their evaluation ---- */
 struct mixed_visit {

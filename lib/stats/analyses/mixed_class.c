@@ -112,8 +112,7 @@ static void describe_column(struct class_builder *b, size_t column)
     }
 }
 
-/* May a row of a complete class lack a value of some column? */
-static bool rows_may_drop(const struct mixed_model *m)
+bool mixed_rows_may_drop(const struct mixed_model *m)
 {
     const struct nof1_study *study = m->base.study;
     for (size_t c = 0; c < m->columns; c++) {
@@ -304,7 +303,7 @@ nof1_rc_value mixed_class_prepare(struct mixed_model *m, struct nof1_arena *aren
         *possible = !(is_period(&m->column[c]) || m->column[c].kind == MIXED_PREVIOUS) ||
                     charter->missing != NOF1_MISSING_ROWS;
     }
-    if (charter->missing == NOF1_MISSING_ROWS && rows_may_drop(m)) {
+    if (charter->missing == NOF1_MISSING_ROWS && mixed_rows_may_drop(m)) {
         *possible = false;
     }
     if (!*possible) {
@@ -326,9 +325,8 @@ nof1_rc_value mixed_class_prepare(struct mixed_model *m, struct nof1_arena *aren
 
 /* ---- one trial ----------------------------------------------------------------------------- */
 
-/* The class of the whole trial: rows of every treatment and the multiset of periods. */
-static bool in_class(const struct nof1_study *study, const struct nof1_trial *trial,
-                     const struct nof1_class *plan)
+bool mixed_in_class(const struct nof1_study *study, const struct nof1_trial *trial,
+                    const struct nof1_class *plan)
 {
     const double *y = trial->outcome[study->plan->outcome];
     size_t n[8] = {0}, rows = 0, next = 0;
@@ -373,7 +371,7 @@ static int class_group_of(const struct mixed_model *m, const struct nof1_trial *
     double *column;
     mixed_rows(&series, &column, m, trial, scratch);
     for (size_t c = 0; c < m->cells; c++) {
-        if (in_class(m->base.study, trial, m->cell[c].plan)) {
+        if (mixed_in_class(m->base.study, trial, m->cell[c].plan)) {
             bool complete = !m->shape.by_cycle || whole_cycles(m, &series);
             for (size_t k = 0; k < m->arms; k++) {
                 complete = complete && series.n[k] == m->cell[c].n[k];

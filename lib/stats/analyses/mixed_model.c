@@ -16,7 +16,8 @@ static const struct mixed_slots *slots_of(const struct mixed_model *m)
         [MIXED_SCORE] = &mixed_score_slots,
         [MIXED_CLASS] = &mixed_class_slots,
         [MIXED_CYCLES] = &mixed_cycles_slots,
-        [MIXED_POOL] = &mixed_pool_slots};
+        [MIXED_POOL] = &mixed_pool_slots,
+        [MIXED_SERIAL] = &mixed_serial_slots};
     return slots[m->form];
 }
 
@@ -68,7 +69,7 @@ static nof1_rc_value model_advance(const struct nof1_model *model,
 static bool model_in_domain(const struct nof1_model *model, const double *theta, size_t parameters)
 {
     const struct mixed_model *m = mixed_of(model);
-    if (m->form == MIXED_CLASS || m->form == MIXED_CYCLES) {
+    if (m->form == MIXED_CLASS || m->form == MIXED_CYCLES || m->form == MIXED_SERIAL) {
         return parameters == 0;
     }
     if (parameters == 0) { /* the basis round of the pooled form */
@@ -98,7 +99,8 @@ static double model_weight(const struct nof1_model *model, const double *theta,
     struct nof1_series series;
     double gamma[NOF1_TERMS_MAX] = {0};
     double *column;
-    if (m->form == MIXED_CLASS || m->form == MIXED_CYCLES || theta == NULL) {
+    if (m->form == MIXED_CLASS || m->form == MIXED_CYCLES || m->form == MIXED_SERIAL ||
+        theta == NULL) {
         return 1; /* no round of these forms has parameters */
     }
     nof1_gaussian_square(gamma, theta + 2 * m->columns, &m->shape);
@@ -150,6 +152,8 @@ static nof1_rc_value model_report(const struct nof1_model *model,
         TRY(mixed_class_fit(m, history, arena, &fit, error));
     } else if (m->form == MIXED_CYCLES) {
         TRY(mixed_cycles_fit(m, history, arena, &fit, error));
+    } else if (m->form == MIXED_SERIAL) {
+        TRY(mixed_serial_fit(m, history, arena, &fit, error));
     }
     return mixed_report_json(out, arena, m, history, &fit);
 }
@@ -169,7 +173,7 @@ static const struct nof1_option options[] = {
      "allowed, rho may be negative), car1 for any distance, rho between 0 and 1."},
     {"by", NOF1_OPT_CHOICE, "time|period", "time", 0, 0,
      "What measures distance between correlated residuals: the time column, or the number of the "
-     "period. No two rows of a trial may be equal in it."},
+     "period, with which one round suffices. No two rows of a trial may be equal in it."},
     {"method", NOF1_OPT_CHOICE, "REML|ML", "REML", 0, 0,
      "Restricted or full maximum likelihood."},
     {"df", NOF1_OPT_CHOICE, "auto|kenward_roger|satterthwaite|z", "auto", 0, 0,

@@ -262,7 +262,7 @@ static void prepare_score(struct mixed_model *m, uint32_t rounds)
 static void measure_scratch(struct mixed_model *m)
 {
     m->base.scratch = (nof1_gaussian_sums_size(&m->shape) + mixed_project_size(m) + m->features +
-                       mixed_serial_size(m)) *
+                       mixed_serial_size(m) + mixed_serial_class_size(m)) *
                           sizeof(double) + 64;
     m->base.scratch_row = (1 + mixed_row_doubles(m) + mixed_serial_row(m)) * sizeof(double) + NOF1_SERIES_SCRATCH_ROW;
 }
@@ -284,15 +284,20 @@ static nof1_rc pooled_model(const struct mixed_model *m, const char *wish,
 
 enum wish { WISH_AUTO, WISH_CLASS, WISH_EXCLUDE, WISH_SCORE, WISH_POOL, WISH_CYCLES, WISHES };
 
+static nof1_rc prepare_class(struct mixed_model *m, struct nof1_arena *arena, bool *possible)
+{
+    m->base.form = "class";
+    m->form = m->shape.correlated ? MIXED_SERIAL : MIXED_CLASS;
+    return m->shape.correlated ? mixed_serial_prepare(m, arena, possible)
+                               : mixed_class_prepare(m, arena, possible);
+}
+
 /* The trials of complete classes alone. */
 static nof1_rc choose_exclude(struct mixed_model *m, struct nof1_arena *arena, bool *possible)
 {
     m->rule = "exclude";
-    TRY(mixed_class_prepare(m, arena, possible));
-    m->base.form = "class";
     m->base.incomplete = m->rule;
-    m->form = MIXED_CLASS;
-    return NOF1_OK;
+    return prepare_class(m, arena, possible);
 }
 
 /* auto, where neither complete classes nor all the rounds of a score fit are possible: the pooled
@@ -324,9 +329,10 @@ static nof1_rc fall_back(struct mixed_model *m, struct nof1_arena *arena, uint32
     }
     return nof1_fail(error, NOF1_E_PLAN,
                      "incomplete: auto found no form: no charter class is complete in "
-                     "min_class_patients, score needs %d rounds of %zu numbers, which the release "
+                     "min_class_patients%s, score needs %d rounds of %zu numbers, which the release "
                      "ratio or too few patterns of missing periods do not allow, and pool and "
                      "cycles %s; write analysis: random_effects, or summary_test",
+                     m->shape.correlated && !m->by_period ? " (one round needs by: period)" : "",
                      SCORE_ROUNDS, before.columns + before.terms + 1,
                      pooled ? "have too few patterns or patients"
                             : "fit fixed: [treatment], random: {trial: [intercept, treatment]}, "
@@ -346,7 +352,7 @@ static nof1_rc choose_form(struct mixed_model *m, struct nof1_arena *arena, cons
         return mixed_cycles_prepare(m, arena, error);
     }
     if (wish <= WISH_EXCLUDE) {
-        TRY(mixed_class_prepare(m, arena, &possible));
+        TRY(prepare_class(m, arena, &possible));
     }
     if (m->centred) {
         if (!possible || wish > WISH_EXCLUDE) {
@@ -355,16 +361,20 @@ static nof1_rc choose_form(struct mixed_model *m, struct nof1_arena *arena, cons
         TRY(mixed_site_check(m, error));
     }
     if (possible) {
-        m->form = MIXED_CLASS;
-        m->base.form = "class";
         m->base.incomplete = wish == WISH_EXCLUDE ? rule : NULL;
         return NOF1_OK;
     }
     if (wish == WISH_CLASS || wish == WISH_EXCLUDE) {
         return nof1_fail(error, NOF1_E_PLAN,
                          "incomplete: %s needs trials in charter classes with min_class_patients, "
-                         "with every column observed; write auto, score or pool",
-                         rule);
+                         "with every column observed%s; write %s",
+                         rule,
+                         !m->shape.correlated
+                             ? ""
+                             : ", one row a period, by: period, no random effect but {trial: "
+                               "[intercept]}, and fixed of treatment, period, factor(period) or "
+                               "(with the random intercept) covariates of the trial",
+                         m->shape.correlated ? "score" : "auto, score or pool");
     }
     uint32_t rounds = affordable_rounds(m, arena);
     if (wish == WISH_AUTO && rounds < SCORE_CHARGED) {

@@ -208,7 +208,7 @@ static void write_fit(struct writer *w, json_t *out)
         nof1_warn_left_out(w->report.warnings, w->history, "not in a complete class");
     }
     double level = fit->point.rows * fit->shift * fit->shift;
-    if (w->model->form == MIXED_CLASS && level > 1e8 * fit->point.q) {
+    if ((w->model->form == MIXED_CLASS || w->model->form == MIXED_SERIAL) && level > 1e8 * fit->point.q) {
         nof1_warn(
             w->report.warnings, true, "centre",
             "the charter's centre is so far from the outcomes that digits of the variances are "
