@@ -15,6 +15,12 @@
 #include <stats/registry.h>
 
 static const struct nof1_option options[] = {
+    {"effect", NOF1_OPT_CHOICE, "difference|level_change|slope_change", "difference", 0, 0,
+     "a trial's effect: difference between treatments; or, of one baseline and one treatment phase, "
+     "whenever treatment started, its change of level or slope there, by its own least-squares lines "
+     "(own variances then, by score rounds)"},
+    {"by", NOF1_OPT_CHOICE, "time|period", "time", 0, 0,
+     "what measures time for level_change and slope_change"},
     {"within_variance", NOF1_OPT_CHOICE, "pooled|own", "pooled", 0, 0,
      "variance of a trial's effect: pooled over trials, or each trial's own"},
     {"method", NOF1_OPT_CHOICE, "FE|DL|HE|HS|SJ|ML|REML|EB|PM", "REML", 0, 0,
@@ -58,8 +64,14 @@ static nof1_rc read_fit(struct re_model *model, const struct nof1_study *study,
                         struct nof1_error *error)
 {
     const char *text;
+    TRY(choice(&text, study, "effect", error));
+    model->effect = strcmp(text, "level_change") == 0   ? RE_LEVEL
+                    : strcmp(text, "slope_change") == 0 ? RE_SLOPE
+                                                        : RE_DIFFERENCE;
+    TRY(choice(&text, study, "by", error));
+    model->by_period = strcmp(text, "period") == 0;
     TRY(choice(&text, study, "within_variance", error));
-    model->own = strcmp(text, "own") == 0;
+    model->own = strcmp(text, "own") == 0 || model->effect != RE_DIFFERENCE;
     TRY(choice(&text, study, "method", error));
     ENSURE(nof1_two_stage_method_of(text, &model->fit.method), NOF1_E_BUG);
     TRY(choice(&text, study, "test", error));
@@ -151,8 +163,9 @@ static nof1_rc read_moderators(struct re_model *model, struct nof1_arena *arena,
         TRY(add_column(model, (struct re_column){covariate->name, index, -1, 0,
                                                  covariate->centre, fmax(bound, 0.0)}, error));
     }
+    static const char *const term[] = {"treatment", "level_change", "slope_change"};
     if (model->columns == 1) {
-        model->column[0].term = "treatment";
+        model->column[0].term = term[model->effect];
     }
     model->fit.columns = model->columns;
     return NOF1_OK;
@@ -199,7 +212,7 @@ static nof1_rc make_products(struct re_model *model, struct nof1_arena *arena)
     model->product = nof1_arena_alloc(arena, p * (p + 1) / 2 + p + 1, sizeof *model->product);
     ENSURE(model->product != NULL, NOF1_E_NO_MEMORY);
     TRY(add_squares(model, arena));
-    double bound = model->range;
+    double bound = model->range * (model->effect == RE_DIFFERENCE ? 1 : RE_PHASES_REACH);
     if (model->imported) {
         bound += fabs(model->centre); /* an effect minus the centre */
     }
@@ -252,6 +265,13 @@ static nof1_rc read_form(struct re_model *model, const struct nof1_study *study,
     const char *text;
     TRY(choice(&text, study, "incomplete", error));
     bool automatic = strcmp(text, "auto") == 0;
+    if (model->effect != RE_DIFFERENCE) {
+        model->base.form = "score";
+        return automatic || strcmp(text, "score") == 0
+                   ? NOF1_OK
+                   : nof1_fail(error, NOF1_E_PLAN,
+                               "incomplete: changes of level or slope take rounds; write score");
+    }
     if (automatic) {
         text = model->imported || !census_complete(study) ? "pool" : "cycles";
     }
@@ -298,13 +318,18 @@ static nof1_rc check_kind(struct re_model *model, const struct nof1_study *study
         return nof1_fail(error, NOF1_E_PLAN, "outcome: the charter gives %s no bounds",
                          outcome->name);
     }
+    if (model->imported && model->effect != RE_DIFFERENCE) {
+        return nof1_fail(error, NOF1_E_PLAN, "effect: an imported effect has no phases");
+    }
     if (model->imported && !model->own) {
         return nof1_fail(error, NOF1_E_PLAN, "within_variance: an imported table of effects brings "
                                              "its own variances; use own");
     }
     if (model->own && !model->imported && !study->charter->lab && outcome->quantum > 0.0) {
         return nof1_fail(error, NOF1_E2311, "within_variance: own variances of an outcome in steps "
-                                            "tell single values; use pooled");
+                                            "tell single values; use %s",
+                         model->effect == RE_DIFFERENCE ? "pooled"
+                                                        : "analysis: baseline_treatment");
     }
     return NOF1_OK;
 }
@@ -317,12 +342,17 @@ static nof1_rc name_sums(struct re_model *model, struct nof1_arena *arena)
     const char *released = model->release == RE_CLASS   ? "class"
                            : model->release == RE_BASIS ? "basis"
                                                         : "own";
+    static const char *const level[] = {"level by time", "level by period"};
+    static const char *const slope[] = {"slope by time", "slope by period"};
+    const char *const phases[] = {level[model->by_period], slope[model->by_period]};
     model->base.sums = choosing ? NULL
                                 : nof1_arena_printf(arena, "two-stage %s of %s, %zu weights%s",
                                                     released,
-                                                    model->imported ? "effects"
-                                                    : model->cycles ? "cycles"
-                                                                    : "periods",
+                                                    model->effect == RE_LEVEL   ? phases[0]
+                                                    : model->effect == RE_SLOPE ? phases[1]
+                                                    : model->imported           ? "effects"
+                                                    : model->cycles             ? "cycles"
+                                                                                : "periods",
                                                     model->weights,
                                                     model->complete_only ? ", complete" : "");
     ENSURE(choosing || model->base.sums != NULL, NOF1_E_NO_MEMORY);

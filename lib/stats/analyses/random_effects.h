@@ -15,6 +15,8 @@
 #include <stats/two_stage.h>
 
 enum re_release { RE_CLASS, RE_BASIS, RE_OWN };
+enum re_effect { RE_DIFFERENCE, RE_LEVEL, RE_SLOPE };
+#define RE_PHASES_REACH 64 /* most |change of level or slope|, in ranges of the outcome */
 
 /* Trials with the same u = v / sigma^2: u = 1/k (cycles) or 1/ka + 1/kb (periods). Patterns with
  * the same u are one class, because the likelihood cannot tell them apart. */
@@ -54,6 +56,8 @@ struct re_model {
     bool own, cycles, complete_only, imported, census_exact;
     bool forced_rounds;               /* incomplete: score */
     enum re_release release;
+    enum re_effect effect;            /* other than difference: of phases, own variances */
+    bool by_period;                   /* what measures time in phases */
     size_t classes;
     struct re_class *class_;
     int *class_of;                    /* [ka * (most + 1) + kb] or [k]; -1: none */
@@ -79,6 +83,10 @@ struct re_trial {
 };
 void re_trial_of(struct re_trial *out, const struct re_model *model, const struct nof1_trial *trial,
                  void *scratch);
+
+/* random_effects_phases.c: d, ss, df, u of a change at the start of treatment. */
+void re_phases_of(struct re_trial *out, const struct re_model *model, const struct nof1_trial *trial,
+                  const struct nof1_series *series);
 
 /* random_effects_release.c: which sums leave. */
 /* The census counts patterns of the charter's first two treatments, so it says something about a

@@ -119,7 +119,9 @@ void re_trial_of(struct re_trial *out, const struct re_model *model, const struc
         struct nof1_series series;
         nof1_series_of(&series, model->base.study, trial, scratch);
         out->rows = series.rows;
-        if (model->cycles) {
+        if (model->effect != RE_DIFFERENCE) {
+            re_phases_of(out, model, trial, &series);
+        } else if (model->cycles) {
             cycles_of(out, model, &series);
         } else {
             periods_of(out, model, &series);

@@ -185,6 +185,10 @@ static json_t *fit_object(const struct re_model *model, const struct nof1_histor
 
 static const char *model_text(const struct re_model *model)
 {
+    if (model->effect != RE_DIFFERENCE) {
+        return "y_i ~ N(x_i'beta, v_i + tau^2): change at the start of treatment by the trial's own "
+               "least squares, outcome ~ time + level change + slope change, v_i its own variance";
+    }
     if (model->release == RE_OWN) {
         return "y_i ~ N(x_i'beta, v_i + tau^2), v_i the trial's own variance";
     }
@@ -205,11 +209,20 @@ static json_t *estimand(const struct re_model *model)
     } else if (model->fit.method == NOF1_TS_FE) {
         what = "weighted mean of the effects of these patients (active minus reference)";
     }
+    if (model->effect != RE_DIFFERENCE) {
+        what = model->effect == RE_LEVEL
+                   ? "mean over patients of the patient's own change of level at the start of "
+                     "treatment, beyond the trend of the baseline"
+                   : "mean over patients of the patient's own change of slope at the start of "
+                     "treatment";
+    }
     const char *weights = model->release == RE_BASIS
                               ? "1 / (tau^2 + v_i), by a fixed public basis of weights"
                               : "1 / (tau^2 + v_i)";
     return json_pack("{s:s,s:s,s:s}", "sentence", what, "population",
-                     model->complete_only ? "patients with complete trials"
+                     model->effect != RE_DIFFERENCE
+                         ? "patients with two times and more in each phase, five in all"
+                     : model->complete_only ? "patients with complete trials"
                      : model->cycles      ? "patients with at least one complete cycle"
                                           : "patients with both treatments observed",
                      "weights", model->fit.method == NOF1_TS_FE ? "1 / v_i" : weights);
@@ -242,8 +255,11 @@ static json_t *warnings(const struct re_model *model, const struct nof1_history 
               "prediction intervals are given without moderators only");
     nof1_warn(
         list, model->own && !model->imported, "own_variances",
-        "own variances from a few cycles are unreliable; within_variance: pooled is the safer "
-        "form");
+        model->effect == RE_DIFFERENCE
+            ? "own variances from a few cycles are unreliable; within_variance: pooled is the safer "
+              "form"
+            : "own variances from a few occasions are unreliable; analysis: baseline_treatment fits "
+              "one variance for all");
     nof1_warn(list, result->zero_within, "zero_within",
               "no variation inside any trial: Q, I^2, H^2 do not exist");
     nof1_warn(list, result->rounds_short, "rounds_short",
