@@ -45,7 +45,10 @@ BESIDE = {
     ("randomisation_test", "least"): {"design": "start"},
     ("access", "breaks"): {"time": "[age]"},
     ("baseline_treatment", "by"): {"residual": "ar1"},
+    ("random_effects", "by"): {"effect": "level_change"},
 }
+# Options that need one baseline and one treatment phase.
+PHASES = {("random_effects", "by"), ("random_effects", "effect"), ("randomisation_test", "least")}
 # A choice by form: what that form needs.
 FORM = {
     ("mixed_model", "residual", "ar1"): {"df": "z"}, ("mixed_model", "residual", "car1"): {"df": "z"},
@@ -183,7 +186,7 @@ def main():
                 continue
             for option in entry["options"]:
                 options += 1
-                phases = analysis == "baseline_treatment" or option["key"] == "least"
+                phases = analysis == "baseline_treatment" or (analysis, option["key"]) in PHASES
                 folder = work + ("/baseline" if phases else "/cycles")
                 check_option(bin_dir, folder, analysis, option, failures)
     for failure in failures:
