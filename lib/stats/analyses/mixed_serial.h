@@ -10,6 +10,8 @@
 
 #include "mixed.h"
 
+#define SERIAL_INNER_MOST 64 /* functionals of a pattern */
+
 enum serial_kind { SERIAL_CONSTANT, SERIAL_VARYING, SERIAL_LEVEL };
 
 /* The trials with the same periods, of one charter class or of several: one group. */

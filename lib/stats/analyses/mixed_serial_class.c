@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
- * The mixed model with correlated residuals in one round, where the census says that every trial has
- * the periods of a charter class, one row each, and no random effect but the trial's level: then
- * V is the same in all trials of equal periods, whatever the order of treatments, and the likelihood
- * depends on bilinear sums alone (ar1_form.h): x'A x, x'A y, y'A y of all trials, and, per pattern of
- * periods, the sums and products of the functionals spanning 1'P(rho). With steps of one length and a
- * random level these are 13 numbers of outcomes, without it 8. What others determine is left out.
+ * The mixed model with correlated residuals in one round, where the census says that every trial
+ * has the periods of a charter class, one row each, and no random effect but the trial's level:
+ * then V is the same in all trials of equal periods, whatever the order of treatments, and the
+ * likelihood depends on bilinear sums alone (ar1_form.h): x'A x, x'A y, y'A y of all trials, and,
+ * per pattern of periods, the sums and products of the functionals spanning 1'P(rho). With steps of
+ * one length and a random level these are 13 numbers of outcomes, without it 8. What others
+ * determine is left out.
  */
 #include <math.h>
 #include <stdio.h>
@@ -65,8 +66,8 @@ static size_t arm_rows(const struct mixed_model *m, const struct nof1_class *pla
     return 0;
 }
 
-/* Does the class fix the occasions of a trial: its periods differ, and all its rows are on arms of the
- * plan? */
+/* Does the class fix the occasions of a trial: its periods differ, and all its rows are on arms of
+ * the plan? */
 static bool fixes_times(const struct mixed_model *m, const struct nof1_class *plan)
 {
     size_t rows = 0;
@@ -199,7 +200,7 @@ static nof1_rc fill_constants(struct mixed_serial *s, const struct mixed_model *
     return NOF1_OK;
 }
 
-/* 1 and the neighbours of each step, less what they determine. A random level needs their products. */
+/* 1 and the neighbours of each step, less what they determine. */
 static nof1_rc find_inner(struct serial_pattern *pattern, const struct nof1_ar1_form *form,
                           const struct nof1_occasions *cell, struct nof1_arena *arena)
 {
@@ -397,6 +398,10 @@ nof1_rc_value mixed_serial_prepare(struct mixed_model *m, struct nof1_arena *are
     for (size_t p = 0; p < patterns; p++) {
         TRY(find_inner(&pattern[p], &s->form, &s->form.cell[p], arena));
         s->inner_most = pattern[p].inner > s->inner_most ? pattern[p].inner : s->inner_most;
+    }
+    if (s->inner_most > SERIAL_INNER_MOST) {
+        *possible = false;
+        return NOF1_OK;
     }
     TRY(find_outer(s, m, arena));
     list_items(s, m, NULL);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
- * From the totals of the one-round form with correlated residuals to the fit. For any two columns the
- * likelihood reads sum m'A n of all trials (A: mixed_serial.h) and, per pattern of periods, the
+ * From the totals of the one-round form with correlated residuals to the fit. For any two columns
+ * the likelihood reads sum m'A n of all trials (A: mixed_serial.h) and, per pattern of periods, the
  * symmetric matrix of sum (f_k'm)(f_l'n); both are put together once from totals and public values.
  * With P = R^-1, D = dP/drho, P1 = sum phi_k f_k, D1 = sum delta_k f_k, g = 1'P1, d = 1'D1 and
  * K = Gamma / (1 + Gamma g), u = phi'f'm, v = delta'f'm of a column:
@@ -215,8 +215,7 @@ static nof1_rc make_series(struct serial_totals *t, const double *outer, struct 
 
 /* ---- pairs of columns ---------------------------------------------------------------------- */
 
-/* Sums of f over the trials of a pattern for two columns of which `c` is constant or of the trial:
- * scale * f'c as `left`, and the other's as `right`, so that the matrix is their symmetric product. */
+/* The symmetric product of f'c, of a constant column or of the intercept, and the sum of f'd. */
 static void outer_product(double *to, const double *left, const double *right, double factor,
                           size_t q)
 {
@@ -338,7 +337,7 @@ static void make_pairs(struct serial_totals *t)
     }
 }
 
-/* Take `shift` times the intercept off the outcome: products of far outcomes would cost digits later. */
+/* Take `shift` times the intercept off the outcome: far outcomes would cost digits later. */
 static void shift_all(struct serial_totals *t, double shift)
 {
     size_t y = t->model->columns, matrices = t->serial->form.matrices;
@@ -432,15 +431,13 @@ static double form_of(const double *x, const double *matrix, const double *y, si
     return sum;
 }
 
-#define INNER_MOST 64
-
 /* The part that the trial's random level changes. */
 static bool add_level(struct nof1_gaussian_sums *out, const struct serial_totals *t, double gamma,
                       size_t p)
 {
     const struct mixed_serial *s = t->serial;
     const struct serial_pattern *own = &s->pattern[p];
-    double phi[INNER_MOST] = {1}, delta[INNER_MOST] = {0};
+    double phi[SERIAL_INNER_MOST] = {1}, delta[SERIAL_INNER_MOST] = {0};
     const double *slope = t->weight + s->form.matrices, *one = fixed_of(t, 0, p);
     for (size_t g = 0; g < s->form.gaps; g++) {
         for (size_t k = 0; k < own->inner; k++) {
