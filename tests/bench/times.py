@@ -10,6 +10,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import tempfile
 import threading
 import time
@@ -250,6 +251,7 @@ def report(title, times, names):
                   f"{quantile(ms, .9):7.2f} {quantile(ms, .99):7.2f}    {p}", flush=True)
 
 
+signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that everything is ended and removed
 work = tempfile.mkdtemp(prefix="nof1-times-")
 try:
     half = [args.trials // 2] * 4
