@@ -265,8 +265,8 @@ nof1_rc_value bt_class_fit(const struct bt_model *m, const struct nof1_history *
     if (rc == NOF1_E_MODEL) {
         return nof1_fail(error, NOF1_E_MODEL,
                          "no residual variation is left: all outcomes are equal, or an exact "
-                         "function of fixed terms and random effects (or the charter's centre is so "
-                         "far away that no digit of the variation is left)");
+                         "function of fixed terms and random effects (or the charter's centre is "
+                         "so far away that no digit of the variation is left)");
     }
     TRY(rc);
     fit->converged = fit->decrement < 1e-13;

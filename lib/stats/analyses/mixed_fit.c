@@ -398,8 +398,8 @@ nof1_rc_value mixed_totals_fit(const struct mixed_model *m, const struct mixed_t
     if (rc == NOF1_E_MODEL) {
         return nof1_fail(error, NOF1_E_MODEL,
                          "no residual variation is left: all outcomes are equal, or an exact "
-                         "function of fixed terms and random effects (or the charter's centre is so "
-                         "far away that no digit of the variation is left)");
+                         "function of fixed terms and random effects (or the charter's centre is "
+                         "so far away that no digit of the variation is left)");
     }
     TRY(rc);
     TRY(mixed_refuse_root(fit->root, m, 0.5 * m->root_limit, error));
