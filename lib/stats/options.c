@@ -59,25 +59,41 @@ nof1_rc nof1_option_count(size_t *out, const struct nof1_analysis *analysis,
     return NOF1_OK;
 }
 
-nof1_rc nof1_option_choice(size_t *out, const struct nof1_analysis *analysis,
-                           const struct nof1_node *options, const char *key,
-                           struct nof1_error *error)
+/* The word, and its place among the choices. */
+static nof1_rc word_of(const char **word, size_t *index, const struct nof1_analysis *analysis,
+                       const struct nof1_node *options, const char *key, struct nof1_error *error)
 {
     const struct nof1_option *option = option_of(analysis, key);
-    const struct nof1_node *node = nof1_node_get(options, key);
+    const struct nof1_node *node = options == NULL ? NULL : nof1_node_get(options, key);
     ENSURE(option != NULL, NOF1_E_BUG);
-    const char *text = node == NULL ? option->default_text : node->text;
-    size_t length = strlen(text);
-    *out = 0;
-    for (const char *c = option->choices; c != NULL && length > 0; *out += 1) {
-        if (strncmp(c, text, length) == 0 && (c[length] == '|' || c[length] == '\0')) {
+    *word = node == NULL ? option->default_text : node->text;
+    size_t length = *word == NULL ? 0 : strlen(*word);
+    *index = 0;
+    for (const char *c = option->choices; c != NULL && length > 0; *index += 1) {
+        if (strncmp(c, *word, length) == 0 && (c[length] == '|' || c[length] == '\0')) {
             return NOF1_OK;
         }
         c = strchr(c, '|');
         c += c != NULL ? 1 : 0;
     }
     return nof1_fail(error, NOF1_E_PLAN, "%s: expected one of %s, found %.40s", key,
-                     option->choices, text);
+                     option->choices, length == 0 ? "nothing" : *word);
+}
+
+nof1_rc nof1_option_choice(size_t *out, const struct nof1_analysis *analysis,
+                           const struct nof1_node *options, const char *key,
+                           struct nof1_error *error)
+{
+    const char *word;
+    return word_of(&word, out, analysis, options, key, error);
+}
+
+nof1_rc nof1_option_word(const char **out, const struct nof1_analysis *analysis,
+                         const struct nof1_node *options, const char *key,
+                         struct nof1_error *error)
+{
+    size_t index;
+    return word_of(out, &index, analysis, options, key, error);
 }
 
 nof1_rc nof1_option_numbers(double *out, size_t *count, size_t most,

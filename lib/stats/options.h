@@ -21,6 +21,10 @@ nof1_rc nof1_option_count(size_t *out, const struct nof1_analysis *analysis,
 nof1_rc nof1_option_choice(size_t *out, const struct nof1_analysis *analysis,
                            const struct nof1_node *options, const char *key,
                            struct nof1_error *error);
+/* The chosen word itself, one of the option's choices. Errors: NOF1_E_PLAN. */
+nof1_rc nof1_option_word(const char **out, const struct nof1_analysis *analysis,
+                         const struct nof1_node *options, const char *key,
+                         struct nof1_error *error);
 /* A list of at most `most` numbers within the option's bounds; *count of them are written to `out`.
  * Errors: NOF1_E_PLAN. */
 nof1_rc nof1_option_numbers(double *out, size_t *count, size_t most,

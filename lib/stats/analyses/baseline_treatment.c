@@ -9,6 +9,7 @@
 #include <math.h>
 #include <string.h>
 
+#include <stats/options.h>
 #include <stats/registry.h>
 
 #include "baseline_treatment.h"
@@ -21,25 +22,6 @@ const char *const bt_column_name[BT_COLUMNS] = {"(Intercept)", "time", "level_ch
                                                 "slope_change"};
 
 /* ---- options ------------------------------------------------------------------------------- */
-
-static const char *text_of(const struct nof1_node *options, const char *key)
-{
-    const struct nof1_node *node = nof1_node_get(options, key);
-    return node == NULL ? "" : node->text;
-}
-
-static nof1_rc choice_of(size_t *index, const struct nof1_node *options, const char *key,
-                         const char *const *choice, size_t choices, struct nof1_error *error)
-{
-    const char *text = text_of(options, key);
-    for (*index = 0; *index < choices; (*index)++) {
-        if (strcmp(text, choice[*index]) == 0) {
-            return NOF1_OK;
-        }
-    }
-    return nof1_fail(error, NOF1_E_PLAN,
-                     "%s: '%.60s' is not a choice; see nof1 catalog baseline_treatment", key, text);
-}
 
 static bool lists(const struct nof1_node *list, const char *name)
 {
@@ -135,22 +117,22 @@ static nof1_rc read_random(struct bt_model *m, const struct nof1_node *options,
 static nof1_rc read_options(struct bt_model *m, const struct nof1_node *options,
                             struct nof1_error *error)
 {
-    static const char *const method[] = {"ML", "REML"}, *const by[] = {"time", "period"};
-    static const char *const residual[] = {"iid", "ar1", "car1"};
-    static const char *const df[] = {"auto", "z", "satterthwaite", "kenward_roger"};
+    const struct nof1_analysis *self = &nof1_baseline_treatment;
+    const char *word;
     size_t index;
-    TRY(choice_of(&index, options, "method", method, 2, error));
-    m->reml = index == 1;
-    TRY(choice_of(&index, options, "by", by, 2, error));
-    m->by_period = index == 1;
-    TRY(choice_of(&index, options, "residual", residual, 3, error));
+    TRY(nof1_option_word(&word, self, options, "method", error));
+    m->reml = strcmp(word, "REML") == 0;
+    TRY(nof1_option_word(&word, self, options, "by", error));
+    m->by_period = strcmp(word, "period") == 0;
+    TRY(nof1_option_choice(&index, self, options, "residual", error));
     m->residual = (enum bt_residual)index;
-    TRY(choice_of(&index, options, "df", df, 4, error));
+    TRY(nof1_option_choice(&index, self, options, "df", error));
+    TRY(nof1_option_word(&word, self, options, "df", error));
     m->df = (enum bt_df)index;
     bool small = m->df == BT_SATTERTHWAITE || m->df == BT_KENWARD_ROGER;
     if (small && m->residual != BT_IID) {
         return nof1_fail(error, NOF1_E_PLAN, "df: %s needs residual: iid; write df: z",
-                         df[m->df]);
+                         word);
     }
     if (m->df == BT_KENWARD_ROGER && !m->reml) {
         return nof1_fail(error, NOF1_E_PLAN,
@@ -240,10 +222,10 @@ static uint32_t affordable_rounds(const struct bt_model *m, struct nof1_arena *a
 
 static nof1_rc choose_form(struct bt_model *m, struct nof1_arena *arena, struct nof1_error *error)
 {
-    static const char *const form[] = {"auto", "class", "score"}, *const all[] = {"all"};
+    static const char *const all[] = {"all"};
     size_t wish;
     bool possible = false;
-    TRY(choice_of(&wish, m->base.study->plan->options, "incomplete", form, 3, error));
+    TRY(nof1_option_choice(&wish, &nof1_baseline_treatment, m->base.study->plan->options, "incomplete", error));
     if (wish < 2) {
         TRY(bt_class_prepare(m, arena, &possible));
     }

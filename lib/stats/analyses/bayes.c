@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include <base/document.h>
+#include <stats/options.h>
 #include <stats/registry.h>
 
 static const struct nof1_option options[] = {
@@ -111,19 +112,16 @@ static nof1_rc inner_study(const struct nof1_study **out, const struct bayes_mod
 
 /* ---- prepare ---- */
 
-static const char *option_text(const struct nof1_study *study, const char *key)
-{
-    const struct nof1_node *node = nof1_node_get(study->plan->options, key);
-    return node == NULL || node->kind != NOF1_SCALAR ? "" : node->text;
-}
-
 static nof1_rc read_options(struct bayes_model *model, const struct nof1_study *study,
                             struct nof1_error *error)
 {
     const struct nof1_charter *charter = study->charter;
     const struct nof1_outcome *outcome = &charter->outcome[study->plan->outcome];
-    model->one_stage = strcmp(option_text(study, "model"), "one_stage") == 0;
-    model->borrow = strcmp(option_text(study, "borrow"), "stratum") == 0;
+    const char *word;
+    TRY(nof1_option_word(&word, &nof1_bayes, study->plan->options, "model", error));
+    model->one_stage = strcmp(word, "one_stage") == 0;
+    TRY(nof1_option_word(&word, &nof1_bayes, study->plan->options, "borrow", error));
+    model->borrow = strcmp(word, "stratum") == 0;
     TRY(nof1_node_double(&model->mcid, study->plan->options, "mcid", error));
     TRY(nof1_node_double(&model->level, study->plan->options, "level", error));
     if (!(model->level >= 0.5 && model->level <= 0.9999) || !(model->mcid >= 0.0)) {
@@ -149,7 +147,8 @@ static nof1_rc read_options(struct bayes_model *model, const struct nof1_study *
 static nof1_rc read_form(const char **out, const struct bayes_model *model,
                          const struct nof1_study *study, struct nof1_error *error)
 {
-    const char *wish = option_text(study, "incomplete");
+    const char *wish;
+    TRY(nof1_option_word(&wish, &nof1_bayes, study->plan->options, "incomplete", error));
     bool automatic = strcmp(wish, "auto") == 0, exclude = strcmp(wish, "exclude") == 0;
     bool class_ = strcmp(wish, "class") == 0;
     if (!automatic && !exclude && class_ != model->one_stage) {

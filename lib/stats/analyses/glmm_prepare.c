@@ -17,12 +17,6 @@
 
 static const char *const all_groups[] = {"all"};
 
-static const char *option_text(const struct nof1_node *options, const char *key)
-{
-    const struct nof1_node *node = nof1_node_get(options, key);
-    return node == NULL ? "" : node->text;
-}
-
 static nof1_rc read_family(struct glmm_model *m, const char *text, struct nof1_error *error)
 {
     static const char *const family[] = {"binomial", "poisson", "ordinal"};
@@ -312,19 +306,10 @@ static nof1_rc choose_score(struct glmm_model *m, struct nof1_error *error)
 static nof1_rc choose_form(struct glmm_model *m, struct nof1_arena *arena, const char *wish,
                            struct nof1_error *error)
 {
-    static const char *const known[] = {"auto", "class", "score", "exclude"};
-    size_t index = 0;
-    while (index < 4 && strcmp(wish, known[index]) != 0) {
-        index++;
-    }
-    if (index == 4) {
-        return nof1_fail(error, NOF1_E_PLAN, "incomplete: '%s' is not a choice; see nof1 catalog "
-                                             "glmm",
-                         wish);
-    }
-    bool class_wanted = index == 1 || index == 3, possible = false;
-    if (class_wanted || (index == 0 && !m->base.study->charter->limits.open)) {
-        TRY(glmm_class_prepare(m, arena, index == 3, &possible));
+    bool exclude = strcmp(wish, "exclude") == 0, automatic = strcmp(wish, "auto") == 0;
+    bool class_wanted = exclude || strcmp(wish, "class") == 0, possible = false;
+    if (class_wanted || (automatic && !m->base.study->charter->limits.open)) {
+        TRY(glmm_class_prepare(m, arena, exclude, &possible));
     }
     if (possible) {
         return NOF1_OK;
@@ -363,7 +348,9 @@ nof1_rc_value glmm_prepare(struct glmm_model **out, struct nof1_arena *arena,
     m->base.study = m->design.base.study = study;
     m->design.arms = 2;
     const struct nof1_node *fixed = nof1_node_get(options, "fixed");
-    TRY(read_family(m, option_text(options, "family"), error));
+    const char *word;
+    TRY(nof1_option_word(&word, &nof1_glmm, options, "family", error));
+    TRY(read_family(m, word, error));
     TRY(read_random(m, nof1_node_get(options, "random"), error));
     TRY(read_quadrature(m, arena, options, error));
     TRY(read_exposure(m, nof1_node_get(options, "exposure"), error));
@@ -379,7 +366,8 @@ nof1_rc_value glmm_prepare(struct glmm_model **out, struct nof1_arena *arena,
     }
     TRY(name_parameters(m, arena, error));
     TRY(write_formula(m, arena, fixed));
-    TRY(choose_form(m, arena, option_text(options, "incomplete"), error));
+    TRY(nof1_option_word(&word, &nof1_glmm, options, "incomplete", error));
+    TRY(choose_form(m, arena, word, error));
     m->base.scratch = glmm_scratch(m);
     m->base.scratch_row = glmm_scratch_row(m);
     *out = m;

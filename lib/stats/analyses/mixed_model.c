@@ -187,7 +187,7 @@ static const struct nof1_option options[] = {
      "Confidence intervals: estimate and standard error, or (class form) the profile of the "
      "maximum-likelihood deviance, of standard deviations too."},
     {"level", NOF1_OPT_NUMBER, "between 0 and 1", "0.95", 0, 1, "Level of confidence intervals."},
-    {"incomplete", NOF1_OPT_CHOICE, "auto|class|score|pool|cycles|exclude", "auto", 0, 0,
+    {"incomplete", NOF1_OPT_CHOICE, "auto|class|exclude|score|pool|cycles", "auto", 0, 0,
      "What to release when data are incomplete: class (one round, needs every trial in a charter "
      "class), score (the model as written, by rounds), pool (period differences on a public weight "
      "basis), cycles (differences of complete cycles), exclude (drop trials outside the classes); "

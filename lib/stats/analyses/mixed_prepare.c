@@ -9,6 +9,9 @@
 #include <stdio.h>
 #include <string.h>
 
+#include <stats/options.h>
+#include <stats/registry.h>
+
 #include "mixed.h"
 
 #define SCORE_ROUNDS 5   /* rounds that a score fit must be able to take */
@@ -27,24 +30,6 @@ uint64_t mixed_census(const struct nof1_study *study, const char *what)
     char text[256];
     int length = snprintf(text, sizeof text, "%s/%s", study->plan->outcome_name, what);
     return length > 0 && (size_t)length < sizeof text ? nof1_census_count(study, text) : 0;
-}
-
-static const char *option_text(const struct nof1_node *options, const char *key)
-{
-    const struct nof1_node *node = options == NULL ? NULL : nof1_node_get(options, key);
-    return node == NULL ? "" : node->text;
-}
-
-static nof1_rc one_of(const char *text, const char *const *choice, size_t choices, size_t *index,
-                      const char *key, struct nof1_error *error)
-{
-    for (*index = 0; *index < choices; (*index)++) {
-        if (strcmp(text, choice[*index]) == 0) {
-            return NOF1_OK;
-        }
-    }
-    return nof1_fail(error, NOF1_E_PLAN, "%s: '%s' is not a choice; see nof1 catalog mixed_model",
-                     key, text);
 }
 
 /* Is the value a list of these words, each once, the first among them (or `none`)? */
@@ -117,15 +102,17 @@ static nof1_rc finish_shape(struct mixed_model *m, struct nof1_error *error)
 static nof1_rc read_refits(struct mixed_model *m, const struct nof1_node *options,
                            struct nof1_error *error)
 {
-    static const char *const interval[] = {"wald", "profile"};
     const struct nof1_node *tests = nof1_node_get(options, "tests");
-    size_t index;
-    TRY(one_of(option_text(options, "interval"), interval, 2, &index, "interval", error));
-    m->profile = index == 1;
+    const char *word;
+    TRY(nof1_option_word(&word, &nof1_mixed_model, options, "interval", error));
+    m->profile = strcmp(word, "profile") == 0;
     for (size_t i = 0; tests != NULL && i < tests->items; i++) {
-        static const char *const what[] = {"variances", "fixed"};
-        TRY(one_of(tests->item[i].text, what, 2, &index, "tests", error));
-        *(index == 0 ? &m->test_variances : &m->test_terms) = true;
+        bool variances = strcmp(tests->item[i].text, "variances") == 0;
+        if (!variances && strcmp(tests->item[i].text, "fixed") != 0) {
+            return nof1_fail(error, NOF1_E_PLAN, "tests: expected variances or fixed, found %.40s",
+                             tests->item[i].text);
+        }
+        *(variances ? &m->test_variances : &m->test_terms) = true;
     }
     return NOF1_OK;
 }
@@ -133,31 +120,30 @@ static nof1_rc read_refits(struct mixed_model *m, const struct nof1_node *option
 static nof1_rc read_options(struct mixed_model *m, const struct nof1_node *options,
                             struct nof1_error *error)
 {
-    static const char *const method[] = {"ML", "REML"};
-    static const char *const df[] = {"z", "satterthwaite", "kenward_roger", "auto"};
-    static const char *const residual[] = {"iid", "by_treatment", "ar1", "car1"};
-    static const char *const by[] = {"time", "period"};
-    size_t index;
-    TRY(one_of(option_text(options, "residual"), residual, 4, &index, "residual", error));
-    m->shape.ratios = index == 1 ? m->arms - 1 : 0;
-    m->shape.correlated = index >= 2;
-    m->shape.positive = index == 3;
-    TRY(one_of(option_text(options, "by"), by, 2, &index, "by", error));
-    m->by_period = index == 1;
-    TRY(one_of(option_text(options, "method"), method, 2, &index, "method", error));
-    m->reml = index == 1;
-    TRY(one_of(option_text(options, "df"), df, 4, &index, "df", error));
-    m->df_chosen = index == 3;
-    m->df = !m->df_chosen                            ? (enum mixed_df)index
-            : m->reml && !m->shape.correlated ? MIXED_KENWARD_ROGER
-                                              : MIXED_Z;
+    const struct nof1_analysis *self = &nof1_mixed_model;
+    const char *word;
+    TRY(nof1_option_word(&word, self, options, "residual", error));
+    m->shape.ratios = strcmp(word, "by_treatment") == 0 ? m->arms - 1 : 0;
+    m->shape.positive = strcmp(word, "car1") == 0;
+    m->shape.correlated = m->shape.positive || strcmp(word, "ar1") == 0;
+    TRY(nof1_option_word(&word, self, options, "by", error));
+    m->by_period = strcmp(word, "period") == 0;
+    TRY(nof1_option_word(&word, self, options, "method", error));
+    m->reml = strcmp(word, "REML") == 0;
+    TRY(nof1_option_word(&word, self, options, "df", error));
+    m->df_chosen = strcmp(word, "auto") == 0;
+    bool roger = m->df_chosen ? m->reml && !m->shape.correlated
+                              : strcmp(word, "kenward_roger") == 0;
+    m->df = roger                                   ? MIXED_KENWARD_ROGER
+            : strcmp(word, "satterthwaite") == 0 ? MIXED_SATTERTHWAITE
+                                                 : MIXED_Z;
     if (m->df == MIXED_KENWARD_ROGER && !m->reml) {
         return nof1_fail(error, NOF1_E_PLAN,
                          "df: kenward_roger needs method: REML; with ML write df: z");
     }
     if (m->df != MIXED_Z && m->shape.correlated) {
         return nof1_fail(error, NOF1_E_PLAN, "df: %s needs independent residuals; write df: z",
-                         df[m->df]);
+                         word);
     }
     TRY(nof1_node_double(&m->level, options, "level", error));
     if (!(m->level > 0 && m->level < 1)) {
@@ -339,13 +325,14 @@ static nof1_rc fall_back(struct mixed_model *m, struct nof1_arena *arena, uint32
                               "method: REML only");
 }
 
-static nof1_rc choose_form(struct mixed_model *m, struct nof1_arena *arena, const char *rule,
-                           struct nof1_error *error)
+static nof1_rc choose_form(struct mixed_model *m, struct nof1_arena *arena,
+                           const struct nof1_node *options, struct nof1_error *error)
 {
-    static const char *const form[] = {"auto", "class", "exclude", "score", "pool", "cycles"};
+    const char *rule;
     size_t wish;
     bool possible = false;
-    TRY(one_of(rule, form, WISHES, &wish, "incomplete", error));
+    TRY(nof1_option_choice(&wish, &nof1_mixed_model, options, "incomplete", error));
+    TRY(nof1_option_word(&rule, &nof1_mixed_model, options, "incomplete", error));
     m->rule = rule;
     if (wish == WISH_CYCLES) {
         TRY(pooled_model(m, rule, error));
@@ -415,7 +402,7 @@ nof1_rc_value mixed_prepare(struct nof1_model **out, struct nof1_arena *arena,
                          "random: a random treatment effect needs treatment in fixed");
     }
     TRY(write_formula(m, arena, fixed));
-    TRY(choose_form(m, arena, option_text(options, "incomplete"), error));
+    TRY(choose_form(m, arena, options, error));
     if (m->df == MIXED_SATTERTHWAITE && (m->form == MIXED_SCORE || m->form == MIXED_POOL)) {
         return nof1_fail(error, NOF1_E_PLAN,
                          "df: satterthwaite needs the observed information, which rounds do not "

@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include <base/document.h>
+#include <stats/options.h>
 #include <stats/registry.h>
 
 static const struct nof1_option options[] = {
@@ -39,53 +40,25 @@ static const struct nof1_option options[] = {
 
 /* ---- the plan's options ---- */
 
-static nof1_rc choice(const char **out, const struct nof1_study *study, const char *key,
-                      struct nof1_error *error)
-{
-    const struct nof1_node *node = nof1_node_get(study->plan->options, key);
-    const struct nof1_option *option = options;
-    while (strcmp(option->key, key) != 0) {
-        option++;
-    }
-    *out = node == NULL ? option->default_text : node->text;
-    size_t length = *out == NULL ? 0 : strlen(*out);
-    for (const char *c = option->choices; length > 0 && c != NULL;) {
-        const char *end = strchr(c, '|');
-        size_t size = end == NULL ? strlen(c) : (size_t)(end - c);
-        if (size == length && strncmp(c, *out, size) == 0) {
-            return NOF1_OK;
-        }
-        c = end == NULL ? NULL : end + 1;
-    }
-    return nof1_fail(error, NOF1_E_PLAN, "%s: must be one of %s", key, option->choices);
-}
-
 static nof1_rc read_fit(struct re_model *model, const struct nof1_study *study,
                         struct nof1_error *error)
 {
     const char *text;
-    TRY(choice(&text, study, "effect", error));
+    TRY(nof1_option_word(&text, &nof1_random_effects, study->plan->options, "effect", error));
     model->effect = strcmp(text, "level_change") == 0   ? RE_LEVEL
                     : strcmp(text, "slope_change") == 0 ? RE_SLOPE
                                                         : RE_DIFFERENCE;
-    TRY(choice(&text, study, "by", error));
+    TRY(nof1_option_word(&text, &nof1_random_effects, study->plan->options, "by", error));
     model->by_period = strcmp(text, "period") == 0;
-    TRY(choice(&text, study, "within_variance", error));
+    TRY(nof1_option_word(&text, &nof1_random_effects, study->plan->options, "within_variance", error));
     model->own = strcmp(text, "own") == 0 || model->effect != RE_DIFFERENCE;
-    TRY(choice(&text, study, "method", error));
+    TRY(nof1_option_word(&text, &nof1_random_effects, study->plan->options, "method", error));
     ENSURE(nof1_two_stage_method_of(text, &model->fit.method), NOF1_E_BUG);
-    TRY(choice(&text, study, "test", error));
+    TRY(nof1_option_word(&text, &nof1_random_effects, study->plan->options, "test", error));
     model->fit.knapp_hartung = strcmp(text, "knha") == 0;
-    TRY(choice(&text, study, "tau2_interval", error));
+    TRY(nof1_option_word(&text, &nof1_random_effects, study->plan->options, "tau2_interval", error));
     model->fit.interval = strcmp(text, "none") != 0;
-    model->fit.level = 0.95;
-    if (nof1_node_get(study->plan->options, "level") != NULL &&
-        nof1_node_double(&model->fit.level, study->plan->options, "level", error) != NOF1_OK) {
-        return nof1_fail(error, NOF1_E_PLAN, "level: must be a number");
-    }
-    if (!(model->fit.level >= 0.5 && model->fit.level <= 0.9999)) {
-        return nof1_fail(error, NOF1_E_PLAN, "level: must lie between 0.5 and 0.9999");
-    }
+    TRY(nof1_option_number(&model->fit.level, &nof1_random_effects, study->plan->options, "level", error));
     model->fit.fixed = NAN;
     return NOF1_OK;
 }
@@ -263,7 +236,7 @@ static nof1_rc read_form(struct re_model *model, const struct nof1_study *study,
                          struct nof1_error *error)
 {
     const char *text;
-    TRY(choice(&text, study, "incomplete", error));
+    TRY(nof1_option_word(&text, &nof1_random_effects, study->plan->options, "incomplete", error));
     bool automatic = strcmp(text, "auto") == 0;
     if (model->effect != RE_DIFFERENCE) {
         model->base.form = "score";
