@@ -89,8 +89,7 @@ nof1_rc nof1_option_choice(size_t *out, const struct nof1_analysis *analysis,
 }
 
 nof1_rc nof1_option_word(const char **out, const struct nof1_analysis *analysis,
-                         const struct nof1_node *options, const char *key,
-                         struct nof1_error *error)
+                         const struct nof1_node *options, const char *key, struct nof1_error *error)
 {
     size_t index;
     return word_of(out, &index, analysis, options, key, error);

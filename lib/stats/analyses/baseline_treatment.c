@@ -131,8 +131,7 @@ static nof1_rc read_options(struct bt_model *m, const struct nof1_node *options,
     m->df = (enum bt_df)index;
     bool small = m->df == BT_SATTERTHWAITE || m->df == BT_KENWARD_ROGER;
     if (small && m->residual != BT_IID) {
-        return nof1_fail(error, NOF1_E_PLAN, "df: %s needs residual: iid; write df: z",
-                         word);
+        return nof1_fail(error, NOF1_E_PLAN, "df: %s needs residual: iid; write df: z", word);
     }
     if (m->df == BT_KENWARD_ROGER && !m->reml) {
         return nof1_fail(error, NOF1_E_PLAN,
@@ -225,7 +224,8 @@ static nof1_rc choose_form(struct bt_model *m, struct nof1_arena *arena, struct 
     static const char *const all[] = {"all"};
     size_t wish;
     bool possible = false;
-    TRY(nof1_option_choice(&wish, &nof1_baseline_treatment, m->base.study->plan->options, "incomplete", error));
+    TRY(nof1_option_choice(&wish, &nof1_baseline_treatment, m->base.study->plan->options,
+                           "incomplete", error));
     if (wish < 2) {
         TRY(bt_class_prepare(m, arena, &possible));
     }

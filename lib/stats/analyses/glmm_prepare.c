@@ -6,6 +6,8 @@
  */
 #include <base/document.h>
 #include <math.h>
+#include <stats/options.h>
+#include <stats/registry.h>
 #include <stdio.h>
 #include <string.h>
 

@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include <base/document.h>
+#include <stats/options.h>
 #include <stats/registry.h>
 #include <stats/report.h>
 #include <stats/series.h>
@@ -259,10 +260,12 @@ static nof1_rc_value prepare(struct nof1_model **out, struct nof1_arena *arena,
     model->mcid = strcmp(form, "gas") != 0;
     model->base.form = strcmp(form, "responder") == 0 ? SUMMARY_RESPONDER : SUMMARY_MEAN;
     model->base.term = model->mcid ? "treatment / MCID" : "treatment";
-    model->base.level = summary_number(study, "level", 0.95);
-    model->base.null = summary_number(study, "null_value", 0.0);
+    TRY(nof1_option_number(&model->base.level, &nof1_goal_attainment, study->plan->options, "level",
+                           error));
+    TRY(nof1_option_number(&model->base.null, &nof1_goal_attainment, study->plan->options,
+                           "null_value", error));
     model->base.share_least = limits->open ? 0.0 : (double)limits->min_cell;
-    model->rho = summary_number(study, "rho", 0.3);
+    TRY(nof1_option_number(&model->rho, &nof1_goal_attainment, study->plan->options, "rho", error));
     model->benefit = summary_benefit(study);
     if (!model->mcid && model->benefit == 0) {
         model->benefit = 1; /* goals are scored so that more is better */

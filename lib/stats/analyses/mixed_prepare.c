@@ -132,9 +132,9 @@ static nof1_rc read_options(struct mixed_model *m, const struct nof1_node *optio
     m->reml = strcmp(word, "REML") == 0;
     TRY(nof1_option_word(&word, self, options, "df", error));
     m->df_chosen = strcmp(word, "auto") == 0;
-    bool roger = m->df_chosen ? m->reml && !m->shape.correlated
-                              : strcmp(word, "kenward_roger") == 0;
-    m->df = roger                                   ? MIXED_KENWARD_ROGER
+    bool roger =
+        m->df_chosen ? m->reml && !m->shape.correlated : strcmp(word, "kenward_roger") == 0;
+    m->df = roger                                ? MIXED_KENWARD_ROGER
             : strcmp(word, "satterthwaite") == 0 ? MIXED_SATTERTHWAITE
                                                  : MIXED_Z;
     if (m->df == MIXED_KENWARD_ROGER && !m->reml) {

@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include <base/document.h>
+#include <stats/options.h>
 #include <stats/registry.h>
 #include <stats/series.h>
 
@@ -126,13 +127,16 @@ static nof1_rc read_exposure(struct strat_model *model, const struct nof1_study 
     return NOF1_OK;
 }
 
-static uint32_t rounds_of(const struct strat_model *model, const struct nof1_study *study)
+static nof1_rc read_rounds(struct strat_model *model, const struct nof1_study *study,
+                           struct nof1_error *error)
 {
+    size_t rounds;
+    TRY(nof1_option_count(&rounds, &nof1_stratified, study->plan->options, "rounds", error));
+    model->base.max_rounds = model->homogeneity && model->method == STRAT_MH ? 2 : 1;
     if (model->method == STRAT_CONDITIONAL) {
-        return study->charter->limits.open ? LAB_ROUNDS
-                                           : (uint32_t)summary_number(study, "rounds", 3.0);
+        model->base.max_rounds = study->charter->limits.open ? LAB_ROUNDS : (uint32_t)rounds;
     }
-    return model->homogeneity && model->method == STRAT_MH ? 2 : 1;
+    return NOF1_OK;
 }
 
 /* Homogeneity, rounds and what is made of the totals do not matter: elements have names. */
@@ -158,12 +162,16 @@ static nof1_rc_value prepare(struct nof1_model **out, struct nof1_arena *arena,
     TRY(read_measure(model, study, error));
     TRY(read_method(model, study, error));
     TRY(read_exposure(model, study, error));
-    model->level = summary_number(study, "level", 0.95);
-    model->base = (struct nof1_model){.analysis = &nof1_stratified, .study = study,
-                                      .form = form[model->method], .groups = 1, .group = all,
-                                      .max_rounds = rounds_of(model, study), .scratch = 64,
+    TRY(nof1_option_number(&model->level, &nof1_stratified, study->plan->options, "level", error));
+    model->base = (struct nof1_model){.analysis = &nof1_stratified,
+                                      .study = study,
+                                      .form = form[model->method],
+                                      .groups = 1,
+                                      .group = all,
+                                      .scratch = 64,
                                       .scratch_row = NOF1_SERIES_SCRATCH_ROW,
                                       .fixed_parameters = 1};
+    TRY(read_rounds(model, study, error));
     size_t first = strat_size(model, 1), later = strat_size(model, 2);
     model->base.max_elements = first > later ? first : later;
     *out = &model->base;

@@ -45,14 +45,6 @@ const char *summary_choice(const struct nof1_study *study, const char *key)
     return node == NULL ? "" : node->text;
 }
 
-double summary_number(const struct nof1_study *study, const char *key, double other)
-{
-    struct nof1_error ignored = {0};
-    double value = other;
-    const struct nof1_node *node = nof1_node_get(study->plan->options, key);
-    return node != NULL && nof1_scalar_double(&value, node, &ignored) == NOF1_OK ? value : other;
-}
-
 int summary_benefit(const struct nof1_study *study)
 {
     const char *wish = summary_choice(study, "benefit");

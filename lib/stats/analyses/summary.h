@@ -27,7 +27,6 @@ void summary_visit(struct summary_walk *walk, const char *name, struct nof1_elem
 
 /* Options of a plan, which are complete when an analysis sees them. */
 const char *summary_choice(const struct nof1_study *study, const char *key);
-double summary_number(const struct nof1_study *study, const char *key, double other);
 /* "; lower is better, so values below 0 favour B", or nothing without a direction. */
 const char *summary_direction(struct nof1_arena *arena, const struct nof1_study *study, int benefit,
                               const char *none);

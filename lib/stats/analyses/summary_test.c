@@ -9,6 +9,7 @@
 #include <math.h>
 #include <string.h>
 
+#include <stats/options.h>
 #include <stats/registry.h>
 #include <stats/report.h>
 #include <stats/series.h>
@@ -43,8 +44,9 @@ static const struct nof1_option options[] = {
 static nof1_rc read_responder(struct summary_test *model, const struct nof1_study *study,
                               struct nof1_error *error)
 {
-    model->mcid = summary_number(study, "mcid", NAN);
-    if (isnan(model->mcid)) {
+    struct nof1_error none = {0}; /* it has no default */
+    if (nof1_option_number(&model->mcid, &nof1_summary_test, study->plan->options, "mcid", &none) !=
+        NOF1_OK) {
         return nof1_fail(error, NOF1_E_PLAN, "mcid: form responder needs the least important "
                                              "difference, e.g. mcid: 1");
     }
@@ -88,8 +90,10 @@ static nof1_rc read_plan(struct summary_test *model, const struct nof1_study *st
     model->cycles = model->base.form == SUMMARY_UNITS ||
                     strcmp(summary_choice(study, "difference"), "cycles") == 0;
     model->benefit = summary_benefit(study);
-    model->base.level = summary_number(study, "level", 0.95);
-    model->base.null = summary_number(study, "null_value", 0.0);
+    TRY(nof1_option_number(&model->base.level, &nof1_summary_test, study->plan->options, "level",
+                           error));
+    TRY(nof1_option_number(&model->base.null, &nof1_summary_test, study->plan->options,
+                           "null_value", error));
     model->base.bound = outcome->upper - outcome->lower;
     model->slack = 1e-9 * model->base.bound;
     if (outcome->kind == NOF1_EFFECT) {
