@@ -14,7 +14,7 @@
 #include <coordinator/charter_members.h>
 #include <coordinator/coordinator.h>
 #include <core/policy.h>
-#include <node/succession.h>
+#include <core/succession.h>
 #include <nof1/analysis.h>
 #include <sys/files.h>
 

@@ -8,7 +8,7 @@
 #include <string.h>
 
 #include <coordinator/charter_files.h>
-#include <node/succession.h>
+#include <core/succession.h>
 
 static nof1_rc check(const struct signed_charter *before, const struct signed_charter *next,
                      struct nof1_error *error)

@@ -11,7 +11,7 @@
 #include <base/document.h>
 #include <base/hex.h>
 #include <node/admin.h>
-#include <node/succession.h>
+#include <core/succession.h>
 #include <sys/files.h>
 
 nof1_rc_value nof1_charter_in_folder(const struct nof1_charter **out, struct nof1_arena *arena,

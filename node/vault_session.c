@@ -17,7 +17,7 @@
 #include <node/charter_store.h>
 #include <node/policy_store.h>
 #include <node/store.h>
-#include <node/succession.h>
+#include <core/succession.h>
 #include <sys/entropy.h>
 #include <sys/files.h>
 

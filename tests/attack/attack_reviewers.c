@@ -7,7 +7,7 @@
 #include "attack_crowd.h"
 
 #include <core/derive.h>
-#include <node/succession.h>
+#include <core/succession.h>
 
 static void noted(struct attack_result *r, const char *code)
 {

@@ -5,7 +5,7 @@
  */
 #include "hand_query.h"
 
-#include <node/succession.h>
+#include <core/succession.h>
 
 static const char *sites_a[] = {"a1", "a2", "a3", "b1", "b2", "b3"};
 

@@ -3,8 +3,8 @@
  * Which charter may follow an approved one at a site (docs/protocol.md, "Charter versions"): what
  * earlier releases have counted must stay what it was. Public documents and the site's own store.
  */
-#ifndef NOF1_NODE_SUCCESSION_H
-#define NOF1_NODE_SUCCESSION_H
+#ifndef NOF1_CORE_SUCCESSION_H
+#define NOF1_CORE_SUCCESSION_H
 
 #include <core/charter.h>
 #include <core/session.h>

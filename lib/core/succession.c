@@ -2,7 +2,7 @@
  *
  * May a charter follow another (docs/protocol.md, "Charter versions")? See succession.h.
  */
-#include <node/succession.h>
+#include <core/succession.h>
 
 #include <stdio.h>
 #include <string.h>
