@@ -3,7 +3,7 @@
 # fits, metafor and base R. Usage: Rscript against_r.R BIN_DIR [CASES] [SEED] [PATTERN]
 # CASES random consortia, then every named case (those that PATTERN names) once with this seed.
 # Closes with the largest relative differences and "N passed, N failed".
-# Needs lme4, nlme, pbkrtest, metafor, jsonlite.
+# Needs lme4, nlme, pbkrtest, lmerTest, metafor, ordinal, numDeriv, jsonlite.
 args <- commandArgs(TRUE)
 bin <- normalizePath(args[1]); cases <- as.integer(if (length(args) > 1) args[2] else 20)
 seed <- as.integer(if (length(args) > 2) args[3] else 1); only <- if (length(args) > 3) args[4]
