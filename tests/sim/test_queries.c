@@ -87,7 +87,7 @@ Test(queries, plan_made_before_a_release_is_refused_and_its_completion_runs)
 {
     struct sim *sim = sim_new(&(struct sim_options){
         .sites = 5, .patients = 8, .seed = 22, .preset = "ultra-rare",
-        .limits = "{max_release_ratio: 0.66}", .analyses = "[random_effects, summary_test]"});
+        .analyses = "[random_effects, summary_test]"});
     static const char other[] = "plan: 1\ntitle: another\noutcome: y\n"
                                 "treatment: {reference: \"A\", active: [\"B\"]}\n"
                                 "analysis: summary_test\ngather_by: 2h\ndeadline: 10m\n";
