@@ -14,6 +14,7 @@ static const struct {
     const char *help;
 } commands[] = {
     {"reconstruct", audit_command_reconstruct, "what sums about few patients give away"},
+    {"release", audit_command_release, "the release gate, repeated on a result"},
 };
 
 static void print_commands(FILE *out)
@@ -22,7 +23,7 @@ static void print_commands(FILE *out)
     for (size_t c = 0; c < sizeof commands / sizeof commands[0]; c++) {
         fprintf(out, "  %-12s %s\n", commands[c].name, commands[c].help);
     }
-    fprintf(out, "\nEvery command has --help. Exit codes: 0 ok, 2 usage.\n");
+    fprintf(out, "\nEvery command has --help. Exit codes: 0 ok, 2 usage, 3 refused, 66 input.\n");
 }
 
 int main(int argc, char **argv)

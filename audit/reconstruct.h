@@ -88,5 +88,6 @@ void reconstruct_reduce(struct reconstruct_lattice *out, const struct reconstruc
 nof1_rc reconstruct_run(json_t **out, const struct reconstruct *asked, struct nof1_error *error);
 
 int audit_command_reconstruct(int argc, char **argv);
+int audit_command_release(int argc, char **argv);
 
 #endif

@@ -8,6 +8,8 @@
 #include <stdbool.h>
 #include <string.h>
 
+#include <base/json.h>
+
 /* What the code of a hidden cell tells of its count. */
 static void range_of(double *low, double *high, const char *code, double count, double least)
 {
@@ -152,6 +154,66 @@ static nof1_rc check_across(const struct table *table, const json_t *columns)
     return NOF1_OK;
 }
 
+/* Is this key a count of people or sites? Sets the least that a row may say, unless nobody. */
+static bool is_crowd(double *least, const char *key, const struct nof1_limits *limits)
+{
+    bool sites = strcmp(key, "sites") == 0;
+    *least = sites ? (double)limits->min_element_sites : fmax(2.0, (double)limits->min_element_sites);
+    return sites || strcmp(key, "patients") == 0 || strcmp(key, "trials") == 0;
+}
+
+static bool names_patient(const char *key)
+{
+    static const char *const names[] = {"patient", "patient_id", "trial_id", "subject"};
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+        if (strcmp(key, names[i]) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static nof1_rc check_member(const char *key, const json_t *value, bool noisy,
+                            const struct nof1_limits *limits, struct nof1_error *error)
+{
+    double least = 0.0, count = json_number_value(value);
+    if (names_patient(key)) {
+        return nof1_fail(error, NOF1_E2401, "%s: a row describes one patient", key);
+    }
+    if (!noisy && json_is_number(value) && is_crowd(&least, key, limits) && count != 0.0 &&
+        count < least) {
+        return nof1_fail(error, NOF1_E2401, "a row with %s below %g", key, least);
+    }
+    return NOF1_OK;
+}
+
+/* Every object at any depth. Noisy counts describe nobody. */
+static nof1_rc check_rows(const json_t *result, const struct nof1_limits *limits,
+                          struct nof1_error *error)
+{
+    bool noisy = json_is_object(json_object_get(result, "noise"));
+    NOF1_CLEANUP(nof1_json_freep) json_t *open = json_array();
+    ENSURE(open != NULL && json_array_append(open, (json_t *)(uintptr_t)result) == 0,
+           NOF1_E_NO_MEMORY);
+    for (size_t at = 0; at < json_array_size(open); at++) {
+        json_t *node = json_array_get(open, at), *value;
+        const char *key;
+        size_t i;
+        json_object_foreach(node, key, value)
+        {
+            TRY(check_member(key, value, noisy, limits, error));
+            bool deep = json_is_object(value) || json_is_array(value);
+            ENSURE(!deep || json_array_append(open, value) == 0, NOF1_E_NO_MEMORY);
+        }
+        json_array_foreach(node, i, value)
+        {
+            bool deep = json_is_object(value) || json_is_array(value);
+            ENSURE(!deep || json_array_append(open, value) == 0, NOF1_E_NO_MEMORY);
+        }
+    }
+    return NOF1_OK;
+}
+
 nof1_rc nof1_cells_gate(const json_t *result, const struct nof1_limits *limits, bool must_name,
                         struct nof1_error *error)
 {
@@ -160,6 +222,7 @@ nof1_rc nof1_cells_gate(const json_t *result, const struct nof1_limits *limits, 
     if (limits->open) {
         return NOF1_OK;
     }
+    TRY(check_rows(result, limits, error));
     json_array_foreach(json_object_get(result, "tables"), t, one)
     {
         const json_t *counts = json_object_get(one, "counts");

@@ -24,7 +24,9 @@ double nof1_cells_rounded(const struct nof1_limits *limits, double count);
  * holds no count from 1 to min_cell - 1, none that is not rounded, and no hidden one that its
  * sum gives away. `down`: one sum a column; `across`: one sum a row over these columns; `n`: as
  * down, of numbers analysed, which are not rounded. An analysis that publishes counts
- * (`must_name`) names them in each of its tables. Pure.
+ * (`must_name`) names them in each of its tables. No object anywhere names a patient, or counts 1 to
+ * min_element_sites - 1 (and never one) patients, trials or sites, whatever made it; noisy counts,
+ * marked by `noise`, apart. Pure.
  * Errors: NOF1_E2401, NOF1_E2402 with table and column; NOF1_E_BUG for a table that names none. */
 nof1_rc nof1_cells_gate(const json_t *result, const struct nof1_limits *limits, bool must_name,
                         struct nof1_error *error);

@@ -108,6 +108,29 @@ Test(cells, no_hidden_count_can_be_worked_out)
     cr_expect_gt(hidden, 150);
 }
 
+Test(cells, no_row_is_a_patient)
+{
+    static const struct { const char *json; nof1_rc_value rc; } cases[] = {
+        {"{\"estimates\":[{\"term\":\"a\",\"patients\":3}]}", NOF1_OK},
+        {"{\"estimates\":[{\"term\":\"a\",\"patients\":0,\"sites\":0}]}", NOF1_OK},
+        {"{\"estimates\":[{\"term\":\"a\",\"patients\":null}]}", NOF1_OK},
+        {"{\"estimates\":[{\"term\":\"a\",\"patients\":1}]}", NOF1_E2401},
+        {"{\"x\":{\"y\":[[{\"trials\":2}]]}}", NOF1_E2401},
+        {"{\"x\":[{\"patients\":30,\"sites\":2}]}", NOF1_E2401},
+        {"{\"residuals\":[{\"patient_id\":\"P7\",\"value\":1}]}", NOF1_E2401},
+        {"{\"noise\":{\"sd\":3},\"tables\":[{\"cells\":[{\"patients\":1}]}]}", NOF1_OK}};
+    const struct nof1_limits strict = {.min_cell = 5, .rounding = 1, .min_element_sites = 3},
+                             open = {.open = true};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct nof1_error error = {0};
+        json_t *result = json_loads(cases[i].json, 0, NULL);
+        cr_assert_not_null(result, "%zu", i);
+        cr_expect_eq(nof1_cells_gate(result, &strict, false, &error), cases[i].rc, "%zu", i);
+        cr_expect_eq(nof1_cells_gate(result, &open, false, &error), NOF1_OK, "%zu", i);
+        json_decref(result);
+    }
+}
+
 Test(cells, the_gate_refuses_what_was_not_hidden)
 {
     static const struct { double count[3]; bool hide; nof1_rc_value rc; } cases[] = {
