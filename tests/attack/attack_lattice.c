@@ -41,9 +41,12 @@ static void case_of(struct reconstruct_case *c, struct reconstruct *asked, const
     }
 }
 
-static void patient_alone_in_pattern(struct attack_result *r)
+/* `prefix`: of the weighted sums' names; `plan`: NULL for random_effects. */
+static void alone_in_pattern(struct attack_result *r, const char *prefix, const char *analyses,
+                             const char *plan)
 {
     struct hand_options options = {
+        .analyses = analyses, .plan = plan,
         .patients = {5, 5, 5, 5, 5}, .patient_cap = 5, .missing = true, .lambdas = "[0.1, 0.3162, 1]",
         .outcome = "{kind: continuous, unit: points, bounds: [0, 100], quantum: 1, centre: 50, "
                    "sd_within: 5, sd_between: 5, benefit: lower}"};
@@ -61,7 +64,7 @@ static void patient_alone_in_pattern(struct attack_result *r)
         case_of(c, &asked, h);
         MUST(h->query->analysis->layout(h->query->model, 1, h->arena, &layout));
         for (size_t e = 0, k = 0; e < layout.elements; e++) {
-            bool weighted = strncmp(layout.element[e].name, "basis:", 6) == 0 &&
+            bool weighted = strncmp(layout.element[e].name, prefix, strlen(prefix)) == 0 &&
                             layout.element[e].role == NOF1_OUTCOME;
             if (weighted && k < 6) {
                 c->sum[k++] = h->value[2 + e];
@@ -75,7 +78,21 @@ static void patient_alone_in_pattern(struct attack_result *r)
     hand_free(h);
 }
 
+static void patient_alone_in_pattern(struct attack_result *r)
+{
+    alone_in_pattern(r, "basis:", NULL, NULL);
+}
+
+static void alone_in_the_mixed_model(struct attack_result *r)
+{
+    alone_in_pattern(r, "lambda:", "[mixed_model]",
+                     "plan: 1\ntitle: pooled\noutcome: y\ntreatment: {reference: \"A\", active: "
+                     "[\"B\"]}\nanalysis: mixed_model\nincomplete: pool\ngather_by: 2h\n"
+                     "deadline: 10m\n");
+}
+
 const struct attack attacks_by_lattice[] = {
     {"B22", "decimals under public weights", "rounded", "", patient_alone_in_pattern},
+    {"B24", "decimals in the pooled mixed model", "rounded", "", alone_in_the_mixed_model},
     {0},
 };

@@ -300,6 +300,48 @@ static void four_releases(struct attack_result *r)
     hand_free(h);
 }
 
+/* ---- covariates that name a patient -------------------------------------------------------------- */
+
+/* A covariate of which one patient has a level of his own, as a patient number or a date of birth would
+ * give him, used by the plan's `lines`. Won: an outcome sum is that patient's own number. */
+static void named_by(struct attack_result *r, const char *lines)
+{
+    static const struct hand_options options = {.patient_cap = 12,
+                                                .patients = {12, 12, 12, 12, 12}};
+    static const size_t from[SITES] = {0}, count[SITES] = {12, 12, 12, 12, 12};
+    struct hand *h = hand_new(&options);
+    struct nof1_layout layout = {0};
+    struct atoms atoms;
+    double truth[256];
+    for (size_t s = 0; s < SITES; s++) {
+        for (size_t p = 0; p < 12; p++) {
+            set_sex(h, s, p, s == 1 && p == 2 ? 1 : 0);
+        }
+    }
+    start_atoms(&atoms);
+    freeze(h, &atoms, from, count);
+    const double *sum = ask(r, h, &atoms, titled(h, "identifier", lines));
+    if (sum != NULL) {
+        MUST(h->query->analysis->layout(h->query->model, 1, h->arena, &layout));
+        truth_of(h, 1, 2, 1, 1, NULL, truth);
+        for (size_t e = 0; e < layout.elements; e++) {
+            r->won = r->won || (layout.element[e].role == NOF1_OUTCOME &&
+                                found(sum + e, truth + e, 1, 1e-9));
+        }
+    }
+    hand_free(h);
+}
+
+static void stratum_is_a_patient(struct attack_result *r)
+{
+    named_by(r, "strata: [M]\n");
+}
+
+static void moderator_is_a_patient(struct attack_result *r)
+{
+    named_by(r, "moderators: [sex]\n");
+}
+
 /* ---- budgets ------------------------------------------------------------------------------------- */
 
 /* A18: three plans are offered before the first is charged; the site allows two a day. */
@@ -366,5 +408,7 @@ const struct attack attacks_on_releases[] = {
     {"A20", "the same question for other random draws", "E2502", "E2502", fresh_draws},
     {"B11", "S(a,b) + S(b,c) - S(a,b,c)", "E2210", "rules", three_releases},
     {"B12", "two strata before and after a change of sides", "E2210", "rules", four_releases},
+    {"B25", "stratum that is one patient", "E2205", "rules", stratum_is_a_patient},
+    {"B26", "moderator that marks one patient", "E2209", "rules", moderator_is_a_patient},
     {0},
 };
