@@ -161,5 +161,9 @@ struct nof1_study {
 
 /* Sum of a census element over the plan's blocks; 0 when the census does not have it. */
 uint64_t nof1_census_count(const struct nof1_study *study, const char *element);
+/* Outcome numbers, of one a patient, that so many patients may release under the charter's limits:
+ * by max_release_ratio; and by max_net_ratio on the patients outside the largest site (its
+ * patient_cap, or max_site_share of them), so that its silent check passes as well. */
+double nof1_study_room(const struct nof1_study *study, double patients);
 
 #endif

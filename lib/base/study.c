@@ -4,6 +4,7 @@
  */
 #include <nof1/study.h>
 
+#include <math.h>
 #include <string.h>
 
 uint64_t nof1_census_count(const struct nof1_study *study, const char *element)
@@ -30,4 +31,18 @@ uint64_t nof1_census_count(const struct nof1_study *study, const char *element)
         }
     }
     return sum;
+}
+
+double nof1_study_room(const struct nof1_study *study, double patients)
+{
+    const struct nof1_charter *charter = study->charter;
+    const struct nof1_limits *limits = &charter->limits;
+    double largest = 0.0;
+    for (size_t s = 0; s < charter->sites; s++) {
+        largest = fmax(largest, (double)charter->site[s].patient_cap);
+    }
+    double share = limits->max_site_share > 0.0 ? limits->max_site_share : 1.0;
+    double others = patients - fmin(largest, share * patients);
+    double room = limits->max_release_ratio * patients;
+    return limits->max_net_ratio > 0.0 ? fmin(room, limits->max_net_ratio * others) : room;
 }

@@ -213,7 +213,7 @@ static uint32_t affordable_rounds(const struct bt_model *m, struct nof1_arena *a
     }
     most = most < ROUNDS_CHARGED ? most : ROUNDS_CHARGED;
     double scalars = (double)(m->columns + m->terms + 1);
-    double room = fmin(limits->max_release_ratio * 2 * (double)mixed_census(study, "patients"),
+    double room = fmin(2 * nof1_study_room(study, (double)mixed_census(study, "patients")),
                        2.0 / 3.0 * mixed_knowable(study, arena, 2));
     double rounds = floor(room / scalars);
     return rounds < (double)most ? (uint32_t)fmax(0, rounds) : most;

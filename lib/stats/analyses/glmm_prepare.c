@@ -203,25 +203,10 @@ static double score_numbers(const struct glmm_model *m, double rounds)
            (double)nof1_glmm_jet(m->parameters);
 }
 
-/* Patients that the largest site may hold, of whom it knows all. */
-static double largest_site(const struct nof1_charter *charter)
-{
-    double most = 0;
-    for (size_t s = 0; s < charter->sites; s++) {
-        most = fmax(most, (double)charter->site[s].patient_cap);
-    }
-    return most;
-}
-
-/* Numbers that so many patients may release: by the release ratio, and by that on the patients of the
- * others, which every site watches. */
+/* Outcome numbers that so many patients may release, of two for each category a patient. */
 static double allowed_numbers(const struct glmm_model *m, double patients)
 {
-    const struct nof1_charter *charter = m->base.study->charter;
-    const struct nof1_limits *limits = &charter->limits;
-    double others = fmax(0, patients - largest_site(charter));
-    double net = limits->max_net_ratio > 0 && others > 0 ? limits->max_net_ratio * others : INFINITY;
-    return fmin(limits->max_release_ratio * patients, net) * 2 * fmax(1, (double)m->cuts);
+    return nof1_study_room(m->base.study, patients) * 2 * fmax(1, (double)m->cuts);
 }
 
 /* Rounds that the release ratio pays for. All are taken, whether needed or not, so that the charge
@@ -240,7 +225,7 @@ static uint32_t affordable_rounds(const struct glmm_model *m)
 static nof1_rc refuse_few(const struct glmm_model *m, struct nof1_error *error)
 {
     double numbers = score_numbers(m, SCORE_LEAST);
-    double needed = largest_site(m->base.study->charter) + 1;
+    double needed = 1;
     while (needed < 1e6 && allowed_numbers(m, needed) < numbers) {
         needed++;
     }

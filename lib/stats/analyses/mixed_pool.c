@@ -123,7 +123,7 @@ static nof1_rc afford(struct mixed_model *m, struct nof1_error *error)
     if (charter->limits.open || study->census == NULL) {
         return NOF1_OK;
     }
-    double room = charter->limits.max_release_ratio * patients;
+    double room = nof1_study_room(study, patients);
     if (room < 2 * (double)m->basis) {
         m->basis = 2 < charter->lambdas ? 2 : charter->lambdas;
     }

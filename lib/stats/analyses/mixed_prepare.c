@@ -225,7 +225,7 @@ static uint32_t affordable_rounds(const struct mixed_model *m, struct nof1_arena
     most = most < SCORE_CHARGED ? most : SCORE_CHARGED;
     double patients = (double)mixed_census(study, "patients");
     double scalars = (double)(m->columns + m->terms + 1);
-    double room = fmin(limits->max_release_ratio * 2 * patients,
+    double room = fmin(2 * nof1_study_room(study, patients),
                        2.0 / 3.0 * mixed_knowable(study, arena, m->effects));
     double rounds = floor(room / scalars);
     return rounds < (double)most ? (uint32_t)fmax(0, rounds) : most;

@@ -192,9 +192,8 @@ static size_t knowable(const struct re_model *model)
  * thirds of what can be known. */
 static double room_for(const struct re_model *model)
 {
-    double patients_ratio =
-        model->base.study->charter->limits.max_release_ratio * (double)patients(model);
-    return fmin(patients_ratio * (double)model->columns, 2.0 / 3.0 * (double)knowable(model));
+    double room = nof1_study_room(model->base.study, (double)patients(model));
+    return fmin(room * (double)model->columns, 2.0 / 3.0 * (double)knowable(model));
 }
 
 /* Correction rounds that `weights` leave room for. Two rules: the release ratio; and fewer sums
