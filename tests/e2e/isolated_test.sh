@@ -66,6 +66,9 @@ consortium_sign || { echo "0 passed, 1 failed"; exit 1; }
 if consortium_freeze "$work/data"; then pass "the charter is signed, every site has frozen its data"
 else fail "approve and freeze"; fi
 chmod 755 "$work"
+mkdir -m 755 "$work/bin" # the build may lie where other users may not look
+cp "$bin"/nof1-coordinator "$bin"/nof1-vault "$bin"/nof1-edge "$bin"/nof1-node "$bin"/nof1 "$work/bin/"
+bin=$work/bin
 mkdir -m 755 "$work/edge"
 cp -r "$ca" "$work/edge/ca"
 chown -R $edge_user:$group "$work/edge"
