@@ -33,7 +33,7 @@ static const char usage[] =
     "  charter publish --dir DIR --charter FILE\n"
     "                                offer a signed later version to the sites\n"
     "  serve --config FILE | --dir DIR --listen HOST:PORT --ca FILE --cert FILE --key FILE\n"
-    "        --charter FILE [--crl DIR] [--port-file FILE] [--round-timeout SECONDS]\n"
+    "        [--charter FILE] [--crl DIR] [--port-file FILE] [--round-timeout SECONDS]\n"
     "                                run the coordinator\n"
     "  status --dir DIR              what a running coordinator does, as JSON\n"
     "  revoke --dir DIR --name SPIFFE-ID\n"

@@ -1,7 +1,8 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-3.0-or-later
-# A consortium on this machine, over mutual TLS on loopback: installs what is missing (Debian 12), builds,
-# runs pre-registered plans on real programs, and prints each result beside the pooled reference of R.
+# Consortia on this machine, over mutual TLS on loopback: installs what is missing (Debian 12), builds,
+# runs pre-registered plans on real programs and prints their results beside the pooled reference of R;
+# then shows a refusal, and what a steward previews, approves, refuses and sees leave.
 set -eu
 cd "$(dirname "$0")/.."
 sh deploy/packages.sh
@@ -117,5 +118,5 @@ nof1-node pause --dir "$work/site-02" --by carol > /dev/null
 expect 3
 sed -n '/^Refused/,$p' "$work/answer" | sed 's/^/   /'
 echo
-[ "$failed" -eq 0 ] && echo "Every result equals its pooled reference; the patient was not singled out."
+[ "$failed" -eq 0 ] && echo "Every result compared with R equals it; the patient was not singled out."
 exit "$failed"

@@ -52,6 +52,7 @@ nof1-lab-site
 TXT
 page nof1-audit.1 << 'TXT'
 nof1-audit reconstruct
+nof1-audit release
 TXT
 page nof1-node.8 << 'TXT'
 nof1-node
@@ -123,6 +124,15 @@ sed -n 's/^X([A-Z0-9_]*, "\(E[0-9]*\)".*/\1/p' "$root/include/nof1/error.def" | 
 sed -n 's/^\*\(E[0-9]*\)\* .*/\1/p' "$work/nof1-codes.7.scd" | sort > "$work/in_page"
 if [ -s "$work/table" ] && cmp -s "$work/table" "$work/in_page"; then pass "nof1-codes.7 has every code"
 else fail "nof1-codes.7 differs from error.def"; fi
+
+# The charter's keys are those that the program reads.
+awk '/known\[\] = /, /NULL\}/' "$root/lib/core/charter_read.c" | grep -oE '"[a-z_]+"' | tr -d '"' > "$work/table"
+tr -d '\134' < "$man/nof1-charter.5.scd" > "$work/page"
+good=true
+while read -r key; do
+    grep -q "^\*.*$key\*" "$work/page" || { good=false; echo "     no key $key"; }
+done < "$work/table"
+if $good && [ -s "$work/table" ]; then pass "nof1-charter.5 has every key"; else fail "nof1-charter.5"; fi
 
 # ---- completion ----------------------------------------------------------------------------------
 offers() { # program words: what bash offers for the last word
