@@ -294,8 +294,9 @@ nof1_rc charter_members_join(struct nof1_charter *c, struct nof1_buffer *notes,
                          c->limits.min_block_sites, size);
     }
     qsort(site, c->sites, sizeof *site, by_site);
-    TRY(nof1_buffer_printf(notes, "sites that join: %zu, in block %s%s; its totals wait until enough new "
-                                  "patients of at least %u sites come together\n",
+    TRY(nof1_buffer_printf(notes,
+                           "sites that join: %zu, in block %s%s; its totals wait until enough new "
+                           "patients of at least %u sites come together\n",
                            c->sites - before.sites, block, at == NOF1_NONE ? ", which is new" : "",
                            c->limits.min_element_sites));
     return rebuild_blocks(c, arena, &before, block, joining->id, joining->ids);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
- * nof1-node trial withdraw | withdrawn | queries: what a patient's no does, and which analyses a trial was part
- * of. For the hospital's own eyes.
+ * nof1-node trial withdraw | withdrawn | queries: what a patient's no does, and which analyses a
+ * trial was part of. For the hospital's own eyes.
  */
 #include <node/steward.h>
 

@@ -23,7 +23,6 @@
 #define NOF1_SITE_STORE "site.sqlite"   /* in the vault's folder: epochs, ledger, state */
 #define NOF1_SITE_SECRET "secret"       /* 32 bytes, made at the first start; back it up */
 #define NOF1_SITE_ADMIN "admin.sock"
-#define NOF1_SITE_CHARTER "charter.json" /* in force */
 
 struct nof1_vault_config {
     const char *program;     /* for messages */

@@ -13,11 +13,11 @@
 
 #include <base/log.h>
 #include <core/policy.h>
+#include <core/succession.h>
 #include <crypto/hash.h>
 #include <node/charter_store.h>
 #include <node/policy_store.h>
 #include <node/store.h>
-#include <core/succession.h>
 #include <sys/entropy.h>
 #include <sys/files.h>
 
@@ -50,7 +50,7 @@ static nof1_rc read_charter(struct nof1_vault *vault, struct nof1_error *error)
     if (path == NULL) {
         TRY(nof1_charter_promote(&vault->charter_due, vault->config->folder,
                                  nof1_clock_now(&vault->clock), error));
-        path = nof1_arena_printf(vault->arena, "%s/%s", vault->config->folder, NOF1_SITE_CHARTER);
+        path = nof1_arena_printf(vault->arena, "%s/%s", vault->config->folder, NOF1_NODE_CHARTER);
         ENSURE(path != NULL, NOF1_E_NO_MEMORY);
     }
     TRY(read_file(&site->charter_bytes, vault->arena, path, error));

@@ -49,8 +49,9 @@ static bool attempt_arrays(struct attempt *attempt, const struct nof1_query *que
     attempt->bytes_out = nof1_arena_alloc(arena, query->sites, sizeof(uint64_t));
     attempt->closed = nof1_arena_alloc(arena, (size_t)query->model->max_rounds + 1,
                                        sizeof *attempt->closed);
-    return attempt->key_ad != NULL && attempt->key_ads != NULL && attempt->masked != NULL && attempt->attest != NULL &&
-           attempt->bytes_in != NULL && attempt->bytes_out != NULL && attempt->closed != NULL;
+    return attempt->key_ad != NULL && attempt->key_ads != NULL && attempt->masked != NULL &&
+           attempt->attest != NULL && attempt->bytes_in != NULL && attempt->bytes_out != NULL &&
+           attempt->closed != NULL;
 }
 
 static struct attempt *new_attempt(const struct nof1_query *query)

@@ -5,6 +5,7 @@
  * (I - Z K Z'P) H (I - P Z K Z') = R - Z K Z'. Nothing of size rows^2 is ever formed.
  */
 #include <stats/ar1.h>
+#include <stats/matrix.h>
 
 #include <math.h>
 #include <string.h>
@@ -134,15 +135,6 @@ static void correlate(double *out, const struct ar1 *t, const double *v)
     }
 }
 
-static double dot(const double *a, const double *b, size_t n)
-{
-    double sum = 0;
-    for (size_t i = 0; i < n; i++) {
-        sum += a[i] * b[i];
-    }
-    return sum;
-}
-
 /* K = (I + Gamma g)^-1 Gamma by elimination with pivots, and log|I + Gamma g|. */
 static bool solve_k(struct ar1 *t)
 {
@@ -206,7 +198,7 @@ static bool project(struct ar1 *t)
         tridiagonal(pz + k * n, t->diagonal, t->off, z + k * n, n);
     }
     for (size_t i = 0; i < q * q; i++) {
-        t->g[i] = dot(pz + (i / q) * n, z + (i % q) * n, n);
+        t->g[i] = nof1_dot(pz + (i / q) * n, z + (i % q) * n, n);
     }
     if (!solve_k(t)) {
         return false;
@@ -216,16 +208,16 @@ static bool project(struct ar1 *t)
         double *u = t->u + c * n, zp[EFFECTS];
         memcpy(u, from, n * sizeof *u);
         for (size_t k = 0; k < q; k++) {
-            zp[k] = dot(pz + k * n, from, n);
+            zp[k] = nof1_dot(pz + k * n, from, n);
         }
         for (size_t k = 0; k < q; k++) {
-            double b = dot(t->k + k * q, zp, q);
+            double b = nof1_dot(t->k + k * q, zp, q);
             for (size_t i = 0; b != 0 && i < n; i++) {
                 u[i] -= b * z[k * n + i];
             }
         }
         for (size_t k = 0; k < q; k++) {
-            double value = dot(pz + k * n, u, n);
+            double value = nof1_dot(pz + k * n, u, n);
             if (c < t->w) {
                 t->a[k * t->w + c] = value;
             } else {
@@ -248,18 +240,18 @@ static void derive(struct ar1 *t)
         tridiagonal(t->dz + k * n, t->d_diagonal, t->d_off, z + k * n, n);
         correlate(t->rdz + k * n, t, t->dz + k * n);
         for (size_t c = 0; c < w; c++) {
-            t->cross_d[k * w + c] = dot(uz + k * n, t->du + c * n, n);
-            t->zdu[k * w + c] = dot(z + k * n, t->du + c * n, n);
+            t->cross_d[k * w + c] = nof1_dot(uz + k * n, t->du + c * n, n);
+            t->zdu[k * w + c] = nof1_dot(z + k * n, t->du + c * n, n);
         }
         for (size_t l = 0; l < q; l++) {
-            t->d_zz[k * q + l] = dot(uz + k * n, t->du + (w + l) * n, n);
+            t->d_zz[k * q + l] = nof1_dot(uz + k * n, t->du + (w + l) * n, n);
         }
     }
     /* tr(D (R - Z K Z')) and tr of its square */
     double zdz[EFFECTS * EFFECTS], zdrdz[EFFECTS * EFFECTS], kd[EFFECTS * EFFECTS] = {0};
     for (size_t i = 0; i < q * q; i++) {
-        zdz[i] = dot(z + (i / q) * n, t->dz + (i % q) * n, n);
-        zdrdz[i] = dot(t->dz + (i / q) * n, t->rdz + (i % q) * n, n);
+        zdz[i] = nof1_dot(z + (i / q) * n, t->dz + (i % q) * n, n);
+        zdrdz[i] = nof1_dot(t->dz + (i / q) * n, t->rdz + (i % q) * n, n);
     }
     for (size_t i = 0; i < q; i++) {
         for (size_t j = 0; j < q; j++) {
@@ -322,7 +314,7 @@ static void add_first(struct nof1_gaussian_sums *sums, const struct ar1 *t, doub
             }
             if (t->shape->correlated) {
                 sums->first[block][c * w + d] -=
-                    weight * dot(t->u + c * n, t->du + d * n, n);
+                    weight * nof1_dot(t->u + c * n, t->du + d * n, n);
             }
         }
     }
@@ -401,7 +393,7 @@ static void add_second(struct nof1_gaussian_sums *sums, const struct ar1 *t, dou
         if (!t->shape->correlated) {
             continue;
         }
-        double value = dot(t->du + c * n, t->rdu + d * n, n);
+        double value = nof1_dot(t->du + c * n, t->rdu + d * n, n);
         for (size_t k = 0; k < q; k++) {
             for (size_t l = 0; l < q; l++) {
                 value -= t->zdu[k * w + c] * t->k[k * q + l] * t->zdu[l * w + d];

@@ -10,15 +10,6 @@
 
 #define SAME 1e-9 /* of a vector's length: below it is a combination of others */
 
-static double dot(const double *a, const double *b, size_t n)
-{
-    double sum = 0;
-    for (size_t i = 0; i < n; i++) {
-        sum += a[i] * b[i];
-    }
-    return sum;
-}
-
 nof1_rc_value nof1_span_new(struct nof1_span *out, size_t most, size_t size,
                             struct nof1_arena *arena)
 {
@@ -34,14 +25,14 @@ bool nof1_span_add(struct nof1_span *s, const double *vector, double *work)
     for (size_t twice = 0; twice < 2; twice++) {
         for (size_t k = 0; k < s->count; k++) {
             const double *unit = s->unit + k * s->size;
-            double along = dot(unit, work, s->size);
+            double along = nof1_dot(unit, work, s->size);
             for (size_t i = 0; i < s->size; i++) {
                 work[i] -= along * unit[i];
             }
         }
     }
-    double rest = dot(work, work, s->size);
-    if (!(rest > SAME * SAME * dot(vector, vector, s->size))) {
+    double rest = nof1_dot(work, work, s->size);
+    if (!(rest > SAME * SAME * nof1_dot(vector, vector, s->size))) {
         return false;
     }
     for (size_t i = 0; i < s->size; i++) {
@@ -56,7 +47,7 @@ void nof1_span_solve(double *out, const struct nof1_span *s, size_t count, doubl
 {
     for (size_t k = count; k-- > 0;) { /* raw_k = sum over l <= k: solve from the last */
         const double *unit = s->unit + k * s->size, *raw = s->raw + k * s->size;
-        out[k] = dot(unit, vector, s->size) / dot(unit, raw, s->size);
+        out[k] = nof1_dot(unit, vector, s->size) / nof1_dot(unit, raw, s->size);
         for (size_t i = 0; i < s->size; i++) {
             vector[i] -= out[k] * raw[i];
         }
@@ -70,11 +61,11 @@ nof1_rc_value nof1_span_shortest(double *out, const double *raw, const double *t
     ENSURE(gram != NULL, NOF1_E_NO_MEMORY);
     double *x = gram + count * count, *scale = x + count;
     for (size_t i = 0; i < count; i++) {
-        scale[i] = 1 / sqrt(dot(raw + i * size, raw + i * size, size));
+        scale[i] = 1 / sqrt(nof1_dot(raw + i * size, raw + i * size, size));
         x[i] = t[i] * scale[i];
     }
     for (size_t i = 0; i < count * count; i++) {
-        gram[i] = dot(raw + (i / count) * size, raw + (i % count) * size, size) *
+        gram[i] = nof1_dot(raw + (i / count) * size, raw + (i % count) * size, size) *
                   scale[i / count] * scale[i % count];
     }
     ENSURE(nof1_cholesky(gram, count), NOF1_E_MODEL);

@@ -161,6 +161,15 @@ size_t nof1_symmetric_pseudo_inverse(double *out, const double *a, size_t n, dou
     return rank;
 }
 
+double nof1_dot(const double *x, const double *y, size_t n)
+{
+    double sum = 0;
+    for (size_t i = 0; i < n; i++) {
+        sum += x[i] * y[i];
+    }
+    return sum;
+}
+
 double nof1_bilinear(const double *x, const double *a, const double *y, size_t n)
 {
     double sum = 0;

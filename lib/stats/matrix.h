@@ -26,6 +26,8 @@ void nof1_symmetric_eigen(double *a, double *value, double *vector, size_t n);
  * `tolerance` count as 0. Returns the rank. `work` holds 3 n*n + 2 n doubles. */
 size_t nof1_symmetric_pseudo_inverse(double *out, const double *a, size_t n, double tolerance,
                                      double *work);
+/* x' y. */
+double nof1_dot(const double *x, const double *y, size_t n);
 /* x' A y. */
 double nof1_bilinear(const double *x, const double *a, const double *y, size_t n);
 /* out = A B, all n*n; out is neither a nor b. */

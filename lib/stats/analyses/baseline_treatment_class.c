@@ -9,6 +9,7 @@
  */
 #include <math.h>
 #include <stdio.h>
+#include <stats/matrix.h>
 #include <string.h>
 
 #include "baseline_treatment.h"
@@ -213,15 +214,6 @@ int bt_class_group_of(const struct bt_model *m, const struct nof1_trial *trial, 
     return NOF1_LEFT_OUT;
 }
 
-static double dot(const double *a, const double *b, size_t n)
-{
-    double sum = 0;
-    for (size_t i = 0; i < n; i++) {
-        sum += a[i] * b[i];
-    }
-    return sum;
-}
-
 nof1_rc_value bt_class_contribute(const struct bt_model *m, const struct nof1_trial *trial,
                                   void *scratch, double *out)
 {
@@ -234,7 +226,7 @@ nof1_rc_value bt_class_contribute(const struct bt_model *m, const struct nof1_tr
     const struct bt_cell *cell = &m->cell[group];
     double *at = out + place_of(m, (size_t)group);
     for (size_t k = 0; k < cell->inner; k++) {
-        at[k] = dot(cell->functional + k * n, y, n);
+        at[k] = nof1_dot(cell->functional + k * n, y, n);
     }
     double *product = out + place_of(m, cell->owner) + cell->inner;
     for (size_t k = 0; k < cell->inner; k++) {
@@ -244,11 +236,11 @@ nof1_rc_value bt_class_contribute(const struct bt_model *m, const struct nof1_tr
     }
     double *once = out + elements - m->outer - m->form.squares;
     for (size_t k = 0; k < m->outer; k++) {
-        once[k] = dot(m->functional + k * m->all_rows + cell->offset, y, n);
+        once[k] = nof1_dot(m->functional + k * m->all_rows + cell->offset, y, n);
     }
     for (size_t k = 0; k < m->form.squares; k++) {
         nof1_ar1_apply(rows.work, &m->form, &m->form.cell[group], m->form.square[k], y);
-        once[m->outer + k] = dot(rows.work, y, n);
+        once[m->outer + k] = nof1_dot(rows.work, y, n);
     }
     for (size_t e = 0; e < elements; e++) {
         ENSURE(isfinite(out[e]), NOF1_E2403);

@@ -107,8 +107,8 @@ static nof1_rc stand_in_new(struct stand_in *s, const struct bt_model *m,
     s->work = nof1_arena_alloc(
         arena, nof1_ar1_work(&m->shape) + most * nof1_ar1_work_row(&m->shape), sizeof *s->work);
     s->memory = nof1_arena_alloc(arena, 2 * nof1_gaussian_sums_size(&m->shape), sizeof *s->memory);
-    ENSURE(raw != NULL && s->series != NULL && s->square != NULL && s->weight != NULL && s->column != NULL &&
-               s->work != NULL && s->memory != NULL,
+    ENSURE(raw != NULL && s->series != NULL && s->square != NULL && s->weight != NULL &&
+               s->column != NULL && s->work != NULL && s->memory != NULL,
            NOF1_E_NO_MEMORY);
     double *t = raw + count * size;
     s->sum = t + count;

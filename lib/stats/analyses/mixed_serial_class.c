@@ -10,6 +10,7 @@
  */
 #include <math.h>
 #include <stdio.h>
+#include <stats/matrix.h>
 #include <string.h>
 
 #include "mixed_serial.h"
@@ -438,15 +439,6 @@ static int serial_group_of(const struct mixed_model *m, const struct nof1_trial 
     return NOF1_LEFT_OUT;
 }
 
-static double dot(const double *a, const double *b, size_t n)
-{
-    double sum = 0;
-    for (size_t i = 0; i < n; i++) {
-        sum += a[i] * b[i];
-    }
-    return sum;
-}
-
 /* One trial's numbers from which all terms are made. */
 struct serial_trial {
     const struct mixed_model *model;
@@ -481,11 +473,11 @@ static double term_of(const struct serial_trial *t, const struct serial_item *it
     case SERIAL_SUM_PRODUCT:
         return fa[item->k] * fb[item->l] + (item->k != item->l ? fa[item->l] * fb[item->k] : 0);
     case SERIAL_SUM_OUTER:
-        return dot(s->functional + item->k * s->form.rows + cell->offset, vector_of(t, item->a),
-                   t->rows);
+        return nof1_dot(s->functional + item->k * s->form.rows + cell->offset,
+                        vector_of(t, item->a), t->rows);
     default:
         nof1_ar1_apply(t->work, &s->form, cell, s->form.square[item->k], vector_of(t, item->b));
-        return dot(t->work, vector_of(t, item->a), t->rows);
+        return nof1_dot(t->work, vector_of(t, item->a), t->rows);
     }
 }
 
@@ -513,7 +505,7 @@ static nof1_rc_value serial_contribute(const struct mixed_model *m, uint32_t rou
     for (size_t w = 0; w <= s->varying; w++) {
         for (size_t k = 0; k < t.inner; k++) {
             t.f[w * t.inner + k] =
-                dot(s->pattern[group].functional + k * t.rows, vector_of(&t, w), t.rows) -
+                nof1_dot(s->pattern[group].functional + k * t.rows, vector_of(&t, w), t.rows) -
                 mixed_serial_known(m, t.pattern, w, k);
         }
     }

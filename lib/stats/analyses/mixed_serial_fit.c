@@ -10,6 +10,7 @@
  *   m'H^-1 (dR/drho) H^-1 n = -(m'D n - K (u v' + v u') + K^2 d u u')
  */
 #include <math.h>
+#include <stats/matrix.h>
 #include <string.h>
 
 #include "mixed_serial.h"
@@ -60,15 +61,6 @@ static double *level_f_of(const struct serial_totals *t, size_t a, size_t w, siz
 static size_t column_of(const struct serial_totals *t, size_t w)
 {
     return w < t->serial->varying ? t->serial->varying_column[w] : t->model->columns;
-}
-
-static double dot(const double *a, const double *b, size_t n)
-{
-    double sum = 0;
-    for (size_t i = 0; i < n; i++) {
-        sum += a[i] * b[i];
-    }
-    return sum;
 }
 
 static nof1_rc totals_new(struct serial_totals *t, const struct mixed_model *m,
@@ -176,7 +168,7 @@ static void complete_squares(struct serial_totals *t)
         for (size_t v = 0; v <= w; v++) {
             double *to = plain_of(t, column_of(t, v), column_of(t, w));
             for (size_t a = 0; a < form->matrices; a++) {
-                t->weight[a] = dot(form->square_of + a * form->squares, to, form->squares);
+                t->weight[a] = nof1_dot(form->square_of + a * form->squares, to, form->squares);
             }
             memcpy(to, t->weight, form->matrices * sizeof *to);
         }
@@ -255,7 +247,7 @@ static void constant_plain(struct serial_totals *t, size_t c, size_t d)
         }
         for (size_t a = 0; a < form->matrices; a++) {
             nof1_ar1_apply(t->blank, form, cell, a, s->constant + c * form->rows + cell->offset);
-            plain_of(t, c, d)[a] += factor * dot(t->blank, with, cell->rows);
+            plain_of(t, c, d)[a] += factor * nof1_dot(t->blank, with, cell->rows);
         }
     }
 }
@@ -294,7 +286,7 @@ static void level_pair(struct serial_totals *t, size_t c, size_t d, size_t p)
     outer_product(to, one, right, factor, t->q);
     plain_of(t, c, d)[0] += factor * right[0];
     for (size_t g = 0; g < form->gaps; g++) {
-        double sum = factor * dot(s->pattern[p].neighbours + g * inner, right, inner);
+        double sum = factor * nof1_dot(s->pattern[p].neighbours + g * inner, right, inner);
         plain_of(t, c, d)[1 + 2 * g] += sum;
         plain_of(t, c, d)[2 + 2 * g] += sum;
     }
@@ -374,7 +366,7 @@ static nof1_rc read_totals(struct serial_totals *t, double *shift, const double 
         for (size_t p = 0; p < s->form.cells && s->kind[c] == SERIAL_CONSTANT; p++) {
             const struct nof1_occasions *cell = &s->form.cell[p];
             for (size_t k = 0; k < s->pattern[p].inner; k++) {
-                fixed_of(t, c, p)[k] = dot(s->pattern[p].functional + k * cell->rows,
+                fixed_of(t, c, p)[k] = nof1_dot(s->pattern[p].functional + k * cell->rows,
                                            s->constant + c * s->form.rows + cell->offset,
                                            cell->rows);
             }
@@ -426,7 +418,7 @@ static double form_of(const double *x, const double *matrix, const double *y, si
 {
     double sum = 0;
     for (size_t k = 0; k < n; k++) {
-        sum += x[k] * dot(matrix + k * q, y, n);
+        sum += x[k] * nof1_dot(matrix + k * q, y, n);
     }
     return sum;
 }
@@ -446,7 +438,7 @@ static bool add_level(struct nof1_gaussian_sums *out, const struct serial_totals
             delta[k] += map * (slope[1 + 2 * g] + slope[2 + 2 * g]);
         }
     }
-    double g = dot(phi, one, own->inner), d = dot(delta, one, own->inner);
+    double g = nof1_dot(phi, one, own->inner), d = nof1_dot(delta, one, own->inner);
     double kappa = 1 / (1 + gamma * g), k = gamma * kappa;
     for (size_t i = 0; i < t->width * t->width; i++) {
         const double *matrix = product_of(t, i / t->width, i % t->width, p);
@@ -472,8 +464,8 @@ static bool sums_at(void *context, struct nof1_gaussian_sums *out, const double 
     }
     for (size_t i = 0; i < t->width * t->width; i++) {
         const double *plain = t->plain + i * form->matrices;
-        out->cross[i] = dot(plain, t->weight, form->matrices);
-        out->first[rho][i] = -dot(plain, slope, form->matrices);
+        out->cross[i] = nof1_dot(plain, t->weight, form->matrices);
+        out->first[rho][i] = -nof1_dot(plain, slope, form->matrices);
     }
     for (size_t p = 0; p < form->cells; p++) {
         if (!add_design(out, t, gamma, p) ||
