@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
  * What a later charter changes, in words: every rule of a charter as one line under a name, and the
- * lines of two charters compared. For the steward who decides; nothing is left out that the hash
- * covers, so that two charters without a difference here are the same agreement.
+ * lines of two charters compared. For the steward who decides: all that the hash covers but the hash
+ * of the version before, numbers to 15 digits.
  */
 #include <core/charter.h>
 

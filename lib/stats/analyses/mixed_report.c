@@ -190,14 +190,17 @@ static void write_fit(struct writer *w, json_t *out)
                     json_boolean(fit->approximation == 0 && fit->converged));
     nof1_report_number(&w->report, o, "approximation_se", fit->approximation);
     nof1_report_put(&w->report, out, "fit", o);
+}
+
+static void write_warnings(struct writer *w)
+{
+    const struct mixed_fit *fit = w->fit;
     nof1_warn(w->report.warnings, fit->boundary > 0, "boundary",
               "the estimated covariance of the random effects is singular (a variance of zero or a "
               "correlation of one)");
-    if (fit->edge) {
-        nof1_warn(w->report.warnings, true, "correlation_limit",
-                  "the serial correlation of the residuals is at the limit of its range: standard "
-                  "errors do not hold; write residual: iid, or another random part");
-    }
+    nof1_warn(w->report.warnings, fit->edge, "correlation_limit",
+              "the serial correlation of the residuals is at the limit of its range: standard "
+              "errors do not hold; write residual: iid, or another random part");
     nof1_warn(w->report.warnings, w->model->df_chosen && w->model->df == MIXED_Z, "normal",
               w->model->shape.correlated
                   ? "correlated residuals: intervals and p values are normal (z), somewhat too "
@@ -208,12 +211,10 @@ static void write_fit(struct writer *w, json_t *out)
         nof1_warn_left_out(w->report.warnings, w->history, "not in a complete class");
     }
     double level = fit->point.rows * fit->shift * fit->shift;
-    if ((w->model->form == MIXED_CLASS || w->model->form == MIXED_SERIAL) && level > 1e8 * fit->point.q) {
-        nof1_warn(
-            w->report.warnings, true, "centre",
-            "the charter's centre is so far from the outcomes that digits of the variances are "
-            "lost; correct it, or write incomplete: score");
-    }
+    bool sums = w->model->form == MIXED_CLASS || w->model->form == MIXED_SERIAL;
+    nof1_warn(w->report.warnings, sums && level > 1e8 * fit->point.q, "centre",
+              "the charter's centre is so far from the outcomes that digits of the variances are "
+              "lost; correct it, or write incomplete: score");
     nof1_warn(w->report.warnings, fit->approximation > 0, "approximate",
               "the rounds ended before the optimum was reached: the effect may differ from it by "
               "about approximation_se standard errors");
@@ -296,6 +297,7 @@ nof1_rc_value mixed_report_json(json_t **out, struct nof1_arena *arena,
     nof1_rc_value rc = write_estimates(&w, o);
     write_components(&w, o);
     write_fit(&w, o);
+    write_warnings(&w);
     write_estimand(&w, o);
     nof1_report_put(&w.report, o, "warnings", w.report.warnings);
     if (rc != NOF1_OK || w.report.failed) {
