@@ -12,7 +12,8 @@ for program in nof1 nof1-coordinator nof1-vault nof1-edge nof1-node; do
     [ -x "$bin/$program" ] || { echo "no $program in $bin"; exit 77; }
 done
 work=$(mktemp -d /tmp/nof1-charter-XXXXXX)
-passed=0 failed=0 port=0
+port=0
+. "$root/tests/e2e/checks.sh"
 . "$root/deploy/demo/consortium.sh"
 finish() {
     consortium_end
@@ -20,19 +21,6 @@ finish() {
 }
 trap finish EXIT
 trap 'exit 1' HUP INT TERM
-pass() { passed=$((passed + 1)); echo "ok   $1"; }
-fail() { failed=$((failed + 1)); echo "FAIL $1"; shift; for file in "$@"; do sed 's/^/     /' "$file" | tail -15; done; }
-check() { # name, command: it succeeds
-    name=$1; shift
-    if "$@"; then pass "$name"; else fail "$name" "$work/out"; fi
-}
-code_is() { # wanted exit code, command; output in $work/out
-    wanted=$1; shift
-    code=0
-    "$@" > "$work/out" 2>&1 || code=$?
-    [ "$code" -eq "$wanted" ] || { echo "     exit $code instead of $wanted"; return 1; }
-}
-says() { grep -qF -- "$1" "$work/out"; }
 until_true() { # command: up to 20 s
     turn=0
     until "$@" 2> /dev/null; do

@@ -19,7 +19,8 @@ if [ "$(id -u)" -ne 0 ] || ! unshare -nm --propagation private true 2> /dev/null
     echo "skipped: network and mount namespaces are not allowed here"; exit 77
 fi
 work=$(mktemp -d /tmp/nof1-isolated-XXXXXX)
-passed=0 failed=0 address=10.77.0.1
+address=10.77.0.1
+. "$root/tests/e2e/checks.sh"
 ca="" # consortium_enrol makes it
 # shellcheck source=deploy/demo/consortium.sh disable=SC1091
 . "$root/deploy/demo/consortium.sh"
@@ -31,8 +32,6 @@ finish() {
 }
 trap finish EXIT
 trap 'exit 1' HUP INT TERM
-pass() { passed=$((passed + 1)); echo "ok   $1"; }
-fail() { failed=$((failed + 1)); echo "FAIL $1"; shift; for file in "$@"; do sed 's/^/     /' "$file" | tail -15; done; }
 ASAN_OPTIONS="${ASAN_OPTIONS:+$ASAN_OPTIONS:}detect_leaks=0" # no debugger may look into a vault
 export ASAN_OPTIONS
 vault_user=64101 edge_user=64102 hub_user=64103 group=64110

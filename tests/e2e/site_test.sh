@@ -11,7 +11,7 @@ for program in nof1 nof1-coordinator nof1-vault nof1-edge nof1-node; do
     [ -x "$bin/$program" ] || { echo "no $program in $bin"; exit 77; }
 done
 work=$(mktemp -d /tmp/nof1-site-XXXXXX)
-passed=0 failed=0
+. "$root/tests/e2e/checks.sh"
 . "$root/deploy/demo/consortium.sh"
 finish() {
     consortium_end
@@ -19,8 +19,6 @@ finish() {
 }
 trap finish EXIT
 trap 'exit 1' HUP INT TERM
-pass() { passed=$((passed + 1)); echo "ok   $1"; }
-fail() { failed=$((failed + 1)); echo "FAIL $1"; shift; for file in "$@"; do sed 's/^/     /' "$file" | tail -15; done; }
 
 # ---- the consortium ------------------------------------------------------------------------------
 sites="site-01 site-02 site-03 site-04 site-05"

@@ -11,7 +11,7 @@ for program in nof1 nof1-coordinator nof1-vault nof1-edge nof1-node; do
     [ -x "$bin/$program" ] || { echo "no $program in $bin"; exit 77; }
 done
 work=$(mktemp -d /tmp/nof1-steward-XXXXXX)
-passed=0 failed=0
+. "$root/tests/e2e/checks.sh"
 . "$root/deploy/demo/consortium.sh"
 finish() {
     consortium_end
@@ -19,19 +19,6 @@ finish() {
 }
 trap finish EXIT
 trap 'exit 1' HUP INT TERM
-pass() { passed=$((passed + 1)); echo "ok   $1"; }
-fail() { failed=$((failed + 1)); echo "FAIL $1"; shift; for file in "$@"; do sed 's/^/     /' "$file" | tail -15; done; }
-check() { # name, command: it succeeds
-    name=$1; shift
-    if "$@"; then pass "$name"; else fail "$name" "$work/out"; fi
-}
-code_is() { # wanted exit code, command; output in $work/out
-    wanted=$1; shift
-    code=0
-    "$@" > "$work/out" 2>&1 || code=$?
-    [ "$code" -eq "$wanted" ] || { echo "     exit $code instead of $wanted"; return 1; }
-}
-says() { grep -qF -- "$1" "$work/out"; }
 node() { "$bin/nof1-node" "$@"; }
 json() { python3 -c "import json, sys; v = json.load(open(sys.argv[1])); print($2)" "$1"; }
 

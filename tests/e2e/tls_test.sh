@@ -11,7 +11,7 @@ for program in nof1-coordinator nof1-vault nof1-edge; do
 done
 work=$(mktemp -d /tmp/nof1-tls-XXXXXX)
 pids=""
-passed=0 failed=0
+. "$root/tests/e2e/checks.sh"
 
 stop() { # pid: end it and wait for it
     kill "$1" 2> /dev/null || true
@@ -24,8 +24,6 @@ finish() {
 trap finish EXIT
 trap 'exit 1' HUP INT TERM
 
-pass() { passed=$((passed + 1)); echo "ok   $1"; }
-fail() { failed=$((failed + 1)); echo "FAIL $1"; shift; for file in "$@"; do sed 's/^/     /' "$file" | tail -15; done; }
 # Wait up to ten seconds for a line with all the words.
 wait_line() { # file, words...
     file=$1; shift
