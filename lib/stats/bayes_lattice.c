@@ -227,7 +227,9 @@ nof1_rc_value nof1_bayes_fill(struct lattice *lattice, const struct mode *mode, 
                                 ? 0.0
                                 : rint(mode[m].x[a] / lattice->step[a] - (double)lattice->base[a]);
             near = fabs(offset) < HALF_WINDOW;
-            index[a] = near ? (int16_t)offset : 0;
+            if (near) {
+                index[a] = (int16_t)offset;
+            }
         }
         if (near) {
             TRY(add(lattice, index));

@@ -31,7 +31,7 @@ bayes_cases <- function(seed, only = NULL) {
               mu[1], mu[2], words(tau), words(sigma), intercept[1], intercept[2], words(level), eta)), map_of(c("age", "sex", "ward")))
     if (r$code != 0) { failed <<- failed + 1L; cat("FAIL", name, "exit", r$code, r$text, "\n"); return(invisible()) }
     x <- data.frame(trial = d$trial, treatment = d$.trt, y = d$y)
-    s <- ref$summaries(q <- ref$one_stage(x, mu, tau, sigma, intercept, level, eta, n = 8))
+    s <- ref$summaries(q <- ref$one_stage(x, mu, tau, sigma, intercept, level, eta, n = 12))
     row <- function(q) { t <- r$json$tables$cells[[1]]; unlist(t[t$quantity == q, c("mean", "sd", "median", "low", "high")]) }
     check(paste(name, "mu"), row("mu"), s$mu, 1e-6 * tol, s$mu[2], "bayes one_stage mu")
     check(paste(name, "tau"), row("tau")[1:2], s$tau[1:2], 1e-6 * tol, s$tau[2], "bayes one_stage tau")

@@ -11,7 +11,9 @@ refit_cases <- function(seed, only = NULL) {
   # profile of the ML deviance at a held coefficient or standard deviation; V = s2 I + Z G Z'
   deviance_at <- function(d, X, Z, th, s2, y, drop = NULL) {
     G <- tcrossprod(th); f <- 0; C <- 0; b <- 0; parts <- split(seq_along(y), d$trial)
-    for (i in parts) { z <- Z[i, , drop = FALSE]; V <- s2 * diag(length(i)) + z %*% G %*% t(z); ch <- chol(V); u <- backsolve(ch, cbind(X[i, , drop = FALSE], y[i]), transpose = TRUE)
+    for (i in parts) { z <- Z[i, , drop = FALSE]; V <- s2 * diag(length(i)) + z %*% G %*% t(z); ch <- tryCatch(chol(V), error = function(e) NULL)
+      if (is.null(ch)) return(1e10) # where the search strays
+       u <- backsolve(ch, cbind(X[i, , drop = FALSE], y[i]), transpose = TRUE)
       f <- f + 2 * sum(log(diag(ch))); k <- ncol(X); C <- C + crossprod(u) }
     f + length(y) * log(2 * pi) + if (ncol(X)) C[k + 1, k + 1] - sum(C[k + 1, 1:k] * solve(C[1:k, 1:k], C[1:k, k + 1])) else C[1, 1] }
   check_one <- function(name, d, q, reml, terms = "treatment") {
