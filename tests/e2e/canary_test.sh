@@ -17,15 +17,14 @@ done
 work=$(mktemp -d /tmp/nof1-canary-XXXXXX)
 out=$work/out # what anybody outside the vaults could see
 sites="site-01 site-02 site-03 site-04 site-05"
-pids="" relays="" passed=0 failed=0
+pids="" relays=""
 finish() {
     for pid in $pids $relays; do kill -9 "$pid" 2> /dev/null || true; done
     rm -rf "$work"
 }
 trap finish EXIT
 trap 'exit 1' HUP INT TERM
-pass() { passed=$((passed + 1)); echo "ok   $1"; }
-fail() { failed=$((failed + 1)); echo "FAIL $1"; shift; for file in "$@"; do sed 's/^/     /' "$file" | tail -15; done; }
+. "$root/tests/e2e/checks.sh"
 . "$root/deploy/demo/consortium.sh"
 mkdir "$out" "$work/leak" "$work/cores"
 canary() { python3 "$here/canary/canary.py" "$@"; }
