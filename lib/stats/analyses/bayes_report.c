@@ -371,6 +371,11 @@ static nof1_rc prior_warnings(struct writer *w, const struct summary *mu)
     axis_summary(&tau, w->p, 0, 0.9, true);
     double width = nof1_bayes_prior_quantile(&m->tau, 0.95) -
                    nof1_bayes_prior_quantile(&m->tau, 0.05);
+    const struct nof1_study *study = m->base.study;
+    enum nof1_outcome_kind kind = study->charter->outcome[study->plan->outcome].kind;
+    nof1_warn(w->warnings, kind != NOF1_CONTINUOUS, "normal_model",
+              "the outcome is not continuous: its means are modelled as normal; glmm models it as it "
+              "is");
     nof1_warn(w->warnings, w->result->trials == 1.0, "one_trial",
               "one trial in all: only the prior tells how effects vary between patients");
     nof1_warn(w->warnings, m->tau.family != NOF1_BAYES_FIXED && tau.high - tau.low > 0.8 * width,
