@@ -100,8 +100,9 @@ static void invert_frame(struct frame *frame, const double *gamma, bool semidefi
         }
     }
     if (n == 1) {
-        out[0] = 1 / (1 + h[0]);
-        frame->log_det = log(1 + h[0]);
+        double det = 1 + h[0];
+        out[0] = det != 0 ? 1 / det : INFINITY;
+        frame->log_det = log(det);
     } else if (n == 2) {
         double minor = h[0] * h[3] - h[1] * h[1];
         minor = semidefinite ? fmax(0, minor) : minor;

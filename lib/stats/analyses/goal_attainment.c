@@ -318,7 +318,7 @@ static void t_scores(double *t, const struct goal_attainment *model, const struc
                                 trial->outcome[model->goal[g].outcome][i]
                           : 0.0;
         }
-        t[i] = 50.0 + 10.0 * sum / scale;
+        t[i] = scale > 0.0 ? 50.0 + 10.0 * sum / scale : NAN;
     }
 }
 

@@ -313,11 +313,10 @@ static json_t *monitoring_json(const struct monitor *model, const struct look *l
     return json_pack("{s:s,s:s,s:i,s:o,s:o,s:o,s:o,s:o,s:o}", "decision", decision, "method",
                      model->type == NOF1_SPEND_POCOCK ? "spending, Pocock type"
                                                       : "spending, O'Brien-Fleming type",
-                     "look", (int)model->earlier + 1, "fraction",
-                     nof1_json_number(look->fraction), "looks", looks_json(model, look),
-                     "boundary.z", nof1_json_number(look->bound), "error.spent",
-                     nof1_json_number(spent), "information",
-                     nof1_json_number(look->n * look->n / look->v), "cycles",
+                     "look", (int)model->earlier + 1, "fraction", nof1_json_number(look->fraction),
+                     "looks", looks_json(model, look), "boundary.z", nof1_json_number(look->bound),
+                     "error.spent", nof1_json_number(spent), "information",
+                     nof1_json_number(look->v > 0.0 ? look->n * look->n / look->v : NAN), "cycles",
                      nof1_json_number(look->n));
 }
 

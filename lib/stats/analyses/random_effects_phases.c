@@ -53,14 +53,14 @@ static bool fit_line(struct line *out, const struct re_model *model, const struc
         out->time += time;
         out->y += s->y[i];
     }
-    out->time /= out->n;
-    out->y /= out->n;
+    out->time = out->n > 0 ? out->time / out->n : NAN;
+    out->y = out->n > 0 ? out->y / out->n : NAN;
     for (size_t i = 0; i < s->rows; i++) {
         double t = time_of(model, s, i) - start - out->time, y = s->y[i] - out->y;
         out->times += s->arm[i] == arm ? t * t : 0;
         out->cross += s->arm[i] == arm ? t * y : 0;
     }
-    out->slope = out->cross / out->times;
+    out->slope = out->times > 0 ? out->cross / out->times : NAN;
     for (size_t i = 0; i < s->rows; i++) {
         double t = time_of(model, s, i) - start - out->time;
         double rest = s->y[i] - out->y - out->slope * t;

@@ -245,8 +245,8 @@ static nof1_rc mean_report(json_t *result, const struct summary_model *model,
     t_warnings(warnings, model, &t);
     json_t *summary = json_pack(
         "{s:o,s:o,s:o,s:o,s:o,s:o}", "n", nof1_json_number(n), "mean", nof1_json_number(t.mean),
-        "sd", nof1_json_number(t.sd), "dz", nof1_json_number(t.mean / t.sd), "sd.within",
-        nof1_json_number(within), "null_value", nof1_json_number(model->null));
+        "sd", nof1_json_number(t.sd), "dz", nof1_json_number(t.sd > 0.0 ? t.mean / t.sd : NAN),
+        "sd.within", nof1_json_number(within), "null_value", nof1_json_number(model->null));
     ENSURE(summary != NULL, NOF1_E_NO_MEMORY);
     ENSURE(json_object_set_new(result, "summary", summary) == 0, NOF1_E_NO_MEMORY);
     return NOF1_OK;
