@@ -110,6 +110,8 @@ nof1_rc nof1_site_take_offer(bool *news, struct nof1_site *site,
     if (rc != NOF1_OK) {
         return site_fatal(rc) ? rc : NOF1_OK; /* not of the consortium, or old: nobody to answer */
     }
-    *news = !site->has_offer || memcmp(site->offered, later->hash, sizeof site->offered) != 0;
+    *news = (!site->has_offer ||
+             memcmp(site->offered, later->hash, sizeof site->offered) != 0) &&
+            nof1_site_may_keep_charter(site);
     return *news ? keep(site, later, offer) : NOF1_OK;
 }

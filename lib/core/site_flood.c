@@ -12,6 +12,7 @@
 #define REFUSALS_A_DAY 1000
 #define GREETINGS_A_MINUTE 30
 #define GREETINGS_A_DAY 3000
+#define CHARTERS_A_DAY 5     /* kept for the steward to look at */
 #define TRIES_A_DAY 300      /* attempts, beside two for every query that the limits allow */
 
 /* One more within a minute and a day? */
@@ -51,6 +52,11 @@ nof1_rc nof1_site_may_try(struct nof1_site *site)
         return nof1_fail(&site->error, NOF1_E2304, "too many attempts in a day");
     }
     return NOF1_OK;
+}
+
+bool nof1_site_may_keep_charter(struct nof1_site *site)
+{
+    return take(&site->charters, site->now, CHARTERS_A_DAY, CHARTERS_A_DAY);
 }
 
 bool nof1_site_may_greet(struct nof1_site *site)

@@ -199,7 +199,7 @@ struct nof1_site {
     size_t past_count;                     /* of all times: the oldest give way */
     struct site_plans accepted, waited;    /* that is in the ledger */
     struct site_plans approved, declined;  /* by the steward, offered or not yet */
-    struct site_flow refusals, tries, greetings;
+    struct site_flow refusals, tries, greetings, charters;
     uint64_t unanswered;                   /* refusals not sent since the last entry about them */
     bool greets_later;
     /* of the step in progress */
@@ -243,6 +243,8 @@ nof1_rc nof1_site_may_refuse(struct nof1_site *site, bool *may);
 /* E2304: too many attempts in a day. */
 nof1_rc nof1_site_may_try(struct nof1_site *site);
 bool nof1_site_may_greet(struct nof1_site *site);
+/* May one more offered charter be kept today? Whoever signs charters must not fill the disk. */
+bool nof1_site_may_keep_charter(struct nof1_site *site);
 
 /* site_record.c: store and ledger */
 nof1_rc nof1_site_restore(struct nof1_site *site, struct nof1_error *error);

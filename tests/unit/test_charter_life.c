@@ -85,6 +85,24 @@ Test(charter_life, what_the_consortium_did_not_sign_is_ignored)
     hand_free(h);
 }
 
+Test(charter_life, no_more_than_five_are_kept_in_a_day)
+{
+    struct hand *h = hand_new(&(struct hand_options){0});
+    h->now = (h->now / 86400000 + 1) * 86400000;
+    size_t kept = 0;
+    for (uint32_t version = 2; version < 22; version++) {
+        const struct later later = later_charter(h, "hand", version, SITES + 1);
+        const Nof1__V1__Frame *reply = offer(h, &later);
+        kept += reply != NULL ? 1 : 0;
+        cr_expect_eq(reply == NULL, h->puts == 0, "%u", version);
+    }
+    cr_expect_eq(kept, 5);
+    h->now += 86400000;
+    const struct later later = later_charter(h, "hand", 30, SITES + 1);
+    cr_expect_not_null(offer(h, &later), "the next day's is kept");
+    hand_free(h);
+}
+
 Test(charter_life, an_offer_is_kept_and_answered_and_changes_nothing)
 {
     struct hand *h = hand_new(&(struct hand_options){0});
