@@ -16,6 +16,9 @@
 #include <core/ratio.h>
 #include <crypto/transcript.h>
 #include <stats/cells.h>
+#include <stats/report.h>
+
+#define FEW_SITES 5
 
 nof1_rc nof1_attempt_history(struct nof1_history *out, struct attempt *attempt)
 {
@@ -275,16 +278,25 @@ static nof1_rc gate(const json_t *result, const struct run *run, struct nof1_err
                            !query->census && query->analysis->tables, error);
 }
 
-nof1_rc nof1_release(struct nof1_coordinator *coordinator, struct run *run)
+/* The result as it may be shown. Caller frees. Fails as `report` and `gate` do. */
+static nof1_rc report(json_t **out, const struct run *run, const struct nof1_history *history,
+                      struct nof1_arena *arena, struct nof1_error *error)
 {
     const struct nof1_model *model = run->query->model;
+    TRY(model->analysis->report(model, history, arena, out, error));
+    nof1_warn(json_object_get(*out, "warnings"), run->query->sites < FEW_SITES, "few_sites",
+              "fewer than five sites: how far sites differ, and whether others would, cannot be "
+              "told");
+    return gate(*out, run, error);
+}
+
+nof1_rc nof1_release(struct nof1_coordinator *coordinator, struct run *run)
+{
     struct nof1_history history;
     struct nof1_error error = {0};
     NOF1_CLEANUP(nof1_json_freep) json_t *result = NULL;
     TRY(nof1_attempt_history(&history, run->attempt));
-    nof1_rc_value rc =
-        model->analysis->report(model, &history, run->attempt->arena, &result, &error);
-    rc = rc == NOF1_OK ? gate(result, run, &error) : rc;
+    nof1_rc_value rc = report(&result, run, &history, run->attempt->arena, &error);
     if (rc == NOF1_E_NO_MEMORY) {
         return rc;
     }
@@ -366,10 +378,8 @@ static nof1_rc release_derived(struct nof1_coordinator *coordinator, struct run 
                                struct nof1_arena *arena)
 {
     NOF1_CLEANUP(nof1_json_freep) json_t *result = NULL;
-    const struct nof1_model *model = run->query->model;
     struct nof1_error error = {0};
-    nof1_rc_value rc = model->analysis->report(model, history, arena, &result, &error);
-    rc = rc == NOF1_OK ? gate(result, run, &error) : rc;
+    nof1_rc_value rc = report(&result, run, history, arena, &error);
     if (rc == NOF1_E_NO_MEMORY) {
         return rc;
     }

@@ -121,6 +121,10 @@ for plan in plan plan-slope; do
     done
 done
 
+warns() { json "$1/result.json" "'few_sites' in [w['code'] for w in r['warnings']]"; }
+is "three sites are few" "$(warns B3)" True
+is "eight are not" "$(warns O-plan-slope)" False
+
 # ---- refusals and bad input ----
 split P3 3
 ends "three sites are too few for standard" 3 "E22" run --sites P3 --map D/map.yaml --plan D/plan.yaml --policy standard --in-process

@@ -559,3 +559,40 @@ Test(mixed_forms, a_far_centre_is_reported)
     }
     nof1_arena_free(arena);
 }
+
+/* Trials of six periods in two orders; what the period before leaves behind is `carryover`. */
+static const char *carryover_csv(struct nof1_arena *arena, double carryover)
+{
+    static const int order[2][6] = {{0, 1, 1, 0, 0, 1}, {1, 1, 0, 0, 1, 0}};
+    uint64_t state = 99;
+    const char *csv = "trial,cycle,period,treatment,y\n";
+    for (int t = 0; t < 16; t++) {
+        for (int p = 0; p < 6; p++) {
+            state = state * 6364136223846793005u + 1442695040888963407u;
+            double noise = (double)(state >> 40) * 0x1p-24 - 0.5;
+            int arm = order[t % 2][p], before = p == 0 ? 0 : order[t % 2][p - 1];
+            csv = nof1_arena_printf(arena, "%st%d,%d,%d,%d,%.6f\n", csv, t, p / 2 + 1, p + 1, arm,
+                                    10 + t % 5 + arm + carryover * before + noise);
+            cr_assert_not_null(csv);
+        }
+    }
+    return csv;
+}
+
+Test(mixed_forms, carryover_that_shows_is_suspected)
+{
+    struct nof1_arena *arena = nof1_arena_new();
+    for (int there = 0; there < 2; there++) {
+        struct nof1_error error = {0};
+        json_t *result;
+        cr_assert(run_text(&result, arena, carryover_csv(arena, there ? 1.5 : 0),
+                           "analysis: mixed_model\nfixed: [treatment, previous_treatment]\n"
+                           "random: {trial: [intercept]}\n",
+                           &error) == NOF1_OK,
+                  "%s", error.message);
+        cr_expect(has_warning(result, "carryover"));
+        cr_expect_eq(has_warning(result, "carryover_suspected"), there == 1, "%d", there);
+        json_decref(result);
+    }
+    nof1_arena_free(arena);
+}

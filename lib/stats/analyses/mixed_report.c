@@ -71,11 +71,17 @@ static nof1_rc write_estimates(struct writer *w, json_t *out)
             estimate += uncentre[i * p + j] * fit->beta[j];
         }
         double variance = covariance[i * p + i] * scale;
+        double freedom = w->model->df == MIXED_Z ? INFINITY : df[i];
+        nof1_warn(w->report.warnings,
+                  column->kind == MIXED_PREVIOUS && variance > 0 &&
+                      nof1_t_two_sided(estimate / sqrt(variance), freedom) < 0.1,
+                  "carryover_suspected",
+                  "the treatment of the period before seems to matter (p < 0.1): carryover is "
+                  "suspected, and an analysis without it may be biased");
         nof1_report_append(&w->report, rows,
                            nof1_report_estimate(&w->report, column->name, estimate,
                                                 variance >= 0 ? sqrt(variance) : NAN,
-                                                w->model->df == MIXED_Z ? INFINITY : df[i],
-                                                w->model->level));
+                                                freedom, w->model->level));
     }
     nof1_report_put(&w->report, out, "estimates", rows);
     TRY(mixed_tables(out, w->arena, w->model, fit, uncentre));
