@@ -12,7 +12,7 @@
 #include <tools/arguments.h>
 
 struct texts {
-    const char *form, *n, *scalars, *levels, *quantum, *periods, *missing, *seed, *runs, *starts;
+    const char *form, *n, *scalars, *levels, *quantum, *periods, *missing, *share, *seed, *runs, *starts;
 };
 
 static nof1_rc number(double *out, const char *name, const char *text, double least, double most,
@@ -39,20 +39,20 @@ static nof1_rc count(size_t *out, const char *name, const char *text, uint64_t l
 static nof1_rc read_form(struct reconstruct *out, const struct texts *text,
                          struct nof1_error *error)
 {
-    static const char *const names[] = {"difference", "slope", "basis"};
     if (text->form == NULL) {
         out->form = out->scalars == 2   ? RECONSTRUCT_DIFFERENCE
                     : out->scalars == 5 ? RECONSTRUCT_SLOPE
                                         : RECONSTRUCT_BASIS;
         return NOF1_OK;
     }
-    for (size_t f = 0; f < 3; f++) {
-        if (strcmp(text->form, names[f]) == 0) {
-            out->form = (enum reconstruct_form)f;
+    for (enum reconstruct_form f = 0; f < RECONSTRUCT_FORMS; f++) {
+        if (strcmp(text->form, reconstruct_name(f)) == 0) {
+            out->form = f;
             return NOF1_OK;
         }
     }
-    return nof1_fail(error, NOF1_E_USAGE, "--form: expected difference, slope or basis");
+    return nof1_fail(error, NOF1_E_USAGE,
+                     "--form: expected difference, slope, basis, regression or share");
 }
 
 static nof1_rc read_texts(struct reconstruct *out, const struct texts *text,
@@ -70,6 +70,7 @@ static nof1_rc read_texts(struct reconstruct *out, const struct texts *text,
     TRY(count(&out->starts, "starts", text->starts, 1, 1000, error));
     TRY(number(&out->quantum, "quantum", text->quantum, 0, 1e6, error));
     TRY(number(&out->missing, "missing", text->missing, 0, 0.95, error));
+    TRY(number(&out->share, "share", text->share, 0.001, 0.999, error));
     if (out->levels == 1) {
         return nof1_fail(error, NOF1_E_USAGE, "--levels: 0 for a continuous scale, or 2 and more");
     }
@@ -123,15 +124,19 @@ int audit_command_reconstruct(int argc, char **argv)
     bool json = false, help = false;
     struct nof1_error error = {.rc = NOF1_OK};
     struct texts text = {.levels = "0", .quantum = "0", .periods = "3",
-                         .missing = "0.25", .seed = "1", .runs = "20", .starts = "12"};
+                         .missing = "0.25", .share = "0.33", .seed = "1",
+                         .runs = "20", .starts = "12"};
     const struct nof1_argument rows[] = {
         {"n", "N", &text.n, NULL, "patients the attacker does not hold, or two releases differ by"},
-        {"scalars", "K", &text.scalars, NULL, "outcome numbers released: 2, 5, or 2 a weight"},
-        {"form", "NAME", &text.form, NULL, "difference, slope, basis (by --scalars)"},
+        {"scalars", "K", &text.scalars, NULL,
+         "outcome numbers released: 2, 5, 2 a weight, or 1 more than parameters"},
+        {"form", "NAME", &text.form, NULL,
+         "difference, slope, basis (by --scalars), regression, share"},
         {"levels", "L", &text.levels, NULL, "points of the scale; 0: continuous (0)"},
         {"quantum", "Q", &text.quantum, NULL, "step to which sums are rounded; 0: exact (0)"},
         {"periods", "N", &text.periods, NULL, "basis: most periods of an arm (3)"},
         {"missing", "P", &text.missing, NULL, "basis: share of periods missing (0.25)"},
+        {"share", "P", &text.share, NULL, "share: one patient's part of the weights (0.33)"},
         {"studies", "N", &text.runs, NULL, "made-up studies (20)"},
         {"starts", "N", &text.starts, NULL, "starts of the least squares, each study (12)"},
         {"seed", "N", &text.seed, NULL, "another number, other studies (1)"},

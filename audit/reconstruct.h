@@ -6,7 +6,9 @@
  *
  * Forms of release. DIFFERENCE: a number d a patient, sum d and sum d^2. SLOPE: two numbers (a, b) a
  * patient, sums of a, b, a^2, ab, b^2. BASIS: d a patient with u = 1/k_A + 1/k_B known from the
- * schedule, R sums of w d and R of w d^2 with public weights w_r = 1 / (lambda_r + u).
+ * schedule, R sums of w d and R of w d^2 with public weights w_r = 1 / (lambda_r + u). REGRESSION: y a
+ * patient with p known numbers x_1 = 1, x_2, ..., the p sums of x_j y and sum y^2. SHARE: d a patient,
+ * sums of w d and w d^2 in which one patient has a given share of the weights.
  */
 #ifndef NOF1_AUDIT_RECONSTRUCT_H
 #define NOF1_AUDIT_RECONSTRUCT_H
@@ -21,17 +23,25 @@
 
 #define RECONSTRUCT_PATIENTS 200
 #define RECONSTRUCT_WEIGHTS 8
-#define RECONSTRUCT_SUMS (2 * RECONSTRUCT_WEIGHTS)
+#define RECONSTRUCT_SUMS 64
 
-enum reconstruct_form { RECONSTRUCT_DIFFERENCE, RECONSTRUCT_SLOPE, RECONSTRUCT_BASIS };
+enum reconstruct_form {
+    RECONSTRUCT_DIFFERENCE,
+    RECONSTRUCT_SLOPE,
+    RECONSTRUCT_BASIS,
+    RECONSTRUCT_REGRESSION,
+    RECONSTRUCT_SHARE,
+    RECONSTRUCT_FORMS
+};
 
 struct reconstruct {
     enum reconstruct_form form;
     size_t n;        /* patients whom the attacker does not hold, or by whom two releases differ */
-    size_t scalars;  /* outcome numbers released: 2, 5, or 2R */
+    size_t scalars;  /* outcome numbers released: 2, 5, 2R, or p + 1 */
     size_t levels;   /* points of the scale; 0: continuous */
     size_t periods;  /* BASIS: most periods of an arm; about `missing` of them are missing */
     double missing;
+    double share;    /* SHARE: of the first patient in the weights */
     double quantum;  /* linear sums are rounded to it, sums of squares to twice; 0: exact */
     uint64_t seed;
     size_t runs;     /* made-up studies */
@@ -44,7 +54,11 @@ struct reconstruct_case {
     size_t numbers;                        /* unknowns: n, or 2n in form SLOPE */
     double x[2 * RECONSTRUCT_PATIENTS];    /* the truth: d, or a then b of each patient */
     size_t k[RECONSTRUCT_PATIENTS][2];     /* BASIS: periods by arm */
-    double u[RECONSTRUCT_PATIENTS];
+    double u[RECONSTRUCT_PATIENTS];        /* patients of equal u are alike to the attacker */
+    size_t judged;                         /* the first patients, those whom the limit is for */
+    /* sum k is that of weight[k][i] d_i, or of weight[k][i] d_i^2; not in form SLOPE */
+    double weight[RECONSTRUCT_SUMS][RECONSTRUCT_PATIENTS];
+    bool square[RECONSTRUCT_SUMS];
     double lambda[RECONSTRUCT_WEIGHTS];
     double sd;                             /* of d */
     double sum[RECONSTRUCT_SUMS];
@@ -70,6 +84,8 @@ struct reconstruct_lattice {
     size_t exposed;                    /* single patients whose d was found exactly */
 };
 
+/* Name of a form on the command line. */
+const char *reconstruct_name(enum reconstruct_form form);
 void reconstruct_make(struct reconstruct_case *c, const struct reconstruct *asked, gsl_rng *rng);
 /* The sums of `x`, unrounded. */
 void reconstruct_sums(double *sum, const struct reconstruct_case *c, const double *x);

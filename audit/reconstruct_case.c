@@ -60,33 +60,63 @@ double reconstruct_effect(const struct reconstruct_case *c, const double *x, siz
     return c->asked->form == RECONSTRUCT_SLOPE ? x[2 * patient + 1] - x[2 * patient] : x[patient];
 }
 
-static void basis_sums(double *sum, const struct reconstruct_case *c, const double *x)
+const char *reconstruct_name(enum reconstruct_form form)
 {
-    for (size_t i = 0; i < c->asked->n; i++) {
-        for (size_t r = 0; r < c->asked->scalars / 2; r++) {
-            double w = 1 / (c->lambda[r] + c->u[i]);
-            sum[2 * r] += w * x[i];
-            sum[2 * r + 1] += w * x[i] * x[i];
-        }
-    }
+    static const char *const name[RECONSTRUCT_FORMS] = {"difference", "slope", "basis",
+                                                        "regression", "share"};
+    return name[form];
 }
 
-void reconstruct_sums(double *sum, const struct reconstruct_case *c, const double *x)
+static void slope_sums(double *sum, const struct reconstruct_case *c, const double *x)
 {
-    memset(sum, 0, RECONSTRUCT_SUMS * sizeof *sum);
-    if (c->asked->form == RECONSTRUCT_BASIS) {
-        basis_sums(sum, c, x);
-        return;
-    }
     for (size_t i = 0; i < c->asked->n; i++) {
-        bool pair = c->asked->form == RECONSTRUCT_SLOPE;
-        const double a = x[pair ? 2 * i : i], b = pair ? x[2 * i + 1] : 0;
+        const double a = x[2 * i], b = x[2 * i + 1];
         sum[0] += a;
         sum[1] += a * a;
         sum[2] += b;
         sum[3] += b * b;
         sum[4] += a * b;
     }
+}
+
+void reconstruct_sums(double *sum, const struct reconstruct_case *c, const double *x)
+{
+    memset(sum, 0, RECONSTRUCT_SUMS * sizeof *sum);
+    if (c->asked->form == RECONSTRUCT_SLOPE) {
+        slope_sums(sum, c, x);
+        return;
+    }
+    for (size_t k = 0; k < c->asked->scalars; k++) {
+        for (size_t i = 0; i < c->asked->n; i++) {
+            sum[k] += c->weight[k][i] * x[i] * (c->square[k] ? x[i] : 1);
+        }
+    }
+}
+
+/* What the attacker knows of the weights: all of it. */
+static void make_weights(struct reconstruct_case *c, gsl_rng *rng)
+{
+    const struct reconstruct *asked = c->asked;
+    bool regression = asked->form == RECONSTRUCT_REGRESSION;
+    for (size_t k = 0; k < asked->scalars; k++) {
+        bool product = asked->form == RECONSTRUCT_SLOPE && k == 4;
+        c->square[k] = regression ? k + 1 == asked->scalars : k % 2 == 1 || product;
+    }
+    for (size_t i = 0; i < asked->n && asked->form != RECONSTRUCT_SLOPE; i++) {
+        for (size_t k = 0; k < asked->scalars; k++) {
+            bool first = asked->form == RECONSTRUCT_SHARE && i == 0;
+            bool covariate = regression && k > 0 && !c->square[k];
+            c->weight[k][i] =
+                asked->form == RECONSTRUCT_BASIS ? 1 / (c->lambda[k / 2] + c->u[i])
+                : first     ? asked->share / (1 - asked->share) * (double)(asked->n - 1)
+                : covariate ? gsl_ran_gaussian(rng, 1)
+                            : 1;
+        }
+        if (asked->form == RECONSTRUCT_SHARE || regression) {
+            c->u[i] = regression ? (double)i : i == 0;
+        }
+    }
+    c->judged = asked->form == RECONSTRUCT_SHARE ? 1 : asked->n;
 }
 
 void reconstruct_make(struct reconstruct_case *c, const struct reconstruct *asked, gsl_rng *rng)
@@ -109,12 +139,12 @@ void reconstruct_make(struct reconstruct_case *c, const struct reconstruct *aske
         sum += d;
         squares += d * d;
     }
+    make_weights(c, rng);
     double n = (double)asked->n;
     c->sd = sqrt(fmax(squares / n - sum / n * sum / n, 1e-6));
     reconstruct_sums(c->sum, c, c->x);
     for (size_t k = 0; asked->quantum > 0 && k < asked->scalars; k++) {
-        bool square = k % 2 == 1 || k == 4;
-        double step = square ? 2 * asked->quantum : asked->quantum;
+        double step = c->square[k] ? 2 * asked->quantum : asked->quantum;
         c->sum[k] = step * round(c->sum[k] / step);
     }
 }

@@ -211,12 +211,9 @@ static void count_pairs(struct reconstruct_counted *out, const struct reconstruc
 void reconstruct_count(struct reconstruct_counted *out, const struct reconstruct_case *c)
 {
     *out = (struct reconstruct_counted){.done = false};
-    if (c->asked->levels == 0 || c->asked->form == RECONSTRUCT_BASIS) {
-        return;
-    }
-    if (c->asked->form == RECONSTRUCT_DIFFERENCE) {
+    if (c->asked->levels > 0 && c->asked->form == RECONSTRUCT_DIFFERENCE) {
         count_single(out, c);
-    } else {
+    } else if (c->asked->levels > 0 && c->asked->form == RECONSTRUCT_SLOPE) {
         count_pairs(out, c);
     }
 }

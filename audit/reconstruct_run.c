@@ -105,7 +105,6 @@ static json_t *lattice_of(const struct tally *t)
 
 static json_t *result_of(const struct reconstruct *asked, struct tally *t)
 {
-    static const char *const names[] = {"difference", "slope", "basis"};
     double runs = (double)asked->runs;
     size_t numbers = asked->form == RECONSTRUCT_SLOPE ? 2 * asked->n : asked->n;
     json_t *least = json_pack("{s:I, s:I, s:f, s:f, s:f}", "starts", (json_int_t)t->starts,
@@ -113,7 +112,7 @@ static json_t *result_of(const struct reconstruct *asked, struct tally *t)
                               "right_by_chance", t->chance / runs, "spread", t->spread / runs);
     return json_pack(
         "{s:i, s:s, s:I, s:I, s:I, s:f, s:I, s:f, s:f, s:I, s:I, s:{s:f, s:f}, s:o, s:o, s:o}",
-        "schema_version", 1, "form", names[asked->form], "patients", (json_int_t)asked->n,
+        "schema_version", 1, "form", reconstruct_name(asked->form), "patients", (json_int_t)asked->n,
         "numbers", (json_int_t)numbers, "scalars", (json_int_t)asked->scalars, "ratio",
         (double)asked->scalars / (double)numbers, "levels", (json_int_t)asked->levels, "quantum",
         asked->quantum, "missing", asked->missing, "seed", (json_int_t)asked->seed, "studies",
@@ -124,14 +123,14 @@ static json_t *result_of(const struct reconstruct *asked, struct tally *t)
 
 static nof1_rc check(const struct reconstruct *asked, struct nof1_error *error)
 {
-    bool basis = asked->form == RECONSTRUCT_BASIS;
+    bool basis = asked->form == RECONSTRUCT_BASIS, regression = asked->form == RECONSTRUCT_REGRESSION;
     size_t wanted = asked->form == RECONSTRUCT_SLOPE ? 5 : 2;
-    if (!basis && asked->scalars != wanted) {
+    if (!basis && !regression && asked->scalars != wanted) {
         return nof1_fail(error, NOF1_E_USAGE, "--scalars: this form releases %zu numbers", wanted);
     }
-    if (basis && (asked->scalars % 2 != 0 || asked->scalars < 2 ||
-                  asked->scalars > RECONSTRUCT_SUMS)) {
-        return nof1_fail(error, NOF1_E_USAGE, "--scalars: two a weight, 2 to %d", RECONSTRUCT_SUMS);
+    if (basis && (asked->scalars % 2 != 0 || asked->scalars > 2 * RECONSTRUCT_WEIGHTS)) {
+        return nof1_fail(error, NOF1_E_USAGE, "--scalars: two a weight, 2 to %d",
+                         2 * RECONSTRUCT_WEIGHTS);
     }
     return NOF1_OK;
 }

@@ -10,6 +10,7 @@
 #include <gsl/gsl_multifit_nlinear.h>
 #include <gsl/gsl_sort.h>
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
 #define STEPS 60
@@ -47,20 +48,17 @@ static int derivatives(const gsl_vector *x, void *context, gsl_matrix *j)
     for (size_t i = 0; i < c->numbers; i++) {
         double value = gsl_vector_get(x, i);
         gsl_matrix_set(j, sums + i, i, pull->weight);
-        if (c->asked->form == RECONSTRUCT_BASIS) {
-            for (size_t r = 0; r < sums / 2; r++) {
-                double w = 1 / (c->lambda[r] + c->u[i]);
-                gsl_matrix_set(j, 2 * r, i, w / pull->scale[2 * r]);
-                gsl_matrix_set(j, 2 * r + 1, i, 2 * w * value / pull->scale[2 * r + 1]);
+        if (c->asked->form != RECONSTRUCT_SLOPE) {
+            for (size_t k = 0; k < sums; k++) {
+                double slope = c->weight[k][i] * (c->square[k] ? 2 * value : 1);
+                gsl_matrix_set(j, k, i, slope / pull->scale[k]);
             }
             continue;
         }
-        size_t own = c->asked->form == RECONSTRUCT_SLOPE && i % 2 == 1 ? 2 : 0;
+        size_t own = i % 2 == 1 ? 2 : 0;
         gsl_matrix_set(j, own, i, 1 / pull->scale[own]);
         gsl_matrix_set(j, own + 1, i, 2 * value / pull->scale[own + 1]);
-        if (c->asked->form == RECONSTRUCT_SLOPE) {
-            gsl_matrix_set(j, 4, i, gsl_vector_get(x, i ^ 1) / pull->scale[4]);
-        }
+        gsl_matrix_set(j, 4, i, gsl_vector_get(x, i ^ 1) / pull->scale[4]);
     }
     return GSL_SUCCESS;
 }
@@ -143,32 +141,33 @@ static void draw(struct reconstruct_case *other, double *start, const struct rec
 void reconstruct_solve(struct reconstruct_solved *out, const struct reconstruct_case *c,
                        gsl_rng *rng)
 {
-    struct reconstruct_case other;
+    struct reconstruct_case *other = malloc(sizeof *other);
     double start[2 * RECONSTRUCT_PATIENTS], x[2 * RECONSTRUCT_PATIENTS];
     double truth[RECONSTRUCT_PATIENTS], guess[RECONSTRUCT_PATIENTS];
     double sum[RECONSTRUCT_PATIENTS] = {0}, squares[RECONSTRUCT_PATIENTS] = {0};
-    size_t n = c->asked->n;
     *out = (struct reconstruct_solved){.starts = c->asked->starts};
     in_order(truth, c, c->x);
-    for (size_t s = 0; s < c->asked->starts; s++) {
-        draw(&other, start, c, rng);
+    for (size_t s = 0; other != NULL && s < c->asked->starts; s++) {
+        draw(other, start, c, rng);
         in_order(guess, c, start);
-        out->chance += share_right(guess, truth, n, c->sd) / (double)c->asked->starts;
+        out->chance += share_right(guess, truth, c->judged, c->sd) / (double)c->asked->starts;
         if (!descend(x, c, start)) {
             continue;
         }
         in_order(guess, c, x);
         out->solutions += 1;
-        out->right += share_right(guess, truth, n, c->sd);
-        for (size_t i = 0; i < n; i++) {
+        out->right += share_right(guess, truth, c->judged, c->sd);
+        for (size_t i = 0; i < c->judged; i++) {
             sum[i] += guess[i];
             squares[i] += guess[i] * guess[i];
         }
     }
+    free(other);
     double solutions = (double)out->solutions;
     out->right = out->solutions == 0 ? 0 : out->right / solutions;
-    for (size_t i = 0; i < n && out->solutions > 0; i++) {
+    for (size_t i = 0; i < c->judged && out->solutions > 0; i++) {
         double mean = sum[i] / solutions;
-        out->spread += sqrt(fmax(0, squares[i] / solutions - mean * mean)) / c->sd / (double)n;
+        out->spread += sqrt(fmax(0, squares[i] / solutions - mean * mean)) / c->sd /
+                       (double)c->judged;
     }
 }

@@ -42,7 +42,7 @@ static const struct {
             {"min_patients_honest", 15, 6, 6, "E2205"},
             {"min_patients_block", 5, 3, 3, "E2206"},
             {"max_site_share", 0.50, 0.60, 0.80, "E2207"},
-            {"max_trial_share", 0.33, 0.50, 0.70, "E2208"},
+            {"max_trial_share", 0.33, 0.50, 0.50, "E2208"},
             {"min_element_sites", 3, 3, 2, "E2209"},
             {"min_atom_patients", 8, 6, 6, "E2210"},
             {"min_others", 5, 5, 4, "E2212"},
