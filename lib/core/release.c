@@ -111,14 +111,15 @@ static nof1_rc privacy_of(json_t **out, const struct nof1_coordinator *coordinat
     json_t *ratio = NULL;
     json_t *bits = NULL;
     TRY(measures(&ratio, &bits, coordinator, run));
+    double left_out = nof1_cells_left_out(&charter->limits, attempt->counts.left_out);
     *out = json_pack(
-        "{s:s, s:I, s:I, s:i, s:o, s:o, s:i, s:I, s:I, s:I, s:s, s:o, s:o}", "policy",
+        "{s:s, s:I, s:I, s:i, s:o, s:o, s:i, s:I, s:I, s:o, s:s, s:o, s:o}", "policy",
         charter->limits.open ? "open: lab, no disclosure control" : "charter", "scalars",
         (json_int_t)scalars_of(attempt, NOF1_OUTCOME), "design_scalars",
         (json_int_t)scalars_of(attempt, NOF1_DESIGN), "rounds", (int)attempt->closed_count - 1,
         "ratio", ratio, "entropy_bits", bits, "sites", (int)run->query->sites, "trials",
         (json_int_t)attempt->counts.trials, "patients", (json_int_t)attempt->counts.patients,
-        "left_out", (json_int_t)attempt->counts.left_out, "form",
+        "left_out", isnan(left_out) ? json_null() : json_integer((json_int_t)left_out), "form",
         run->query->model->form == NULL ? "" : run->query->model->form, "classes",
         groups_json(run), "sites_each",
         sites_each(coordinator, run));
@@ -270,7 +271,7 @@ static nof1_rc complete(json_t *result, const struct nof1_coordinator *coordinat
     return kept ? NOF1_OK : NOF1_E_NO_MEMORY;
 }
 
-/* No small cell and none that a margin tells, whatever analysis made the tables. */
+/* Of the whole result, what the framework adds included: nothing small, whatever analysis made it. */
 static nof1_rc gate(const json_t *result, const struct run *run, struct nof1_error *error)
 {
     const struct nof1_query *query = run->query;
@@ -278,7 +279,7 @@ static nof1_rc gate(const json_t *result, const struct run *run, struct nof1_err
                            !query->census && query->analysis->tables, error);
 }
 
-/* The result as it may be shown. Caller frees. Fails as `report` and `gate` do. */
+/* What the analysis has to say. Caller frees. */
 static nof1_rc report(json_t **out, const struct run *run, const struct nof1_history *history,
                       struct nof1_arena *arena, struct nof1_error *error)
 {
@@ -287,7 +288,7 @@ static nof1_rc report(json_t **out, const struct run *run, const struct nof1_his
     nof1_warn(json_object_get(*out, "warnings"), run->query->sites < FEW_SITES, "few_sites",
               "fewer than five sites: how far sites differ, and whether others would, cannot be "
               "told");
-    return gate(*out, run, error);
+    return NOF1_OK;
 }
 
 nof1_rc nof1_release(struct nof1_coordinator *coordinator, struct run *run)
@@ -297,13 +298,14 @@ nof1_rc nof1_release(struct nof1_coordinator *coordinator, struct run *run)
     NOF1_CLEANUP(nof1_json_freep) json_t *result = NULL;
     TRY(nof1_attempt_history(&history, run->attempt));
     nof1_rc_value rc = report(&result, run, &history, run->attempt->arena, &error);
+    rc = rc == NOF1_OK ? complete(result, coordinator, run) : rc;
+    rc = rc == NOF1_OK ? gate(result, run, &error) : rc;
     if (rc == NOF1_E_NO_MEMORY) {
         return rc;
     }
     if (rc != NOF1_OK) {
         return nof1_run_refuse(coordinator, run, rc, error.message);
     }
-    TRY(complete(result, coordinator, run));
     if (run->census) {
         TRY(store_census(coordinator, run));
     }
@@ -380,13 +382,14 @@ static nof1_rc release_derived(struct nof1_coordinator *coordinator, struct run 
     NOF1_CLEANUP(nof1_json_freep) json_t *result = NULL;
     struct nof1_error error = {0};
     nof1_rc_value rc = report(&result, run, history, arena, &error);
+    rc = rc == NOF1_OK ? complete_derived(result, coordinator, run, earlier) : rc;
+    rc = rc == NOF1_OK ? gate(result, run, &error) : rc;
     if (rc == NOF1_E_NO_MEMORY) {
         return rc;
     }
     if (rc != NOF1_OK) {
         return nof1_run_refuse(coordinator, run, rc, error.message);
     }
-    TRY(complete_derived(result, coordinator, run, earlier));
     json_t *evidence = json_pack(
         "{s:s, s:s%, s:o, s:s, s:o, s:s}", "query", run->hex, "plan", (const char *)run->plan.data,
         run->plan.length, "signature", nof1_hex_json(run->signature.data, run->signature.length),

@@ -6,6 +6,7 @@
 
 #include <base/json.h>
 #include <math.h>
+#include <stats/cells.h>
 #include <stats/distributions.h>
 #include <stdio.h>
 
@@ -65,11 +66,18 @@ void nof1_warn(json_t *warnings, bool when, const char *code, const char *text)
     }
 }
 
-void nof1_warn_left_out(json_t *warnings, const struct nof1_history *history, const char *why)
+void nof1_warn_left_out(json_t *warnings, const struct nof1_history *history,
+                        const struct nof1_study *study, const char *why)
 {
     char text[240];
-    snprintf(text, sizeof text, "%llu trial%s left out: %s",
-             (unsigned long long)history->counts.left_out, history->counts.left_out == 1 ? "" : "s",
-             why);
+    const struct nof1_limits *limits = &study->charter->limits;
+    double shown = nof1_cells_left_out(limits, history->counts.left_out);
+    if (isnan(shown)) {
+        snprintf(text, sizeof text, "fewer than %u trials left out: %s", limits->min_cell, why);
+    } else {
+        snprintf(text, sizeof text, "%s%.0f trial%s left out: %s",
+                 limits->open || limits->rounding < 2 ? "" : "about ", shown,
+                 shown == 1.0 ? "" : "s", why);
+    }
     nof1_warn(warnings, history->counts.left_out > 0, "left_out", text);
 }

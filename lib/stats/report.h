@@ -34,7 +34,9 @@ void nof1_report_component(struct nof1_report *report, json_t *rows, const char 
 
 /* Append the warning to the list when `when`. */
 void nof1_warn(json_t *warnings, bool when, const char *code, const char *text);
-/* Warn of the trials left out, if any: "N trials left out: WHY". */
-void nof1_warn_left_out(json_t *warnings, const struct nof1_history *history, const char *why);
+/* Warn of the trials left out, if any: "N trials left out: WHY"; outside an open lab "about N" or
+ * "fewer than" min_cell. */
+void nof1_warn_left_out(json_t *warnings, const struct nof1_history *history,
+                        const struct nof1_study *study, const char *why);
 
 #endif

@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include <stats/cells.h>
 #include <stats/registry.h>
 
 #include "pooled.h"
@@ -173,7 +174,25 @@ Test(descriptive, hides_small_cells_and_those_that_would_tell_them)
     {
         cr_expect(json_is_null(cell) || fmod(json_number_value(cell), 5.0) == 0.0);
     }
-    cr_expect(json_array_size(json_object_get(fewer, "warnings")) == 1);
+    cr_expect(json_array_size(json_object_get(fewer, "warnings")) == 2);
+    struct nof1_error error = {0};
+    json_t *const both[] = {result, fewer};
+    for (size_t r = 0; r < 2; r++) { /* the gate works the quantiles out again */
+        study->charter.limits.min_cell = r == 0 ? 20 : 16;
+        cr_expect(nof1_cells_gate(both[r], &study->charter.limits, true, &error) == NOF1_OK, "%s",
+                  error.message);
+    }
+    study->charter.limits.min_cell = 1;
+    json_t *shown = run(arena, study);
+    cr_expect(nof1_cells_gate(shown, &study->charter.limits, true, &error) == NOF1_OK, "%s",
+              error.message);
+    study->charter.limits.rounding = 1; /* quantiles of the exact counts under rounded ones */
+    json_t *exact = run(arena, study);
+    json_object_set(shown, "quantiles", json_object_get(exact, "quantiles"));
+    study->charter.limits.rounding = 5;
+    cr_expect(nof1_cells_gate(shown, &study->charter.limits, true, &error) == NOF1_E2401);
+    json_decref(shown);
+    json_decref(exact);
     json_decref(result);
     json_decref(fewer);
     json_decref(file);

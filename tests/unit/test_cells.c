@@ -131,6 +131,75 @@ Test(cells, no_row_is_a_patient)
     }
 }
 
+/* The first of each case is refused for one reason, without which (the second) it passes. */
+Test(cells, every_number_that_is_few_is_refused)
+{
+    static const char *const cases[][3] = {
+        {"E2401", "{\"privacy\":{\"left_out\":3}}", "{\"privacy\":{\"left_out\":null}}"},
+        {"E2401", "{\"privacy\":{\"left_out\":12}}", "{\"privacy\":{\"left_out\":10}}"},
+        {"E2401", "{\"warnings\":[{\"code\":\"left_out\",\"text\":\"1 trial left out: x\"}]}",
+         "{\"warnings\":[{\"code\":\"left_out\",\"text\":\"fewer than 8 trials left out: x\"}]}"},
+        {"E2401", "{\"warnings\":[{\"code\":\"left_out\",\"text\":\"about 3 trials left out: x\"}]}",
+         "{\"warnings\":[{\"code\":\"left_out\",\"text\":\"about 15 trials left out: x\"}]}"},
+        {"E2401", "{\"privacy\":{\"classes\":[{\"group\":\"a\",\"patients\":7}]}}",
+         "{\"privacy\":{\"classes\":[{\"group\":\"a\",\"patients\":8}]}}"},
+        {"E2401", "{\"privacy\":{\"patients\":20.5}}", "{\"privacy\":{\"patients\":20}}"},
+        {"E2401", "{\"fit\":{\"trials\":-9}}", "{\"fit\":{\"trials\":9}}"},
+        {"E2401", "{\"rows\":[{\"site\":\"north\",\"mean\":4.5}]}",
+         "{\"rows\":[{\"site\":\"north\",\"bytes_in\":4}]}"},
+        {"E2401", "{\"summary\":{\"n\":40,\"max\":9.7}}", "{\"summary\":{\"n\":40,\"sd\":9.7}}"},
+        {"E2401", "{\"x\":[{\"missing\":2}]}", "{\"x\":[{\"missing\":9}]}"},
+        {"E2401", "{\"responders\":{\"count\":3,\"trials\":40}}",
+         "{\"responders\":{\"count\":null,\"trials\":40}}"},
+        {"E2401", "{\"responders\":{\"count\":38,\"trials\":40}}",
+         "{\"responders\":{\"count\":30,\"trials\":40}}"},
+        {"E2401", "{\"tables\":[{\"counts\":{\"n\":[\"trials\"]},\"cells\":[{\"mean\":4},{\"mean\":5}]}]}",
+         "{\"tables\":[{\"counts\":{\"n\":[\"trials\"]},\"cells\":[{\"level\":4},{\"level\":5}]}]}"},
+        {"E2401", "{\"histogram\":{\"breaks\":[0,1,2],\"arms\":[{\"level\":\"A\",\"counts\":[7,20]}]}}",
+         "{\"histogram\":{\"breaks\":[0,1,2],\"arms\":[{\"level\":\"A\",\"counts\":[10,20]}]}}"},
+        {"E2401", "{\"histogram\":{\"breaks\":[0,1,2],\"arms\":[{\"level\":\"A\",\"counts\":[30]}]}}",
+         "{\"histogram\":{\"breaks\":[0,1],\"arms\":[{\"level\":\"A\",\"counts\":[30]}]}}"},
+        {"E2402", "{\"histogram\":{\"breaks\":[0,1,2],\"arms\":[{\"level\":\"A\",\"counts\":[null,20]}]}}",
+         "{\"histogram\":{\"breaks\":[0,1,2],\"arms\":[{\"level\":\"A\",\"counts\":[null,null]}]}}"},
+        {"E2401", "{\"histogram\":{\"breaks\":[0,1,2],\"arms\":[{\"level\":\"A\",\"counts\":[10,30]}]},"
+                  "\"quantiles\":[{\"level\":\"A\",\"median\":1.3214285714285714}]}",
+         "{\"histogram\":{\"breaks\":[0,1,2],\"arms\":[{\"level\":\"A\",\"counts\":[10,30]}]},"
+         "\"quantiles\":[{\"level\":\"A\",\"median\":1.3333333333333333}]}"},
+        {"E2401", "{\"histogram\":{\"breaks\":[0,1,2,3],\"arms\":[{\"level\":\"A\",\"counts\":[10,null,null]}]},"
+                  "\"quantiles\":[{\"level\":\"A\",\"median\":0.5}]}",
+         "{\"histogram\":{\"breaks\":[0,1,2,3],\"arms\":[{\"level\":\"A\",\"counts\":[10,null,null]}]},"
+         "\"quantiles\":[{\"level\":\"A\",\"median\":null}]}"},
+        {"E2401", "{\"quantiles\":[{\"level\":\"A\",\"q75\":1}]}", "{\"quantiles\":null}"},
+    };
+    const struct nof1_limits strict = {.min_cell = 8, .rounding = 5, .min_element_sites = 3,
+                                       .min_class_patients = 8}, open = {.open = true};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct nof1_error error = {0};
+        json_t *bad = json_loads(cases[i][1], 0, NULL), *good = json_loads(cases[i][2], 0, NULL);
+        cr_assert(bad != NULL && good != NULL, "%zu", i);
+        nof1_rc_value rc = nof1_cells_gate(bad, &strict, false, &error);
+        cr_expect_str_eq(nof1_rc_code(rc), cases[i][0], "%s", cases[i][1]);
+        cr_expect_eq(nof1_cells_gate(good, &strict, false, &error), NOF1_OK, "%s: %s", cases[i][2],
+                     error.message);
+        cr_expect_eq(nof1_cells_gate(bad, &open, false, &error), NOF1_OK);
+        json_decref(bad);
+        json_decref(good);
+    }
+}
+
+/* The census is the members' own: small blocks are in it, single patients are not. */
+Test(cells, a_census_has_small_blocks)
+{
+    const struct nof1_limits strict = {.min_cell = 8, .rounding = 5, .min_element_sites = 3,
+                                       .min_class_patients = 8};
+    for (int patients = 1; patients < 8; patients++) {
+        struct nof1_error error = {0};
+        json_t *census = json_pack("{s:{s:{s:i}}}", "census", "b1", "patients", patients);
+        cr_expect_eq(nof1_cells_gate(census, &strict, false, &error) == NOF1_OK, patients >= 3);
+        json_decref(census);
+    }
+}
+
 Test(cells, the_gate_refuses_what_was_not_hidden)
 {
     static const struct { double count[3]; bool hide; nof1_rc_value rc; } cases[] = {

@@ -393,7 +393,7 @@ static nof1_rc prior_warnings(struct writer *w, const struct summary *mu)
               "sums by a weight basis: approximate, see fit.approximation_se");
     nof1_warn(w->warnings, w->p->error > 1e-8, "quadrature",
               "the integrals did not reach 1e-8: see fit.quadrature_error");
-    nof1_warn_left_out(w->warnings, w->history, "no effect by this form");
+    nof1_warn_left_out(w->warnings, w->history, study, "no effect by this form");
     return NOF1_OK;
 }
 

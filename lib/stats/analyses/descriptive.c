@@ -372,9 +372,11 @@ static json_t *cell_json(const struct descriptive *model, const char *level,
     const struct nof1_study *study = model->base.study;
     double centre = study->charter->outcome[study->plan->outcome].centre;
     double mean = cell->rows > 0.0 ? centre + cell->sum / cell->rows : NAN;
+    bool few = !study->charter->limits.open && cell->missing > 0.0 &&
+               cell->missing < (double)study->charter->limits.min_cell;
+    double missing = few ? NAN : cell->missing;
     return json_pack("{s:s,s:o,s:o,s:o,s:o,s:o}", "level", level, "rows", number(cell->rows),
-                     "trials", number(cell->trials), "missing", number(cell->missing), "mean",
-                     number(mean), "sd",
+                     "trials", number(cell->trials), "missing", number(missing), "mean", number(mean), "sd",
                      number(deviation(cell->rows, cell->sum, cell->square)));
 }
 
@@ -397,30 +399,24 @@ static json_t *table_json(const struct descriptive *model, const char *by,
     return json_pack("{s:s,s:{s:[s]},s:o}", "by", by, "counts", "n", "trials", "cells", cells);
 }
 
-/* The p quantile by straight lines through the cumulative histogram. */
-static double grid_quantile(const struct descriptive *model, const double *bin, double p)
+/* Of the counts as they are shown: a quantile of exact bins would tell a hidden or rounded one. */
+static json_t *quantiles_json(const struct descriptive *model, const char *level,
+                              const json_t *counts, const json_t *more)
 {
-    double total = 0.0;
+    double bin[MOST_BINS], unknown = 0.0;
     for (size_t b = 0; b < model->bins; b++) {
-        total += bin[b];
+        const json_t *count = json_array_get(counts, b), *other = json_array_get(more, b);
+        bool hidden = json_is_null(count) || (more != NULL && json_is_null(other));
+        unknown = hidden ? NAN : unknown;
+        bin[b] = json_number_value(count) + json_number_value(other);
     }
-    double below = 0.0;
-    for (size_t b = 0; b < model->bins; b++) {
-        if (bin[b] > 0.0 && below + bin[b] >= p * total) {
-            double share = (p * total - below) / bin[b];
-            return model->first + model->width * ((double)b + share);
-        }
-        below += bin[b];
+    double quantile[3];
+    for (size_t q = 0; q < 3; q++) {
+        quantile[q] = unknown + nof1_cells_quantile(bin, model->bins, model->first, model->width,
+                                                    0.25 * (double)(q + 1));
     }
-    return NAN;
-}
-
-static json_t *quantiles_json(const struct descriptive *model, const char *level, const double *bin)
-{
-    return json_pack("{s:s,s:o,s:o,s:o}", "level", level, "q25",
-                     number(grid_quantile(model, bin, 0.25)), "median",
-                     number(grid_quantile(model, bin, 0.5)), "q75",
-                     number(grid_quantile(model, bin, 0.75)));
+    return json_pack("{s:s,s:o,s:o,s:o}", "level", level, "q25", number(quantile[0]), "median",
+                     number(quantile[1]), "q75", number(quantile[2]));
 }
 
 /* Counts of one arm: hidden ones are null; outside the lab the others are rounded. */
@@ -471,17 +467,16 @@ static json_t *tables_json(const struct descriptive *model, const struct numbers
     return tables;
 }
 
-static json_t *quantile_list(const struct descriptive *model, const struct numbers *numbers,
+static json_t *quantile_list(const struct descriptive *model, const json_t *histogram,
                              const char *const level[2])
 {
-    double both[MOST_BINS];
-    for (size_t b = 0; b < model->bins; b++) {
-        both[b] = numbers->bin[0][b] + numbers->bin[1][b];
-    }
+    const json_t *arms = json_object_get(histogram, "arms");
+    const json_t *counts[2] = {json_object_get(json_array_get(arms, 0), "counts"),
+                               json_object_get(json_array_get(arms, 1), "counts")};
     json_t *list = json_array();
-    json_array_append_new(list, quantiles_json(model, "all", both));
-    json_array_append_new(list, quantiles_json(model, level[0], numbers->bin[0]));
-    json_array_append_new(list, quantiles_json(model, level[1], numbers->bin[1]));
+    json_array_append_new(list, quantiles_json(model, "all", counts[0], counts[1]));
+    json_array_append_new(list, quantiles_json(model, level[0], counts[0], NULL));
+    json_array_append_new(list, quantiles_json(model, level[1], counts[1], NULL));
     return list;
 }
 
@@ -538,15 +533,18 @@ static nof1_rc_value report(const struct nof1_model *base, const struct nof1_his
                                   study->charter->treatment[study->plan->active]};
     json_t *tables = tables_json(model, numbers, level);
     json_t *warnings = json_array();
+    json_t *histogram = model->histogram ? histogram_json(model, numbers, level) : json_null();
+    json_t *quantiles = model->histogram ? quantile_list(model, histogram, level) : json_null();
+    nof1_warn(warnings, model->histogram && !study->charter->limits.open, "rounded",
+              "counts of the histogram are rounded, and quantiles are those of the counts shown: "
+              "null where one is hidden");
     nof1_warn(warnings, any_suppressed(tables), "hidden_cells",
               "cells with few trials are not shown (E2401), nor those that would tell them "
               "(E2402)");
     *out = json_pack(
         "{s:o,s:o,s:o,s:o,s:o,s:{s:o,s:I,s:I,s:I,s:b},s:{s:s,s:s,s:s},s:s,s:o}", "estimates",
         json_array(), "tables", tables, "difference", difference_json(numbers), "histogram",
-        model->histogram ? histogram_json(model, numbers, level) : json_null(), "quantiles",
-        model->histogram ? quantile_list(model, numbers, level) : json_null(),
-        "fit", "nobs", number(numbers->all.rows), "trials", (json_int_t)history->counts.trials,
+        histogram, "quantiles", quantiles, "fit", "nobs", number(numbers->all.rows), "trials", (json_int_t)history->counts.trials,
         "sites", (json_int_t)history->counts.sites, "rounds", (json_int_t)history->rounds,
         "converged", true, "estimand", "sentence",
         "description of the observed rows; sd with n - 1; quantiles read from the histogram",

@@ -420,7 +420,7 @@ static nof1_rc_value report(const struct nof1_model *base, const struct nof1_his
 {
     const struct goal_attainment *model = (const struct goal_attainment *)base;
     json_t *warnings = json_array();
-    nof1_warn_left_out(warnings, history,
+    nof1_warn_left_out(warnings, history, base->study,
                        model->mcid ? "no difference of treatments, or no usable MCID"
                                    : "no goal scored on both treatments");
     const char *text = "T = 50 + 10 sum(w x) / sqrt((1 - rho) sum(w^2) + rho (sum w)^2) of a row; "

@@ -214,7 +214,8 @@ static void write_warnings(struct writer *w)
                   : "maximum likelihood: intervals and p values are normal (z), somewhat too narrow "
                     "with few patients; method: REML has kenward_roger");
     if (strcmp(w->model->rule, "exclude") == 0) {
-        nof1_warn_left_out(w->report.warnings, w->history, "not in a complete class");
+        nof1_warn_left_out(w->report.warnings, w->history, w->model->base.study,
+                           "not in a complete class");
     }
     double level = fit->point.rows * fit->shift * fit->shift;
     bool sums = w->model->form == MIXED_CLASS || w->model->form == MIXED_SERIAL;

@@ -271,7 +271,7 @@ static json_t *warnings(const struct re_model *model, const struct nof1_history 
         list, model->release == RE_BASIS, "weight_basis",
         "Q, I^2, the log likelihood and the interval of tau^2 come from the weight basis and are "
         "approximate");
-    nof1_warn_left_out(list, history,
+    nof1_warn_left_out(list, history, model->base.study,
                        model->own ? "no effect, or no usable variance of their own"
                                   : "no effect by this form");
     return list;

@@ -279,7 +279,7 @@ static json_t *warnings(const struct strat_model *model, const struct nof1_histo
     struct strat_sums t;
     strat_totals(&t, model, history, 1);
     warn_none(list, model, &t, result);
-    nof1_warn_left_out(list, history,
+    nof1_warn_left_out(list, history, model->base.study,
                        model->exposure < 0 ? "only one of the treatments observed"
                                            : "no exposure to one of the treatments");
     nof1_warn(list, history->counts.trials == 1, "one_trial",

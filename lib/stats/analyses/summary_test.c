@@ -247,7 +247,7 @@ static nof1_rc_value report(const struct nof1_model *base, const struct nof1_his
         "d_i > MCID, one difference a trial: exact (Clopper-Pearson) interval of a share"};
     const struct summary_test *model = (const struct summary_test *)base;
     json_t *warnings = json_array();
-    nof1_warn_left_out(warnings, history,
+    nof1_warn_left_out(warnings, history, base->study,
                        model->cycles ? "no complete cycle" : "no difference of treatments");
     nof1_warn(warnings, model->base.form == SUMMARY_UNITS, "independent_cycles",
               "cycles count as independent: valid for the hypothesis of no effect in anybody; "
