@@ -6,8 +6,12 @@
 #include <core/checks.h>
 
 #include <math.h>
+#include <stdio.h>
 
+#include <core/charter.h>
 #include <core/entropy.h>
+
+#define NAME_MAX_CENSUS 512 /* two names of the charter */
 
 nof1_rc nof1_check_roster(const struct nof1_limits *limits, const struct nof1_query *query,
                           size_t self, struct nof1_error *error)
@@ -125,17 +129,79 @@ nof1_rc nof1_check_totals(const struct nof1_opened *opened, struct nof1_error *e
     return NOF1_OK;
 }
 
-nof1_rc nof1_check_patients(const struct nof1_opened *opened, struct nof1_error *error)
+/* Beside what the assumed colluders may hold. */
+static uint64_t needed_patients(const struct nof1_limits *limits, const struct nof1_query *query)
 {
-    const struct nof1_limits *limits = opened->limits;
-    uint64_t held = limits->assumed_colluders * largest_cap(opened->query);
-    if (opened->counts->patients < held ||
-        opened->counts->patients - held < limits->min_patients_honest) {
-        return nof1_fail(error, NOF1_E2205,
-                         "needs at least %u patients beside what assumed colluders may hold",
-                         limits->min_patients_honest);
+    return limits->assumed_colluders * largest_cap(query) + limits->min_patients_honest;
+}
+
+static nof1_rc too_few_patients(const struct nof1_limits *limits, struct nof1_error *error)
+{
+    return nof1_fail(error, NOF1_E2205,
+                     "needs at least %u patients beside what assumed colluders may hold",
+                     limits->min_patients_honest);
+}
+
+static nof1_rc too_few_in_block(const struct nof1_limits *limits, const struct nof1_query *query,
+                                size_t block, struct nof1_error *error)
+{
+    return nof1_fail(error, NOF1_E2206, "block %s needs at least %u patients",
+                     query->study.charter->block[block].id, limits->min_patients_block);
+}
+
+/* Patients of one block whom the plan may use, as the census has them: never fewer than in round 0. */
+static uint64_t census_block(const struct nof1_query *query, size_t block)
+{
+    const struct nof1_charter *charter = query->study.charter;
+    const struct nof1_covariate *strata = nof1_charter_strata(charter);
+    struct nof1_plan plan = *query->study.plan;
+    const struct nof1_study study = {.charter = charter, .plan = &plan,
+                                     .census = query->study.census};
+    char name[NAME_MAX_CENSUS];
+    uint64_t patients = 0;
+    plan.blocks = 1;
+    plan.block = &block;
+    if (plan.strata == 0 || strata == NULL) {
+        (void)snprintf(name, sizeof name, "%s/patients", plan.outcome_name);
+        return nof1_census_count(&study, name);
+    }
+    for (size_t s = 0; s < plan.strata; s++) {
+        (void)snprintf(name, sizeof name, "%s/stratum:%s", plan.outcome_name,
+                       strata->level[plan.stratum[s]]);
+        patients += nof1_census_count(&study, name);
+    }
+    return patients;
+}
+
+nof1_rc nof1_check_census(const struct nof1_limits *limits, const struct nof1_query *query,
+                          struct nof1_error *error)
+{
+    const struct nof1_plan *plan = query->study.plan;
+    uint64_t all = 0;
+    if (limits->open || query->census) {
+        return NOF1_OK;
+    }
+    if (query->study.census == NULL) {
+        return nof1_fail(error, NOF1_E_PLAN, "the epoch has no census yet");
+    }
+    for (size_t b = 0; b < plan->blocks; b++) {
+        all += census_block(query, plan->block[b]);
+    }
+    if (all < needed_patients(limits, query)) {
+        return too_few_patients(limits, error);
+    }
+    for (size_t b = 0; b < plan->blocks; b++) {
+        if (census_block(query, plan->block[b]) < limits->min_patients_block) {
+            return too_few_in_block(limits, query, plan->block[b], error);
+        }
     }
     return NOF1_OK;
+}
+
+nof1_rc nof1_check_patients(const struct nof1_opened *opened, struct nof1_error *error)
+{
+    bool enough = opened->counts->patients >= needed_patients(opened->limits, opened->query);
+    return enough ? NOF1_OK : too_few_patients(opened->limits, error);
 }
 
 nof1_rc nof1_check_groups(const struct nof1_opened *opened, struct nof1_error *error)
@@ -145,9 +211,7 @@ nof1_rc nof1_check_groups(const struct nof1_opened *opened, struct nof1_error *e
     for (size_t b = 0; b < plan->blocks; b++) {
         if (count_at(opened, opened->opening->block_patients + b) <
             opened->limits->min_patients_block) {
-            return nof1_fail(error, NOF1_E2206, "block %s needs at least %u patients",
-                             opened->query->study.charter->block[plan->block[b]].id,
-                             opened->limits->min_patients_block);
+            return too_few_in_block(opened->limits, opened->query, plan->block[b], error);
         }
     }
     for (size_t g = 0; model->group_is_class && g < model->groups; g++) {

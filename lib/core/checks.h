@@ -43,6 +43,11 @@ nof1_rc nof1_check_budget(const struct nof1_limits *limits, const struct nof1_qu
 nof1_rc nof1_check_tables(const struct nof1_limits *limits, const struct nof1_query *query,
                           struct nof1_error *error);
 
+/* E2206, E2205 before round 0: the census already says that round 0 could not pass. What a set of few
+ * patients is like must not be counted at all. NOF1_E_PLAN: there is no census. */
+nof1_rc nof1_check_census(const struct nof1_limits *limits, const struct nof1_query *query,
+                          struct nof1_error *error);
+
 /* Totals of round 0 that no honest set of sites can give: E2501. */
 nof1_rc nof1_check_totals(const struct nof1_opened *opened, struct nof1_error *error);
 nof1_rc nof1_check_patients(const struct nof1_opened *opened, struct nof1_error *error); /* E2205 */

@@ -12,9 +12,6 @@
 #include <core/census_analysis.h>
 #include <core/charter.h>
 
-/* More parameters than any model has: what round 1 is tried with to see which elements it feeds. */
-#define THETA_MAX 1024
-
 static size_t scratch_bytes(const struct nof1_model *model, const struct nof1_epoch *epoch)
 {
     size_t rows = 0;
@@ -50,8 +47,7 @@ static nof1_rc count_own(struct nof1_site *site, struct site_attempt *attempt)
     return NOF1_OK;
 }
 
-/* The trial as an analysis sees it: with its site, and its site's means. */
-static struct nof1_trial trial_of(const struct nof1_site *site, const struct site_attempt *attempt,
+struct nof1_trial nof1_site_trial(const struct nof1_site *site, const struct site_attempt *attempt,
                                   size_t t)
 {
     struct nof1_trial trial = site->config.epoch->trial[t];
@@ -75,7 +71,7 @@ static nof1_rc average_own(struct nof1_site *site, struct site_attempt *attempt)
         if (attempt->group[t] == NOF1_LEFT_OUT) {
             continue;
         }
-        struct nof1_trial trial = trial_of(site, attempt, t);
+        struct nof1_trial trial = nof1_site_trial(site, attempt, t);
         TRY(model->analysis->site_value(model, &trial, attempt->scratch, value));
         for (size_t k = 0; k < n; k++) {
             first[k] = trials == 0 ? value[k] : first[k];
@@ -99,7 +95,7 @@ nof1_rc nof1_site_assign(struct nof1_site *site, struct site_attempt *attempt)
         nof1_arena_alloc(attempt->arena, scratch_bytes(query->model, epoch), 1);
     ENSURE(attempt->group != NULL && attempt->scratch != NULL, NOF1_E_NO_MEMORY);
     for (size_t t = 0; t < epoch->trials; t++) {
-        struct nof1_trial own = trial_of(site, attempt, t), *trial = &own;
+        struct nof1_trial own = nof1_site_trial(site, attempt, t), *trial = &own;
         bool in_set = query->census ||
                       nof1_in_analysis_set(query->study.charter, query->study.plan->outcome, trial);
         attempt->group[t] =
@@ -177,36 +173,6 @@ static nof1_rc count_atoms(const struct nof1_site *site, const struct site_attem
     return NOF1_OK;
 }
 
-/* Which sparse elements of round 1 does some trial feed? Tried with parameters of zero, because
- * those of round 1 follow from these counts. A term that cannot be computed there counts as fed. */
-static nof1_rc count_sparse(const struct nof1_site *site, const struct site_attempt *attempt,
-                            double *count)
-{
-    const struct nof1_epoch *epoch = site->config.epoch;
-    const struct nof1_model *model = attempt->query->model;
-    struct nof1_layout layout = {0};
-    TRY(model->analysis->layout(model, 1, site->scratch, &layout));
-    double *term = nof1_arena_alloc(site->scratch, layout.elements + 1, sizeof *term);
-    double *theta = nof1_arena_alloc(site->scratch, THETA_MAX, sizeof *theta);
-    ENSURE(term != NULL && theta != NULL, NOF1_E_NO_MEMORY);
-    for (size_t t = 0; attempt->opening.sparse > 0 && t < epoch->trials; t++) {
-        if (attempt->group[t] == NOF1_LEFT_OUT) {
-            continue;
-        }
-        struct nof1_trial trial = trial_of(site, attempt, t);
-        nof1_rc_value rc =
-            model->analysis->contribute(model, 1, theta, &trial, attempt->scratch, term);
-        size_t at = attempt->opening.sparse_sites;
-        for (size_t e = 0; e < layout.elements; e++) {
-            if (layout.element[e].sparse && layout.element[e].role == NOF1_OUTCOME) {
-                count[at] = rc != NOF1_OK || !(term[e] == 0) ? 1 : count[at];
-                at++;
-            }
-        }
-    }
-    return NOF1_OK;
-}
-
 nof1_rc nof1_site_count(struct nof1_site *site, struct site_attempt *attempt, struct nof1_ring *y)
 {
     size_t elements = attempt->opening.elements;
@@ -218,7 +184,7 @@ nof1_rc nof1_site_count(struct nof1_site *site, struct site_attempt *attempt, st
     count[3] = (double)(site->config.epoch->trials - attempt->own.trials);
     count_groups(site, attempt, count);
     TRY(count_atoms(site, attempt, count));
-    TRY(count_sparse(site, attempt, count));
+    TRY(nof1_site_count_feeding(site, attempt, count));
     for (size_t e = 0; e < elements; e++) {
         TRY(nof1_ring_encode(&y[e], count[e]));
     }
@@ -268,7 +234,7 @@ static nof1_rc contribute_trial(struct nof1_site *site, const struct site_attemp
 {
     const struct nof1_model *model = attempt->query->model;
     uint8_t seed[NOF1_HASH_BYTES];
-    struct nof1_trial trial = trial_of(site, attempt, t);
+    struct nof1_trial trial = nof1_site_trial(site, attempt, t);
     trial.counted = counted;
     if (model->random) {
         TRY(seed_of(seed, site, attempt, t, nth));
@@ -354,7 +320,7 @@ nof1_rc nof1_site_weights(struct nof1_site *site, struct site_attempt *attempt,
     ENSURE(weight != NULL, NOF1_E_NO_MEMORY);
     for (size_t t = 0; t < epoch->trials; t++) {
         if (attempt->group[t] != NOF1_LEFT_OUT) {
-            struct nof1_trial trial = trial_of(site, attempt, t);
+            struct nof1_trial trial = nof1_site_trial(site, attempt, t);
             weight[trials++] = model->analysis->weight(model, theta, &trial, attempt->scratch);
         }
     }

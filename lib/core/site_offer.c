@@ -100,6 +100,7 @@ static nof1_rc check_query(struct nof1_site *site, const struct nof1_query *quer
 {
     TRY(check_time(site, query));
     TRY(nof1_check_roster(&site->config.policy, query, site->self, &site->error));
+    TRY(nof1_check_census(&site->config.policy, query, &site->error));
     TRY(nof1_check_tables(&site->config.policy, query, &site->error));
     TRY(nof1_site_check_budget(site, query));
     return nof1_site_check_listed(site, query, &site->error);

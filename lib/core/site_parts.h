@@ -352,6 +352,15 @@ bool nof1_site_is_answering(const struct nof1_site *site, const struct site_atte
 void nof1_site_forget_held(struct nof1_site *site, const struct site_attempt *attempt);
 nof1_rc nof1_site_let_go(struct nof1_site *site);
 
+/* The trial as an analysis sees it: with its site, and its site's means. */
+struct nof1_trial nof1_site_trial(const struct nof1_site *site, const struct site_attempt *attempt,
+                                  size_t t);
+
+/* site_feeding.c: at count[opening->sparse_sites] whether some trial could feed each sparse element of
+ * round 1, whatever its outcomes are */
+nof1_rc nof1_site_count_feeding(struct nof1_site *site, struct site_attempt *attempt,
+                                double *count);
+
 /* site_count.c: this site's numbers */
 nof1_rc nof1_site_assign(struct nof1_site *site, struct site_attempt *attempt);
 nof1_rc nof1_site_count(struct nof1_site *site, struct site_attempt *attempt,

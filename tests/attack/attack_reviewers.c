@@ -94,8 +94,8 @@ static void sizes(struct attack_result *r)
 /* A site that holds most of the patients objects in silence: nobody sees which one. */
 static void objections(struct attack_result *r)
 {
-    static const struct hand_options s0 = {.patients = {16, 3, 3, 3, 3}, .patient_cap = 16},
-                                     s4 = {.patients = {3, 3, 3, 3, 16}, .patient_cap = 16};
+    static const struct hand_options s0 = {.patients = {16, 4, 4, 4, 3}, .patient_cap = 16},
+                                     s4 = {.patients = {3, 4, 4, 4, 16}, .patient_cap = 16};
     compare_shapes(r, &s0, &s4);
 }
 
@@ -120,9 +120,10 @@ static void bounds_as_oracle(struct attack_result *r)
 /* The text of every refusal met on the way, for two data sets with other outcomes and counts. */
 static void refusal_texts(struct attack_result *r)
 {
-    static const struct hand_options a = {.patients = {2, 2, 2, 2, 2}, .patient_cap = 4},
-                                     b = {.patients = {1, 3, 1, 1, 3}, .patient_cap = 4,
-                                          .data_seed = 9};
+    static const struct hand_options a = {.patients = {5, 5, 5, 5, 5}, .patient_cap = 8,
+                                          .limits = "{max_release_ratio: 0.06}"},
+                                     b = {.patients = {3, 7, 4, 4, 6}, .patient_cap = 8,
+                                          .limits = "{max_release_ratio: 0.06}", .data_seed = 9};
     const struct hand_options *options[2] = {&a, &b};
     const Nof1__V1__Refusal *refusal[2];
     struct hand *h[2];
@@ -204,9 +205,9 @@ const struct attack attacks_by_reviewers[] = {
     {"B15", "charter version that leaves a site out of its block", "E1003", "E1003",
      shrunken_block},
     {"B16", "size and kind of answers", "same", NULL, sizes},
-    {"B17", "who objects", "same", NULL, objections},
-    {"B18", "bounds as an oracle", "same", NULL, bounds_as_oracle},
-    {"B19", "text of refusals", "same", NULL, refusal_texts},
+    {"B17", "who objects", "same", "silence", objections},
+    {"B18", "outcome bounds as an oracle", "same", "silence", bounds_as_oracle},
+    {"B19", "error text as an oracle", "same", NULL, refusal_texts},
     {"B20", "malformed frames", "silence", NULL, malformed_frames},
     {"B21", "stratum derived from everybody", "strata", NULL, derived_stratum},
     {0},

@@ -9,6 +9,8 @@
 #include <string.h>
 
 #include <core/charter.h>
+#include <core/pretend.h>
+#include <core/site.h>
 #include <crypto/mask.h>
 
 static const char *off_now = "";
@@ -71,4 +73,28 @@ size_t __wrap_nof1_charter_site(const struct nof1_charter *charter, const char *
 {
     size_t site = __real_nof1_charter_site(charter, id);
     return site == NOF1_NONE && attack_switched_off("E2104") ? 3 : site;
+}
+
+/* "pretend": what the sites feed in round 0 is looked up in the real outcomes. */
+nof1_rc_value __real_nof1_pretend(struct nof1_trial *trial, struct nof1_arena *arena,
+                                  const struct nof1_study *study, size_t pretence);
+nof1_rc_value __wrap_nof1_pretend(struct nof1_trial *trial, struct nof1_arena *arena,
+                                  const struct nof1_study *study, size_t pretence);
+nof1_rc_value __wrap_nof1_pretend(struct nof1_trial *trial, struct nof1_arena *arena,
+                                  const struct nof1_study *study, size_t pretence)
+{
+    return attack_switched_off("pretend") ? NOF1_OK
+                                          : __real_nof1_pretend(trial, arena, study, pretence);
+}
+
+/* "silence": a site that objects says so, by name. */
+nof1_rc_value __real_nof1_site_object(struct nof1_site *site, size_t elements,
+                                      struct nof1_ring *y);
+nof1_rc_value __wrap_nof1_site_object(struct nof1_site *site, size_t elements,
+                                      struct nof1_ring *y);
+nof1_rc_value __wrap_nof1_site_object(struct nof1_site *site, size_t elements,
+                                      struct nof1_ring *y)
+{
+    return attack_switched_off("silence") ? NOF1_E2403
+                                          : __real_nof1_site_object(site, elements, y);
 }

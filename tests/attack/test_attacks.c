@@ -452,7 +452,10 @@ Test(attacks, a_trial_left_out_of_a_patient_counts_as_left_out)
     for (size_t r = 0; r < ROWS; r++) {
         sex[r] = other;
     }
-    hand_start(h, 1);
+    for (size_t s = 0; s < SITES; s++) { /* a stratum of few, and looked at all the same */
+        h->policy[s].assumed_colluders = h->policy[s].min_patients_honest = 0;
+        hand_start(h, s);
+    }
     hand_query(h, hand_complete(h, nof1_arena_printf(h->arena, "%sstrata: [%s]\n",
                                                      plan_named(h, "one stratum"),
                                                      other > 0 ? "F" : "M"), 0, NULL));
