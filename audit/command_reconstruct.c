@@ -12,7 +12,8 @@
 #include <tools/arguments.h>
 
 struct texts {
-    const char *form, *n, *scalars, *levels, *quantum, *periods, *missing, *share, *seed, *runs, *starts;
+    const char *form, *n, *scalars, *levels, *quantum, *periods, *missing, *share, *seed, *runs,
+        *starts;
 };
 
 static nof1_rc number(double *out, const char *name, const char *text, double least, double most,
@@ -123,9 +124,14 @@ int audit_command_reconstruct(int argc, char **argv)
 {
     bool json = false, help = false;
     struct nof1_error error = {.rc = NOF1_OK};
-    struct texts text = {.levels = "0", .quantum = "0", .periods = "3",
-                         .missing = "0.25", .share = "0.33", .seed = "1",
-                         .runs = "20", .starts = "12"};
+    struct texts text = {.levels = "0",
+                         .quantum = "0",
+                         .periods = "3",
+                         .missing = "0.25",
+                         .share = "0.33",
+                         .seed = "1",
+                         .runs = "20",
+                         .starts = "12"};
     const struct nof1_argument rows[] = {
         {"n", "N", &text.n, NULL, "patients the attacker does not hold, or two releases differ by"},
         {"scalars", "K", &text.scalars, NULL,

@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
  * Attacks on released sums, as a tool for who has to judge the limits (docs/disclosure.md): made-up
- * patients, the sums that a plan would release about them, and an attacker who knows those sums, the
- * design and some of the patients. Never reads data of a study.
+ * patients, the sums that a plan would release about them, and an attacker who knows those sums,
+ * the design and some of the patients. Never reads data of a study.
  *
- * Forms of release. DIFFERENCE: a number d a patient, sum d and sum d^2. SLOPE: two numbers (a, b) a
- * patient, sums of a, b, a^2, ab, b^2. BASIS: d a patient with u = 1/k_A + 1/k_B known from the
- * schedule, R sums of w d and R of w d^2 with public weights w_r = 1 / (lambda_r + u). REGRESSION: y a
- * patient with p known numbers x_1 = 1, x_2, ..., the p sums of x_j y and sum y^2. SHARE: d a patient,
- * sums of w d and w d^2 in which one patient has a given share of the weights.
+ * Forms of release. DIFFERENCE: a number d a patient, sum d and sum d^2. SLOPE: two numbers (a, b)
+ * a patient, sums of a, b, a^2, ab, b^2. BASIS: d a patient with u = 1/k_A + 1/k_B known from the
+ * schedule, R sums of w d and R of w d^2 with public weights w_r = 1 / (lambda_r + u). REGRESSION:
+ * y a patient with p known numbers x_1 = 1, x_2, ..., the p sums of x_j y and sum y^2. SHARE: d a
+ * patient, sums of w d and w d^2 in which one patient has a given share of the weights.
  */
 #ifndef NOF1_AUDIT_RECONSTRUCT_H
 #define NOF1_AUDIT_RECONSTRUCT_H

@@ -106,11 +106,10 @@ static void make_weights(struct reconstruct_case *c, gsl_rng *rng)
         for (size_t k = 0; k < asked->scalars; k++) {
             bool first = asked->form == RECONSTRUCT_SHARE && i == 0;
             bool covariate = regression && k > 0 && !c->square[k];
-            c->weight[k][i] =
-                asked->form == RECONSTRUCT_BASIS ? 1 / (c->lambda[k / 2] + c->u[i])
-                : first     ? asked->share / (1 - asked->share) * (double)(asked->n - 1)
-                : covariate ? gsl_ran_gaussian(rng, 1)
-                            : 1;
+            c->weight[k][i] = asked->form == RECONSTRUCT_BASIS ? 1 / (c->lambda[k / 2] + c->u[i])
+                              : first ? asked->share / (1 - asked->share) * (double)(asked->n - 1)
+                              : covariate ? gsl_ran_gaussian(rng, 1)
+                                          : 1;
         }
         if (asked->form == RECONSTRUCT_SHARE || regression) {
             c->u[i] = regression ? (double)i : i == 0;

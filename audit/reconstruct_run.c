@@ -112,18 +112,19 @@ static json_t *result_of(const struct reconstruct *asked, struct tally *t)
                               "right_by_chance", t->chance / runs, "spread", t->spread / runs);
     return json_pack(
         "{s:i, s:s, s:I, s:I, s:I, s:f, s:I, s:f, s:f, s:I, s:I, s:{s:f, s:f}, s:o, s:o, s:o}",
-        "schema_version", 1, "form", reconstruct_name(asked->form), "patients", (json_int_t)asked->n,
-        "numbers", (json_int_t)numbers, "scalars", (json_int_t)asked->scalars, "ratio",
-        (double)asked->scalars / (double)numbers, "levels", (json_int_t)asked->levels, "quantum",
-        asked->quantum, "missing", asked->missing, "seed", (json_int_t)asked->seed, "studies",
-        (json_int_t)asked->runs, "free_dimensions", "mean", t->free / runs, "least",
+        "schema_version", 1, "form", reconstruct_name(asked->form), "patients",
+        (json_int_t)asked->n, "numbers", (json_int_t)numbers, "scalars", (json_int_t)asked->scalars,
+        "ratio", (double)asked->scalars / (double)numbers, "levels", (json_int_t)asked->levels,
+        "quantum", asked->quantum, "missing", asked->missing, "seed", (json_int_t)asked->seed,
+        "studies", (json_int_t)asked->runs, "free_dimensions", "mean", t->free / runs, "least",
         t->least_free, "least_squares", least, "enumeration", counted_of(asked, t), "lattice",
         lattice_of(t));
 }
 
 static nof1_rc check(const struct reconstruct *asked, struct nof1_error *error)
 {
-    bool basis = asked->form == RECONSTRUCT_BASIS, regression = asked->form == RECONSTRUCT_REGRESSION;
+    bool basis = asked->form == RECONSTRUCT_BASIS,
+         regression = asked->form == RECONSTRUCT_REGRESSION;
     size_t wanted = asked->form == RECONSTRUCT_SLOPE ? 5 : 2;
     if (!basis && !regression && asked->scalars != wanted) {
         return nof1_fail(error, NOF1_E_USAGE, "--scalars: this form releases %zu numbers", wanted);

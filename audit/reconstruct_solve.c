@@ -167,7 +167,7 @@ void reconstruct_solve(struct reconstruct_solved *out, const struct reconstruct_
     out->right = out->solutions == 0 ? 0 : out->right / solutions;
     for (size_t i = 0; i < c->judged && out->solutions > 0; i++) {
         double mean = sum[i] / solutions;
-        out->spread += sqrt(fmax(0, squares[i] / solutions - mean * mean)) / c->sd /
-                       (double)c->judged;
+        out->spread +=
+            sqrt(fmax(0, squares[i] / solutions - mean * mean)) / c->sd / (double)c->judged;
     }
 }

@@ -114,10 +114,12 @@ Test(reconstruct, a_lattice_solves_exact_weighted_sums_of_decimals)
     json_decref(rounded);
 }
 
-/* As many sums as patients, their covariates known: solved. With a third of the parameters: chance. */
+/* As many sums as patients, their covariates known: solved. With a third of the parameters: chance.
+ */
 Test(reconstruct, known_covariates_solve_a_saturated_regression)
 {
-    json_t *full = run((struct reconstruct){.form = RECONSTRUCT_REGRESSION, .n = 15, .scalars = 16});
+    json_t *full =
+        run((struct reconstruct){.form = RECONSTRUCT_REGRESSION, .n = 15, .scalars = 16});
     json_t *few = run((struct reconstruct){.form = RECONSTRUCT_REGRESSION, .n = 15, .scalars = 6});
     cr_expect_gt(number(full, "least_squares", "right"), 0.95);
     cr_expect_eq(number(few, "free_dimensions", "least"), 9);
@@ -129,8 +131,8 @@ Test(reconstruct, known_covariates_solve_a_saturated_regression)
 /* One patient with nine tenths of the weight is the sum; with a third he is not. */
 Test(reconstruct, a_heavy_patient_is_read_off_the_sum)
 {
-    struct reconstruct asked = {.form = RECONSTRUCT_SHARE, .n = 15, .scalars = 2, .share = 0.9,
-                                .runs = 40};
+    struct reconstruct asked = {
+        .form = RECONSTRUCT_SHARE, .n = 15, .scalars = 2, .share = 0.9, .runs = 40};
     json_t *heavy = run(asked);
     asked.share = 0.33;
     json_t *light = run(asked);
