@@ -9,7 +9,7 @@
 #include <string.h>
 
 #include <base/json.h>
-#include <tools/arguments.h>
+#include <sys/arguments.h>
 
 struct texts {
     const char *form, *n, *scalars, *levels, *quantum, *periods, *missing, *share, *seed, *runs,
@@ -59,9 +59,6 @@ static nof1_rc read_form(struct reconstruct *out, const struct texts *text,
 static nof1_rc read_texts(struct reconstruct *out, const struct texts *text,
                           struct nof1_error *error)
 {
-    if (text->n == NULL || text->scalars == NULL) {
-        return nof1_fail(error, NOF1_E_USAGE, "--n and --scalars are required");
-    }
     TRY(count(&out->n, "n", text->n, 2, RECONSTRUCT_PATIENTS, error));
     TRY(count(&out->scalars, "scalars", text->scalars, 2, RECONSTRUCT_SUMS, error));
     TRY(read_form(out, text, error));
@@ -133,27 +130,29 @@ int audit_command_reconstruct(int argc, char **argv)
                          .runs = "20",
                          .starts = "12"};
     const struct nof1_argument rows[] = {
-        {"n", "N", &text.n, NULL, "patients the attacker does not hold, or two releases differ by"},
+        {"n", "N", &text.n, NULL, "patients the attacker does not hold, or two releases differ by",
+         true},
         {"scalars", "K", &text.scalars, NULL,
-         "outcome numbers released: 2, 5, 2 a weight, or 1 more than parameters"},
+         "outcome numbers released: 2, 5, 2 a weight, or 1 more than parameters", true},
         {"form", "NAME", &text.form, NULL,
-         "difference, slope, basis (by --scalars), regression, share"},
-        {"levels", "L", &text.levels, NULL, "points of the scale; 0: continuous (0)"},
-        {"quantum", "Q", &text.quantum, NULL, "step to which sums are rounded; 0: exact (0)"},
-        {"periods", "N", &text.periods, NULL, "basis: most periods of an arm (3)"},
-        {"missing", "P", &text.missing, NULL, "basis: share of periods missing (0.25)"},
-        {"share", "P", &text.share, NULL, "share: one patient's part of the weights (0.33)"},
-        {"studies", "N", &text.runs, NULL, "made-up studies (20)"},
-        {"starts", "N", &text.starts, NULL, "starts of the least squares, each study (12)"},
-        {"seed", "N", &text.seed, NULL, "another number, other studies (1)"},
-        {"json", NULL, NULL, &json, "print one JSON object"},
-        {NULL, NULL, NULL, NULL, NULL}};
+         "difference, slope, basis (by --scalars), regression, share", false},
+        {"levels", "L", &text.levels, NULL, "points of the scale; 0: continuous (0)", false},
+        {"quantum", "Q", &text.quantum, NULL, "step to which sums are rounded; 0: exact (0)",
+         false},
+        {"periods", "N", &text.periods, NULL, "basis: most periods of an arm (3)", false},
+        {"missing", "P", &text.missing, NULL, "basis: share of periods missing (0.25)", false},
+        {"share", "P", &text.share, NULL, "share: one patient's part of the weights (0.33)", false},
+        {"studies", "N", &text.runs, NULL, "made-up studies (20)", false},
+        {"starts", "N", &text.starts, NULL, "starts of the least squares, each study (12)", false},
+        {"seed", "N", &text.seed, NULL, "another number, other studies (1)", false},
+        {"json", NULL, NULL, &json, "print one JSON object", false},
+        NOF1_ARGUMENTS_END};
     const struct nof1_usage_text usage = {
         "nof1-audit reconstruct --n N --scalars K [--form NAME] [--levels L] [--quantum Q]",
         "Attack the sums that a plan would release, on made-up patients: how many numbers stay\n"
         "open, and how many patients an attacker gets right. Reads no data. The same options give\n"
         "the same numbers.\n",
-        rows};
+        rows, 0};
     struct reconstruct asked = {0};
     json_t *result NOF1_CLEANUP(nof1_json_freep) = NULL;
     nof1_rc_value rc = nof1_arguments_read(&usage, 0, NULL, argc, argv, &help, &error);

@@ -14,8 +14,8 @@
 #include <core/charter.h>
 #include <core/policy.h>
 #include <stats/cells.h>
+#include <sys/arguments.h>
 #include <sys/files.h>
-#include <tools/arguments.h>
 
 #define MOST_TEXT ((size_t)8 << 20)
 
@@ -99,16 +99,17 @@ int audit_command_release(int argc, char **argv)
     struct measure by = {0};
     struct nof1_error error = {.rc = NOF1_OK};
     const struct nof1_argument rows[] = {
-        {"charter", "FILE", &by.charter, NULL, "limits of this charter (signed or draft)"},
-        {"policy", "NAME", &by.policy, NULL, "limits of a preset: standard or ultra-rare (standard)"},
-        {NULL, NULL, NULL, NULL, NULL}};
+        {"charter", "FILE", &by.charter, NULL, "limits of this charter (signed or draft)", false},
+        {"policy", "NAME", &by.policy, NULL, "limits of a preset: standard or ultra-rare (standard)",
+         false},
+        NOF1_ARGUMENTS_END};
     const struct nof1_usage_text usage = {
         "nof1-audit release [--charter FILE | --policy NAME] FILE",
         "Repeat the release gate on a result (JSON): no small or unrounded count in its tables,\n"
         "none that a sum or a quantile tells, no row about one patient or too few patients or\n"
         "sites. A signed charter must be the one that the result names. Signatures are not looked\n"
         "at.\n",
-        rows};
+        rows, 0};
     nof1_rc_value rc = nof1_arguments_read(&usage, 1, &file, argc, argv, &help, &error);
     if (help) {
         return 0;

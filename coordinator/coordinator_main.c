@@ -14,6 +14,7 @@
 #include <coordinator/charter_new.h>
 #include <coordinator/charters.h>
 #include <coordinator/coordinator.h>
+#include <sys/arguments.h>
 #include <sys/daemon.h>
 #include <sys/files.h>
 #include <sys/memory.h>
@@ -54,10 +55,11 @@ static int report(nof1_rc_value rc, struct nof1_error *error)
 static int run_init(int argc, char **argv, int first)
 {
     const char *folder = NULL;
-    const struct nof1_daemon_option options[] = {
-        {"dir", "DIR", "the coordinator's folder", &folder, NULL, true}};
-    int code = nof1_options_read(argc, argv, first, PROGRAM, "nof1-coordinator init --dir DIR", 1,
-                                 options);
+    const struct nof1_argument options[] = {
+        {"dir", "DIR", &folder, NULL, "the coordinator's folder", true}, NOF1_ARGUMENTS_END};
+    int code = nof1_command_line(
+        &(struct nof1_usage_text){"nof1-coordinator init --dir DIR", "", options, 0}, 0, NULL, argc,
+        argv, first);
     if (code >= 0) {
         return code;
     }
@@ -80,14 +82,17 @@ static int run_sign(int argc, char **argv, int first)
     const char *folder = NULL;
     const char *charter = NULL;
     const char *out = NULL;
-    const struct nof1_daemon_option options[] = {
-        {"dir", "DIR", "the coordinator's folder, with its key", &folder, NULL, true},
-        {"charter", "FILE", "the charter as people wrote it (YAML)", &charter, NULL, true},
-        {"out", "FILE", "where the canonical charter goes; FILE.sig is its signature", &out, NULL,
-         true}};
-    int code = nof1_options_read(
-        argc, argv, first, PROGRAM,
-        "nof1-coordinator charter sign --dir DIR --charter FILE.yaml --out FILE", 3, options);
+    const struct nof1_argument options[] = {
+        {"dir", "DIR", &folder, NULL, "the coordinator's folder, with its key", true},
+        {"charter", "FILE", &charter, NULL, "the charter as people wrote it (YAML)", true},
+        {"out", "FILE", &out, NULL, "where the canonical charter goes; FILE.sig is its signature",
+         true},
+        NOF1_ARGUMENTS_END};
+    int code = nof1_command_line(
+        &(struct nof1_usage_text){
+            "nof1-coordinator charter sign --dir DIR --charter FILE.yaml --out FILE", "", options,
+            0},
+        0, NULL, argc, argv, first);
     if (code >= 0) {
         return code;
     }
@@ -105,36 +110,38 @@ static int run_sign(int argc, char **argv, int first)
 static int run_new(int argc, char **argv, int first)
 {
     struct nof1_charter_wish wish = {0};
-    const struct nof1_daemon_option options[] = {
-        {"out", "FILE", "write there; never replaces a file", &wish.out, NULL, true},
-        {"dir", "DIR", "the coordinator's folder, with its key", &wish.folder, NULL, false},
-        {"study", "NAME", "letters, digits, _ . -", &wish.study, NULL, false},
-        {"treatments", "A,B", "names as in the data", &wish.treatments, NULL, false},
-        {"outcomes", "LIST", "NAME:KIND:LOWEST:HIGHEST[:QUANTUM[:UNIT]], separated by commas",
-         &wish.outcomes, NULL, false},
-        {"schedule", "ABAB", "the planned order, A for the first treatment; default: none",
-         &wish.schedule, NULL, false},
-        {"preset", "NAME", "standard (default) or ultra-rare", &wish.preset, NULL, false},
-        {"sites", "DIR", "one ID.pem a site: the public key of its vault", &wish.sites, NULL,
+    const struct nof1_argument options[] = {
+        {"out", "FILE", &wish.out, NULL, "write there; never replaces a file", true},
+        {"dir", "DIR", &wish.folder, NULL, "the coordinator's folder, with its key", false},
+        {"study", "NAME", &wish.study, NULL, "letters, digits, _ . -", false},
+        {"treatments", "A,B", &wish.treatments, NULL, "names as in the data", false},
+        {"outcomes", "LIST", &wish.outcomes, NULL,
+         "NAME:KIND:LOWEST:HIGHEST[:QUANTUM[:UNIT]], separated by commas", false},
+        {"schedule", "ABAB", &wish.schedule, NULL,
+         "the planned order, A for the first treatment; default: none", false},
+        {"preset", "NAME", &wish.preset, NULL, "standard (default) or ultra-rare", false},
+        {"sites", "DIR", &wish.sites, NULL, "one ID.pem a site: the public key of its vault",
          false},
-        {"patient-cap", "N", "most patients of a site in an epoch; default 20", &wish.cap, NULL,
+        {"patient-cap", "N", &wish.cap, NULL, "most patients of a site in an epoch; default 20",
          false},
-        {"block-size", "N", "sites of a block, in order of name; default the preset's least",
-         &wish.block_size, NULL, false},
-        {"statisticians", "DIR", "one ID.pem a person: the certificate", &wish.statisticians, NULL,
+        {"block-size", "N", &wish.block_size, NULL,
+         "sites of a block, in order of name; default the preset's least", false},
+        {"statisticians", "DIR", &wish.statisticians, NULL, "one ID.pem a person: the certificate",
          false},
-        {"coordinator", "ID", "its name in its certificate; default coordinator", &wish.name, NULL,
+        {"coordinator", "ID", &wish.name, NULL, "its name in its certificate; default coordinator",
          false},
-        {"effective", "TIME", "UTC; default today, of a later version in 14 days",
-         &wish.effective, NULL, false},
-        {"from", "FILE", "the version in force: write the next one", &wish.from, NULL, false},
-        {"add-site", "IDS", "sites that join or come back, with their ID.pem in --sites", &wish.add,
-         NULL, false},
-        {"block", "ID", "the block that they join; default a new one", &wish.block, NULL, false},
-        {"remove-site", "IDS", "sites that leave", &wish.remove, NULL, false}};
-    int code = nof1_options_read(argc, argv, first, PROGRAM,
-                                 "nof1-coordinator charter new --out FILE.yaml ...",
-                                 sizeof options / sizeof options[0], options);
+        {"effective", "TIME", &wish.effective, NULL,
+         "UTC; default today, of a later version in 14 days", false},
+        {"from", "FILE", &wish.from, NULL, "the version in force: write the next one", false},
+        {"add-site", "IDS", &wish.add, NULL,
+         "sites that join or come back, with their ID.pem in --sites", false},
+        {"block", "ID", &wish.block, NULL, "the block that they join; default a new one", false},
+        {"remove-site", "IDS", &wish.remove, NULL, "sites that leave", false},
+        NOF1_ARGUMENTS_END};
+    int code = nof1_command_line(
+        &(struct nof1_usage_text){"nof1-coordinator charter new --out FILE.yaml ...", "", options,
+                                  0},
+        0, NULL, argc, argv, first);
     if (code >= 0) {
         return code;
     }
@@ -152,13 +159,15 @@ static int run_publish(int argc, char **argv, int first)
 {
     const char *folder = NULL;
     const char *charter = NULL;
-    const struct nof1_daemon_option options[] = {
-        {"dir", "DIR", "the coordinator's folder", &folder, NULL, true},
-        {"charter", "FILE", "the canonical charter; its signature is FILE.sig", &charter, NULL,
-         true}};
-    int code = nof1_options_read(argc, argv, first, PROGRAM,
-                                 "nof1-coordinator charter publish --dir DIR --charter FILE", 2,
-                                 options);
+    const struct nof1_argument options[] = {
+        {"dir", "DIR", &folder, NULL, "the coordinator's folder", true},
+        {"charter", "FILE", &charter, NULL, "the canonical charter; its signature is FILE.sig",
+         true},
+        NOF1_ARGUMENTS_END};
+    int code = nof1_command_line(
+        &(struct nof1_usage_text){"nof1-coordinator charter publish --dir DIR --charter FILE", "",
+                                  options, 0},
+        0, NULL, argc, argv, first);
     if (code >= 0) {
         return code;
     }
@@ -181,10 +190,11 @@ static int run_publish(int argc, char **argv, int first)
 static int run_status(int argc, char **argv, int first)
 {
     const char *folder = NULL;
-    const struct nof1_daemon_option options[] = {
-        {"dir", "DIR", "the coordinator's folder", &folder, NULL, true}};
-    int code = nof1_options_read(argc, argv, first, PROGRAM, "nof1-coordinator status --dir DIR", 1,
-                                 options);
+    const struct nof1_argument options[] = {
+        {"dir", "DIR", &folder, NULL, "the coordinator's folder", true}, NOF1_ARGUMENTS_END};
+    int code = nof1_command_line(
+        &(struct nof1_usage_text){"nof1-coordinator status --dir DIR", "", options, 0}, 0, NULL,
+        argc, argv, first);
     if (code >= 0) {
         return code;
     }
@@ -202,11 +212,14 @@ static int run_revoke(int argc, char **argv, int first)
 {
     const char *folder = NULL;
     const char *name = NULL;
-    const struct nof1_daemon_option options[] = {
-        {"dir", "DIR", "the coordinator's folder", &folder, NULL, true},
-        {"name", "SPIFFE-ID", "spiffe://STUDY/ROLE/ID", &name, NULL, true}};
-    int code = nof1_options_read(argc, argv, first, PROGRAM,
-                                 "nof1-coordinator revoke --dir DIR --name SPIFFE-ID", 2, options);
+    const struct nof1_argument options[] = {
+        {"dir", "DIR", &folder, NULL, "the coordinator's folder", true},
+        {"name", "SPIFFE-ID", &name, NULL, "spiffe://STUDY/ROLE/ID", true},
+        NOF1_ARGUMENTS_END};
+    int code = nof1_command_line(
+        &(struct nof1_usage_text){"nof1-coordinator revoke --dir DIR --name SPIFFE-ID", "", options,
+                                  0},
+        0, NULL, argc, argv, first);
     if (code >= 0) {
         return code;
     }
@@ -282,22 +295,21 @@ static int run_serve(int argc, char **argv, int first)
     struct nof1_coordinator_settings settings = {0};
     const char *config = NULL;
     const char *timeout = NULL;
-    const struct nof1_daemon_option options[] = {
-        {"config", "FILE", "YAML with the keys below, without the dashes", &config, NULL, false},
-        {"dir", "DIR", "the coordinator's folder", &settings.folder, NULL, false},
-        {"listen", "HOST:PORT", "where sites connect; port 0: any", &settings.listen, NULL, false},
-        {"ca", "FILE", "the consortium's CA (PEM)", &settings.files.ca, NULL, false},
-        {"cert", "FILE", "the coordinator's certificate (PEM)", &settings.files.cert, NULL, false},
-        {"key", "FILE", "its private key (PEM, mode 0600)", &settings.files.key, NULL, false},
-        {"charter", "FILE",
-         "the canonical charter, its signature is FILE.sig; later versions are published",
-         &settings.charter, NULL, false},
-        {"crl", "DIR", "folder of revocation lists (PEM)", &settings.files.crl_folder, NULL, false},
-        {"port-file", "FILE", "write the chosen port there", &settings.port_file, NULL, false},
-        {"round-timeout", "SECONDS",
+    const struct nof1_argument options[] = {
+        {"config", "FILE", &config, NULL, "YAML with the keys below, without the dashes", false},
+        {"dir", "DIR", &settings.folder, NULL, "the coordinator's folder", false},
+        {"listen", "HOST:PORT", &settings.listen, NULL, "where sites connect; port 0: any", false},
+        {"ca", "FILE", &settings.files.ca, NULL, "the consortium's CA (PEM)", false},
+        {"cert", "FILE", &settings.files.cert, NULL, "the coordinator's certificate (PEM)", false},
+        {"key", "FILE", &settings.files.key, NULL, "its private key (PEM, mode 0600)", false},
+        {"charter", "FILE", &settings.charter, NULL,
+         "the canonical charter, its signature is FILE.sig; later versions are published", false},
+        {"crl", "DIR", &settings.files.crl_folder, NULL, "folder of revocation lists (PEM)", false},
+        {"port-file", "FILE", &settings.port_file, NULL, "write the chosen port there", false},
+        {"round-timeout", "SECONDS", &timeout, NULL,
          "what a site may take for one answer; default " ROUND_TIMEOUT ", raise it for slow sites",
-         &timeout, NULL, false},
-    };
+         false},
+        NOF1_ARGUMENTS_END};
     const struct serve_option serve[] = {
         {"dir", &settings.folder, true},        {"listen", &settings.listen, true},
         {"ca", &settings.files.ca, true},       {"cert", &settings.files.cert, true},
@@ -305,9 +317,10 @@ static int run_serve(int argc, char **argv, int first)
         {"crl", &settings.files.crl_folder, false}, {"port-file", &settings.port_file, false},
         {"round-timeout", &timeout, false},
     };
-    int code = nof1_options_read(argc, argv, first, PROGRAM,
-                                 "nof1-coordinator serve --config FILE | --dir DIR --listen ...",
-                                 sizeof options / sizeof options[0], options);
+    int code = nof1_command_line(
+        &(struct nof1_usage_text){"nof1-coordinator serve --config FILE | --dir DIR --listen ...",
+                                  "", options, 0},
+        0, NULL, argc, argv, first);
     if (code >= 0) {
         return code;
     }

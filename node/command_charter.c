@@ -351,16 +351,18 @@ static nof1_rc refuse(struct nof1_steward *steward, const char *file, const char
 
 /* ---- the words of the command line ------------------------------------------------------------ */
 
-static int run_show(int argc, char **argv, const char *file, int first)
+static int run_show(int argc, char **argv)
 {
+    const char *file = NULL;
     struct nof1_steward steward = {0};
-    const struct nof1_daemon_option options[] = {
-        {"dir", "DIR", "the vault's folder: what is in force, approved, offered, refused",
-         &steward.folder, NULL, false},
-        {"json", NULL, "answer as JSON", NULL, &steward.json, false}};
-    int code = nof1_options_read(argc, argv, first, NOF1_NODE_PROGRAM,
-                                 "nof1-node charter show [FILE] [--dir DIR]",
-                                 NOF1_COUNT_OF(options), options);
+    const struct nof1_argument options[] = {
+        {"dir", "DIR", &steward.folder, NULL,
+         "the vault's folder: what is in force, approved, offered, refused", false},
+        {"json", NULL, NULL, &steward.json, "answer as JSON", false},
+        NOF1_ARGUMENTS_END};
+    const struct nof1_usage_text text = {"nof1-node charter show [FILE] [--dir DIR]", "", options,
+                                         1};
+    int code = nof1_command_line(&text, 1, &file, argc, argv, 3);
     if (code >= 0) {
         return code;
     }
@@ -373,23 +375,26 @@ static int run_show(int argc, char **argv, const char *file, int first)
 int nof1_command_charter(int argc, char **argv)
 {
     const char *verb = argc > 2 ? argv[2] : "";
-    const char *file = nof1_steward_word(argc, argv, 3), *hash = NULL, *reason = NULL;
+    const char *file = NULL, *hash = NULL, *reason = NULL;
     bool refusing = strcmp(verb, "refuse") == 0;
     struct nof1_steward steward = {0};
-    const struct nof1_daemon_option options[] = {
+    const struct nof1_argument options[] = {
         NOF1_STEWARD_OPTIONS(&steward),
-        {"hash", "HASH", "64 hex digits, as told by the consortium", &hash, NULL, !refusing},
-        {"reason", "TEXT", "for this site's ledger, in ASCII; never sent", &reason, NULL, false}};
+        {"hash", "HASH", &hash, NULL, "64 hex digits, as told by the consortium", !refusing},
+        {refusing ? "reason" : NULL, "TEXT", &reason, NULL,
+         "for this site's ledger, in ASCII; never sent", false},
+        NOF1_ARGUMENTS_END};
     if (strcmp(verb, "show") == 0) {
-        return run_show(argc, argv, file, file == NULL ? 3 : 4);
+        return run_show(argc, argv);
     }
     if (!refusing && strcmp(verb, "approve") != 0) {
         return nof1_steward_missing("charter show, approve or refuse");
     }
-    int code = nof1_options_read(argc, argv, file == NULL ? 3 : 4, NOF1_NODE_PROGRAM,
-                                 refusing ? "nof1-node charter refuse [FILE] --dir DIR [--hash HASH]"
-                                          : "nof1-node charter approve [FILE] --dir DIR --hash HASH",
-                                 NOF1_COUNT_OF(options) - (refusing ? 0 : 1), options);
+    const struct nof1_usage_text text = {
+        refusing ? "nof1-node charter refuse [FILE] --dir DIR [--hash HASH]"
+                 : "nof1-node charter approve [FILE] --dir DIR --hash HASH",
+        "", options, 1};
+    int code = nof1_command_line(&text, 1, &file, argc, argv, 3);
     if (code >= 0) {
         return code;
     }

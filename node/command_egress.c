@@ -122,13 +122,14 @@ int nof1_command_egress(int argc, char **argv)
 {
     struct nof1_steward steward = {0};
     const char *since = NULL;
-    const struct nof1_daemon_option options[] = {
-        {"dir", "DIR", "the vault's folder", &steward.folder, NULL, true},
-        {"since", "TIME", "from then on: YYYY-MM-DD or YYYY-MM-DDTHH:MM:SSZ", &since, NULL, false},
-        {"json", NULL, "answer as JSON", NULL, &steward.json, false}};
-    int code = nof1_options_read(argc, argv, 2, NOF1_NODE_PROGRAM,
-                                 "nof1-node egress --dir DIR [--since TIME]",
-                                 NOF1_COUNT_OF(options), options);
+    const struct nof1_argument options[] = {
+        {"dir", "DIR", &steward.folder, NULL, "the vault's folder", true},
+        {"since", "TIME", &since, NULL, "from then on: YYYY-MM-DD or YYYY-MM-DDTHH:MM:SSZ", false},
+        {"json", NULL, NULL, &steward.json, "answer as JSON", false},
+        NOF1_ARGUMENTS_END};
+    int code = nof1_command_line(
+        &(struct nof1_usage_text){"nof1-node egress --dir DIR [--since TIME]", "", options, 0}, 0,
+        NULL, argc, argv, 2);
     return code >= 0 ? code : nof1_steward_close(&steward, egress(&steward, since));
 }
 
@@ -213,21 +214,21 @@ static nof1_rc preview(struct nof1_steward *steward, const char *query)
 
 int nof1_command_preview(int argc, char **argv)
 {
-    const char *query = nof1_steward_word(argc, argv, 2);
+    const char *query = NULL;
     struct nof1_steward steward = {0};
-    const struct nof1_daemon_option options[] = {
-        {"dir", "DIR", "the vault's folder", &steward.folder, NULL, false},
-        {"admin", "PATH", "the vault's admin socket; default DIR/" NOF1_SITE_ADMIN, &steward.admin,
-         NULL, false},
-        {"json", NULL, "answer as JSON, with the bytes", NULL, &steward.json, false}};
-    int code = nof1_options_read(argc, argv, query == NULL ? 2 : 3, NOF1_NODE_PROGRAM,
-                                 "nof1-node preview QUERY --dir DIR", NOF1_COUNT_OF(options),
-                                 options);
+    const struct nof1_argument options[] = {
+        {"dir", "DIR", &steward.folder, NULL, "the vault's folder", false},
+        {"admin", "PATH", &steward.admin, NULL,
+         "the vault's admin socket; default DIR/" NOF1_SITE_ADMIN, false},
+        {"json", NULL, NULL, &steward.json, "answer as JSON, with the bytes", false},
+        NOF1_ARGUMENTS_END};
+    const struct nof1_usage_text text = {"nof1-node preview QUERY --dir DIR", "", options, 0};
+    int code = nof1_command_line(&text, 1, &query, argc, argv, 2);
     if (code >= 0) {
         return code;
     }
-    if (query == NULL || (steward.folder == NULL && steward.admin == NULL)) {
-        return nof1_steward_missing(query == NULL ? "QUERY" : "--dir DIR");
+    if (steward.folder == NULL && steward.admin == NULL) {
+        return nof1_steward_missing("--dir DIR");
     }
     return nof1_steward_close(&steward, preview(&steward, query));
 }
@@ -247,25 +248,26 @@ static nof1_rc ask(struct nof1_steward *steward, const char *command, const char
 
 int nof1_command_ask(int argc, char **argv, const char *command, bool with_query)
 {
-    const char *query = with_query ? nof1_steward_word(argc, argv, 2) : NULL;
-    struct nof1_steward steward = {0};
-    const struct nof1_daemon_option options[] = {
-        {"dir", "DIR", "the vault's folder", &steward.folder, NULL, false},
-        {"admin", "PATH", "the vault's admin socket; default DIR/" NOF1_SITE_ADMIN, &steward.admin,
-         NULL, false},
-        {"json", NULL, "answer as JSON", NULL, &steward.json, false},
-        {"by", "NAME", "your name, for the ledger; default: the account", &steward.by, NULL,
-         false}};
+    const char *query = NULL;
     bool decision = strcmp(command, "status") != 0;
-    int code = nof1_options_read(argc, argv, query == NULL ? 2 : 3, NOF1_NODE_PROGRAM,
-                                 with_query ? "nof1-node approve|refuse QUERY --dir DIR"
-                                            : "nof1-node status|pause|resume --dir DIR",
-                                 NOF1_COUNT_OF(options) - (decision ? 0 : 1), options);
+    struct nof1_steward steward = {0};
+    const struct nof1_argument options[] = {
+        {"dir", "DIR", &steward.folder, NULL, "the vault's folder", false},
+        {"admin", "PATH", &steward.admin, NULL,
+         "the vault's admin socket; default DIR/" NOF1_SITE_ADMIN, false},
+        {"json", NULL, NULL, &steward.json, "answer as JSON", false},
+        {decision ? "by" : NULL, "NAME", &steward.by, NULL,
+         "your name, for the ledger; default: the account", false},
+        NOF1_ARGUMENTS_END};
+    const struct nof1_usage_text text = {with_query ? "nof1-node approve|refuse QUERY --dir DIR"
+                                                    : "nof1-node status|pause|resume --dir DIR",
+                                         "", options, 0};
+    int code = nof1_command_line(&text, with_query ? 1 : 0, &query, argc, argv, 2);
     if (code >= 0) {
         return code;
     }
-    if ((with_query && query == NULL) || (steward.folder == NULL && steward.admin == NULL)) {
-        return nof1_steward_missing(with_query && query == NULL ? "QUERY" : "--dir DIR");
+    if (steward.folder == NULL && steward.admin == NULL) {
+        return nof1_steward_missing("--dir DIR");
     }
     return nof1_steward_close(&steward, ask(&steward, command, query));
 }

@@ -445,50 +445,51 @@ static nof1_rc approve(struct nof1_steward *steward, const char *number)
 int nof1_command_policy(int argc, char **argv)
 {
     const char *verb = argc > 2 ? argv[2] : "";
-    const char *word = nof1_steward_word(argc, argv, 3);
-    const char *file = NULL, *charter = NULL, *number = NULL;
+    bool showing = strcmp(verb, "show") == 0, editing = strcmp(verb, "edit") == 0;
+    const char *word = NULL, *file = NULL, *charter = NULL, *number = NULL;
     struct nof1_steward steward = {0};
-    const struct nof1_daemon_option options[] = {
-        NOF1_STEWARD_OPTIONS(&steward),
-        {strcmp(verb, "edit") == 0 ? "file" : "text", strcmp(verb, "edit") == 0 ? "FILE" : "N",
-         strcmp(verb, "edit") == 0 ? "take this text instead of opening $EDITOR"
-                                   : "print the text of version N byte for byte",
-         strcmp(verb, "edit") == 0 ? &file : &number, NULL, false}};
-    struct nof1_daemon_option check_options[] = {
-        {"dir", "DIR", "the vault's folder: its charter, its policy in force", &steward.folder,
-         NULL, false},
-        {"charter", "FILE", "check against this charter instead", &charter, NULL, false},
-        {"json", NULL, "answer as JSON", NULL, &steward.json, false}};
-    if (strcmp(verb, "show") == 0 || strcmp(verb, "edit") == 0) {
-        int code = nof1_options_read(argc, argv, 3, NOF1_NODE_PROGRAM,
-                                     verb[0] == 's'
-                                         ? "nof1-node policy show --dir DIR [--text N]"
-                                         : "nof1-node policy edit --dir DIR [--file FILE]",
-                                     NOF1_COUNT_OF(options), options);
+    const struct nof1_argument options[] = {NOF1_STEWARD_OPTIONS(&steward),
+                                            {editing   ? "file"
+                                             : showing ? "text"
+                                                       : NULL,
+                                             editing ? "FILE" : "N", editing ? &file : &number,
+                                             NULL,
+                                             editing ? "take this text instead of opening $EDITOR"
+                                                     : "print the text of version N byte for byte",
+                                             false},
+                                            NOF1_ARGUMENTS_END};
+    const struct nof1_argument check_options[] = {
+        {"dir", "DIR", &steward.folder, NULL,
+         "the vault's folder: its charter, its policy in force", false},
+        {"charter", "FILE", &charter, NULL, "check against this charter instead", false},
+        {"json", NULL, NULL, &steward.json, "answer as JSON", false},
+        NOF1_ARGUMENTS_END};
+    if (showing || editing) {
+        const struct nof1_usage_text text = {showing
+                                                 ? "nof1-node policy show --dir DIR [--text N]"
+                                                 : "nof1-node policy edit --dir DIR [--file FILE]",
+                                             "", options, 0};
+        int code = nof1_command_line(&text, 0, NULL, argc, argv, 3);
         return code >= 0 ? code
-                         : nof1_steward_close(&steward, verb[0] == 's' ? show(&steward, number)
-                                                                       : edit(&steward, file));
+                         : nof1_steward_close(&steward, showing ? show(&steward, number)
+                                                                : edit(&steward, file));
     }
     if (strcmp(verb, "check") == 0) {
-        int code = nof1_options_read(argc, argv, word == NULL ? 3 : 4, NOF1_NODE_PROGRAM,
-                                     "nof1-node policy check FILE --dir DIR | --charter FILE",
-                                     NOF1_COUNT_OF(check_options), check_options);
+        const struct nof1_usage_text text = {
+            "nof1-node policy check FILE --dir DIR | --charter FILE", "", check_options, 0};
+        int code = nof1_command_line(&text, 1, &word, argc, argv, 3);
         if (code >= 0) {
             return code;
         }
-        return word == NULL ? nof1_steward_missing("FILE")
-               : steward.folder == NULL && charter == NULL
+        return steward.folder == NULL && charter == NULL
                    ? nof1_steward_missing("--dir DIR or --charter FILE")
                    : nof1_steward_close(&steward, check(&steward, word, charter));
     }
     if (strcmp(verb, "approve") == 0) {
-        int code = nof1_options_read(argc, argv, word == NULL ? 3 : 4, NOF1_NODE_PROGRAM,
-                                     "nof1-node policy approve VERSION --dir DIR --by NAME",
-                                     NOF1_COUNT_OF(options) - 1, options);
-        return code >= 0 ? code
-               : word == NULL
-                   ? nof1_steward_missing("VERSION")
-                   : nof1_steward_close(&steward, approve(&steward, word));
+        const struct nof1_usage_text text = {"nof1-node policy approve VERSION --dir DIR --by NAME",
+                                             "", options, 0};
+        int code = nof1_command_line(&text, 1, &word, argc, argv, 3);
+        return code >= 0 ? code : nof1_steward_close(&steward, approve(&steward, word));
     }
     return nof1_steward_missing("policy show, check, edit or approve");
 }

@@ -323,26 +323,27 @@ int nof1_command_trial(int argc, char **argv)
 {
     const char *verb = argc > 2 ? argv[2] : "";
     bool removing = strcmp(verb, "withdraw") == 0;
-    struct choice choice = {.trial = nof1_steward_word(argc, argv, 3)};
+    bool listing = strcmp(verb, "withdrawn") == 0;
+    struct choice choice = {0};
     struct nof1_steward steward = {0};
-    const struct nof1_daemon_option options[] = {
-        {"patient", "PATIENT", "of this patient; without TRIAL: all of them", &choice.patient, NULL,
-         false},
-        NOF1_STEWARD_OPTIONS(&steward)};
-    if (strcmp(verb, "withdrawn") == 0) {
-        int read = nof1_options_read(argc, argv, 3, NOF1_NODE_PROGRAM,
-                                     "nof1-node trial withdrawn --dir DIR",
-                                     NOF1_COUNT_OF(options) - 1, options + 1);
+    const struct nof1_argument options[] = {NOF1_STEWARD_OPTIONS(&steward),
+                                            {listing ? NULL : "patient", "PATIENT", &choice.patient,
+                                             NULL, "of this patient; without TRIAL: all of them",
+                                             false},
+                                            NOF1_ARGUMENTS_END};
+    if (listing) {
+        const struct nof1_usage_text text = {"nof1-node trial withdrawn --dir DIR", "", options, 0};
+        int read = nof1_command_line(&text, 0, NULL, argc, argv, 3);
         return read >= 0 ? read : nof1_steward_close(&steward, withdrawn(&steward));
     }
     if (!removing && strcmp(verb, "queries") != 0) {
         return nof1_steward_missing("trial withdraw, withdrawn or queries");
     }
-    int code = nof1_options_read(argc, argv, choice.trial == NULL ? 3 : 4, NOF1_NODE_PROGRAM,
-                                 removing
-                                     ? "nof1-node trial withdraw [TRIAL] [--patient PATIENT] --dir DIR"
-                                     : "nof1-node trial queries [TRIAL] [--patient PATIENT] --dir DIR",
-                                 NOF1_COUNT_OF(options), options);
+    const struct nof1_usage_text text = {
+        removing ? "nof1-node trial withdraw [TRIAL] [--patient PATIENT] --dir DIR"
+                 : "nof1-node trial queries [TRIAL] [--patient PATIENT] --dir DIR",
+        "", options, 1};
+    int code = nof1_command_line(&text, 1, &choice.trial, argc, argv, 3);
     if (code >= 0) {
         return code;
     }

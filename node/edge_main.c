@@ -13,6 +13,7 @@
 
 #include <base/log.h>
 #include <rpc/link.h>
+#include <sys/arguments.h>
 #include <sys/daemon.h>
 #include <sys/local.h>
 
@@ -165,23 +166,24 @@ static nof1_rc run(const struct settings *settings, struct nof1_error *error)
 int main(int argc, char **argv)
 {
     struct settings settings = {0};
-    const struct nof1_daemon_option options[] = {
-        {"socket", "PATH", "the vault's socket", &settings.socket, NULL, true},
-        {"target", "HOST:PORT", "the coordinator", &settings.target, NULL, true},
-        {"ca", "FILE", "the consortium's CA (PEM)", &settings.files.ca, NULL, true},
-        {"cert", "FILE", "this edge's certificate (PEM)", &settings.files.cert, NULL, true},
-        {"key", "FILE", "its private key (PEM, mode 0600)", &settings.files.key, NULL, true},
-        {"server-name", "NAME", "name in the coordinator's certificate; default HOST",
-         &settings.server_name, NULL, false},
-        {"crl", "DIR", "folder of revocation lists, to check the coordinator",
-         &settings.files.crl_folder, NULL, false},
-        {"vault-user", "USER", "the user nof1-vault runs as, when it is another",
-         &settings.vault_user, NULL, false},
-    };
-    int code = nof1_options_read(
-        argc, argv, 1, "nof1-edge",
-        "nof1-edge --socket PATH --target HOST:PORT --ca FILE --cert FILE --key FILE [options]",
-        sizeof options / sizeof options[0], options);
+    const struct nof1_argument options[] = {
+        {"socket", "PATH", &settings.socket, NULL, "the vault's socket", true},
+        {"target", "HOST:PORT", &settings.target, NULL, "the coordinator", true},
+        {"ca", "FILE", &settings.files.ca, NULL, "the consortium's CA (PEM)", true},
+        {"cert", "FILE", &settings.files.cert, NULL, "this edge's certificate (PEM)", true},
+        {"key", "FILE", &settings.files.key, NULL, "its private key (PEM, mode 0600)", true},
+        {"server-name", "NAME", &settings.server_name, NULL,
+         "name in the coordinator's certificate; default HOST", false},
+        {"crl", "DIR", &settings.files.crl_folder, NULL,
+         "folder of revocation lists, to check the coordinator", false},
+        {"vault-user", "USER", &settings.vault_user, NULL,
+         "the user nof1-vault runs as, when it is another", false},
+        NOF1_ARGUMENTS_END};
+    int code = nof1_command_line(
+        &(struct nof1_usage_text){
+            "nof1-edge --socket PATH --target HOST:PORT --ca FILE --cert FILE --key FILE [options]",
+            "", options, 0},
+        0, NULL, argc, argv, 1);
     if (code >= 0) {
         return code;
     }

@@ -10,12 +10,12 @@
 #include <node/report.h>
 #include <node/steward.h>
 #include <node/vault.h>
+#include <sys/arguments.h>
 #include <sys/daemon.h>
 #include <sys/files.h>
 #include <sys/memory.h>
 
 #define PROGRAM "nof1-node"
-#define COUNT(array) (sizeof(array) / sizeof((array)[0]))
 
 static const char usage[] =
     "usage: nof1-node COMMAND [options]\n\n"
@@ -63,29 +63,17 @@ static int report(nof1_rc_value rc, struct nof1_error *error)
     return nof1_report_error(PROGRAM, error);
 }
 
-/* The word at argv[at], unless it is an option; then the command misses its file. */
-static const char *word_at(int argc, char **argv, int at)
-{
-    return at < argc && strncmp(argv[at], "--", 2) != 0 ? argv[at] : NULL;
-}
-
-static int missing(const char *what)
-{
-    fprintf(stderr, PROGRAM ": %s is missing (see " PROGRAM " --help)\n", what);
-    return 2;
-}
-
 static int source_check(int argc, char **argv, int at)
 {
-    struct nof1_node_source source = {.path = word_at(argc, argv, at)};
-    const struct nof1_daemon_option options[] = {
-        {"map", "FILE", "which column is what (YAML)", &source.map, NULL, true},
-        {"charter", "FILE", "check values against this charter too", &source.charter, NULL, false},
-        {"site", "ID", "this site's name on the charter", &source.site, NULL, false}};
-    int code =
-        nof1_options_read(argc, argv, source.path == NULL ? at : at + 1, PROGRAM,
-                          "nof1-node source check [FILE] --map FILE [--charter FILE] [--site ID]",
-                          COUNT(options), options);
+    struct nof1_node_source source = {0};
+    const struct nof1_argument options[] = {
+        {"map", "FILE", &source.map, NULL, "which column is what (YAML)", true},
+        {"charter", "FILE", &source.charter, NULL, "check values against this charter too", false},
+        {"site", "ID", &source.site, NULL, "this site's name on the charter", false},
+        NOF1_ARGUMENTS_END};
+    const struct nof1_usage_text text = {
+        "nof1-node source check [FILE] --map FILE [--charter FILE] [--site ID]", "", options, 1};
+    int code = nof1_command_line(&text, 1, &source.path, argc, argv, at);
     if (code >= 0) {
         return code;
     }
@@ -95,18 +83,18 @@ static int source_check(int argc, char **argv, int at)
 
 static int freeze(int argc, char **argv, int at)
 {
-    struct nof1_node_source source = {.path = word_at(argc, argv, at)};
+    struct nof1_node_source source = {0};
     const char *folder = NULL;
-    const struct nof1_daemon_option options[] = {
-        {"dir", "DIR", "the vault's folder", &folder, NULL, true},
-        {"map", "FILE", "which column is what (YAML)", &source.map, NULL, true},
-        {"site", "ID", "this site's name on the charter", &source.site, NULL, true},
-        {"charter", "FILE", "the approved charter; default DIR/" NOF1_NODE_CHARTER, &source.charter,
-         NULL, false}};
-    int code =
-        nof1_options_read(argc, argv, source.path == NULL ? at : at + 1, PROGRAM,
-                          "nof1-node freeze [FILE] --dir DIR --map FILE --site ID [--charter FILE]",
-                          COUNT(options), options);
+    const struct nof1_argument options[] = {
+        {"dir", "DIR", &folder, NULL, "the vault's folder", true},
+        {"map", "FILE", &source.map, NULL, "which column is what (YAML)", true},
+        {"site", "ID", &source.site, NULL, "this site's name on the charter", true},
+        {"charter", "FILE", &source.charter, NULL,
+         "the approved charter; default DIR/" NOF1_NODE_CHARTER, false},
+        NOF1_ARGUMENTS_END};
+    const struct nof1_usage_text text = {
+        "nof1-node freeze [FILE] --dir DIR --map FILE --site ID [--charter FILE]", "", options, 1};
+    int code = nof1_command_line(&text, 1, &source.path, argc, argv, at);
     if (code >= 0) {
         return code;
     }
@@ -117,27 +105,28 @@ static int freeze(int argc, char **argv, int at)
 
 static int patient_report(int argc, char **argv, int at)
 {
-    struct nof1_report_options wish = {.patient = word_at(argc, argv, at)};
+    struct nof1_report_options wish = {0};
     const char *file = NULL;
-    const struct nof1_daemon_option options[] = {
-        {"dir", "DIR", "the vault's folder", &wish.folder, NULL, true},
-        {"result", "FILE", "the published result as JSON (bayes, random_effects, mixed_model)",
-         &wish.result, NULL, true},
-        {"out", "FILE", "write there, readable by this user only; default: print", &file, NULL,
+    const struct nof1_argument options[] = {
+        {"dir", "DIR", &wish.folder, NULL, "the vault's folder", true},
+        {"result", "FILE", &wish.result, NULL,
+         "the published result as JSON (bayes, random_effects, mixed_model)", true},
+        {"out", "FILE", &file, NULL, "write there, readable by this user only; default: print",
          false},
-        {"outcome", "NAME", "when the result does not name it", &wish.outcome, NULL, false},
-        {"reference", "NAME", "treatment compared with; when the result does not name it",
-         &wish.reference, NULL, false},
-        {"active", "NAME", "treatment tried; when the result does not name it", &wish.active, NULL,
+        {"outcome", "NAME", &wish.outcome, NULL, "when the result does not name it", false},
+        {"reference", "NAME", &wish.reference, NULL,
+         "treatment compared with; when the result does not name it", false},
+        {"active", "NAME", &wish.active, NULL, "treatment tried; when the result does not name it",
          false},
-        {"mcid", "NUMBER", "smallest difference that matters to this patient; default the result's",
-         &wish.mcid, NULL, false},
-        {"json", NULL, "numbers instead of a page", NULL, &wish.json, false}};
-    int code = nof1_options_read(argc, argv, wish.patient == NULL ? at : at + 1, PROGRAM,
-                                 "nof1-node report PATIENT --dir DIR --result FILE [--out FILE]",
-                                 COUNT(options), options);
-    if (code >= 0 || wish.patient == NULL) {
-        return code >= 0 ? code : missing("PATIENT");
+        {"mcid", "NUMBER", &wish.mcid, NULL,
+         "smallest difference that matters to this patient; default the result's", false},
+        {"json", NULL, NULL, &wish.json, "numbers instead of a page", false},
+        NOF1_ARGUMENTS_END};
+    const struct nof1_usage_text text = {
+        "nof1-node report PATIENT --dir DIR --result FILE [--out FILE]", "", options, 0};
+    int code = nof1_command_line(&text, 1, &wish.patient, argc, argv, at);
+    if (code >= 0) {
+        return code;
     }
     NOF1_CLEANUP(nof1_buffer_free) struct nof1_buffer page = {0};
     struct nof1_error error = {.rc = NOF1_OK};

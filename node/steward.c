@@ -19,11 +19,6 @@
 
 #define NAME_MAX_LENGTH 60
 
-const char *nof1_steward_word(int argc, char **argv, int at)
-{
-    return at < argc && strncmp(argv[at], "--", 2) != 0 ? argv[at] : NULL;
-}
-
 int nof1_steward_missing(const char *what)
 {
     fprintf(stderr, NOF1_NODE_PROGRAM ": %s is missing (see " NOF1_NODE_PROGRAM " --help)\n", what);

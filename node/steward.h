@@ -9,6 +9,7 @@
 #include <jansson.h>
 
 #include <node/policy_store.h>
+#include <sys/arguments.h>
 #include <sys/daemon.h>
 
 #define NOF1_NODE_PROGRAM "nof1-node"
@@ -28,12 +29,18 @@ struct nof1_steward {
 
 /* The rows --dir, --admin, --by, --json of an option table. */
 #define NOF1_STEWARD_OPTIONS(steward)                                                              \
-    {"dir", "DIR", "the vault's folder", &(steward)->folder, NULL, true},                          \
-    {"admin", "PATH", "the vault's admin socket; default DIR/admin.sock", &(steward)->admin, NULL, \
-     false},                                                                                       \
-    {"by", "NAME", "your name, for the ledger; default: the account", &(steward)->by, NULL,        \
-     false},                                                                                       \
-    {"json", NULL, "answer as JSON", NULL, &(steward)->json, false}
+    {"dir", "DIR", &(steward)->folder, NULL, "the vault's folder", true},                          \
+        {"admin",                                                                                  \
+         "PATH",                                                                                   \
+         &(steward)->admin,                                                                        \
+         NULL,                                                                                     \
+         "the vault's admin socket; default DIR/admin.sock",                                       \
+         false},                                                                                   \
+        {"by", "NAME", &(steward)->by, NULL, "your name, for the ledger; default: the account",    \
+         false},                                                                                   \
+    {                                                                                              \
+        "json", NULL, NULL, &(steward)->json, "answer as JSON", false                              \
+    }
 
 /* Open the store (read_only: for looking) and find out who asks and what time it is. */
 nof1_rc nof1_steward_open(struct nof1_steward *steward, bool read_only);
@@ -58,8 +65,6 @@ nof1_rc nof1_steward_write(struct nof1_steward *steward, size_t puts,
                            const struct nof1_steward_put *put, const char *kind, json_t *fields);
 /* UTC text of milliseconds. In arena. */
 const char *nof1_steward_time(struct nof1_arena *arena, int64_t milliseconds);
-/* The word at argv[at] unless it is an option: then NULL. */
-const char *nof1_steward_word(int argc, char **argv, int at);
 /* Say that something is missing; 2. */
 int nof1_steward_missing(const char *what);
 

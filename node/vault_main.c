@@ -3,35 +3,36 @@
  * nof1-vault(8): reads this site's frozen data and answers with masked sums only. No network.
  */
 #include <node/vault.h>
+#include <sys/arguments.h>
 #include <sys/daemon.h>
 #include <sys/memory.h>
 
 int main(int argc, char **argv)
 {
     struct nof1_vault_config config = {.program = "nof1-vault"};
-    const struct nof1_daemon_option options[] = {
-        {"dir", "DIR", "the vault's folder: frozen data, ledger, secret", &config.folder, NULL,
+    const struct nof1_argument options[] = {
+        {"dir", "DIR", &config.folder, NULL, "the vault's folder: frozen data, ledger, secret",
          true},
-        {"charter", "FILE", "the approved charter; default DIR/charter.json", &config.charter, NULL,
+        {"charter", "FILE", &config.charter, NULL, "the approved charter; default DIR/charter.json",
          false},
-        {"site", "ID", "this site's name on the charter", &config.site, NULL, true},
-        {"key", "FILE", "the vault's signing key (PEM, mode 0600)", &config.key, NULL, true},
-        {"socket", "PATH", "where the edge connects", &config.socket, NULL, true},
-        {"policy", "FILE", "this site's limits (YAML); may only refuse more than the charter",
-         &config.policy, NULL, false},
-        {"admin", "PATH", "where nof1-node connects; default DIR/admin.sock", &config.admin, NULL,
+        {"site", "ID", &config.site, NULL, "this site's name on the charter", true},
+        {"key", "FILE", &config.key, NULL, "the vault's signing key (PEM, mode 0600)", true},
+        {"socket", "PATH", &config.socket, NULL, "where the edge connects", true},
+        {"policy", "FILE", &config.policy, NULL,
+         "this site's limits (YAML); may only refuse more than the charter", false},
+        {"admin", "PATH", &config.admin, NULL, "where nof1-node connects; default DIR/admin.sock",
          false},
-        {"edge-user", "USER", "the user nof1-edge runs as, when it is another", &config.edge_user,
-         NULL, false},
-        {"manual-approval", NULL, "every plan waits for nof1-node approve", NULL,
-         &config.manual_approval, false},
-        {"service", NULL, "do not start unless all memory can be locked", NULL, &config.service,
+        {"edge-user", "USER", &config.edge_user, NULL,
+         "the user nof1-edge runs as, when it is another", false},
+        {"manual-approval", NULL, NULL, &config.manual_approval,
+         "every plan waits for nof1-node approve", false},
+        {"service", NULL, NULL, &config.service, "do not start unless all memory can be locked",
          false},
-    };
-    int code = nof1_options_read(
-        argc, argv, 1, config.program,
-        "nof1-vault --dir DIR --site ID --key FILE --socket PATH [options]",
-        sizeof options / sizeof options[0], options);
+        NOF1_ARGUMENTS_END};
+    int code = nof1_command_line(
+        &(struct nof1_usage_text){
+            "nof1-vault --dir DIR --site ID --key FILE --socket PATH [options]", "", options, 0},
+        0, NULL, argc, argv, 1);
     if (code >= 0) {
         return code;
     }

@@ -10,7 +10,7 @@
 
 #include <base/json.h>
 #include <nof1/analysis.h>
-#include <tools/arguments.h>
+#include <sys/arguments.h>
 
 static json_t *option_json(const struct nof1_option *option)
 {
@@ -53,11 +53,11 @@ int nof1_command_catalog(int argc, char **argv)
     bool json = false;
     bool help = false;
     struct nof1_error error = {.rc = NOF1_OK};
-    const struct nof1_argument rows[] = {{"json", NULL, NULL, &json, "print one JSON array"},
-                                         {NULL, NULL, NULL, NULL, NULL}};
+    const struct nof1_argument rows[] = {{"json", NULL, NULL, &json, "print one JSON array", false},
+                                         NOF1_ARGUMENTS_END};
     const struct nof1_usage_text usage = {
         "nof1 catalog [--json]", "List the analyses of this version and the options of each.\n",
-        rows};
+        rows, 0};
     nof1_rc_value rc = nof1_arguments_read(&usage, 0, NULL, argc, argv, &help, &error);
     if (rc != NOF1_OK) {
         return nof1_command_failed("nof1 catalog", rc, &error);
@@ -98,12 +98,11 @@ int nof1_command_plan_new(int argc, char **argv)
     bool help = false;
     struct nof1_error error = {.rc = NOF1_OK};
     const struct nof1_argument rows[] = {
-        {"outcome", "NAME", &outcome, NULL, "name of the outcome (y)"},
-        {NULL, NULL, NULL, NULL, NULL}};
+        {"outcome", "NAME", &outcome, NULL, "name of the outcome (y)", false}, NOF1_ARGUMENTS_END};
     const struct nof1_usage_text usage = {
         "nof1 plan new ANALYSIS [--outcome NAME]",
-        "Print a plan with every option of the analysis and its default. See: nof1 catalog\n",
-        rows};
+        "Print a plan with every option of the analysis and its default. See: nof1 catalog\n", rows,
+        0};
     nof1_rc_value rc = nof1_arguments_read(&usage, 1, &id, argc, argv, &help, &error);
     const struct nof1_analysis *analysis = help || rc != NOF1_OK ? NULL : nof1_analysis_find(id);
     if (rc == NOF1_OK && !help && analysis == NULL) {

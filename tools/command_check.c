@@ -9,9 +9,9 @@
 #include <string.h>
 
 #include <base/json.h>
+#include <sys/arguments.h>
 #include <sys/clock.h>
 #include <sys/files.h>
-#include <tools/arguments.h>
 #include <tools/assess.h>
 #include <tools/connection.h>
 #include <tools/remote.h>
@@ -130,15 +130,16 @@ int nof1_command_check(int argc, char **argv)
     const struct nof1_argument rows[] = {
         NOF1_CONNECTION_ARGUMENTS(check.connection),
         {"census", "FILE", &check.census_file, NULL,
-         "without --target: the census, canonical JSON, of --charter FILE"},
-        {"json", NULL, NULL, &check.json, "print one JSON object"},
-        {NULL, NULL, NULL, NULL, NULL}};
+         "without --target: the census, canonical JSON, of --charter FILE", false},
+        {"json", NULL, NULL, &check.json, "print one JSON object", false},
+        NOF1_ARGUMENTS_END};
     const struct nof1_usage_text usage = {
-        "nof1 check PLAN (--target HOST:PORT --ca FILE --cert FILE --key FILE [--charter FILE|HASH] | "
+        "nof1 check PLAN (--target HOST:PORT --ca FILE --cert FILE --key FILE [--charter "
+        "FILE|HASH] | "
         "--charter FILE [--census FILE]) [--json]",
         "Say what the plan would release, how many patients it needs, and which rule would refuse\n"
         "it, before any budget is spent; propose the other forms of the same question.\n",
-        rows};
+        rows, 0};
     nof1_rc_value rc = nof1_arguments_read(&usage, 1, &check.plan, argc, argv, &help, &error);
     if (help) {
         return 0;

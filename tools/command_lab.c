@@ -8,7 +8,7 @@
 #include <string.h>
 
 #include <base/json.h>
-#include <tools/arguments.h>
+#include <sys/arguments.h>
 #include <tools/lab.h>
 #include <tools/lab_new.h>
 #include <tools/lab_processes.h>
@@ -20,26 +20,23 @@ static nof1_rc run_new(int argc, char **argv, struct nof1_error *error)
     const char *seed = "1";
     struct nof1_lab_new options = {.design = "ABABAB"};
     const struct nof1_argument rows[] = {
-        {"sites", "N", &sites, NULL, "number of sites, 1 to 999 (8)"},
-        {"trials", "N", &trials, NULL, "number of trials in all (60)"},
-        {"seed", "N", &seed, NULL, "another number, other data (1)"},
+        {"sites", "N", &sites, NULL, "number of sites, 1 to 999 (8)", false},
+        {"trials", "N", &trials, NULL, "number of trials in all (60)", false},
+        {"seed", "N", &seed, NULL, "another number, other data (1)", false},
         {"design", "TEXT", &options.design, NULL,
-         "treatments of the periods; each cycle is shuffled (ABABAB)"},
-        {"out", "DIR", &options.folder, NULL, "folder to make"},
-        {NULL, NULL, NULL, NULL, NULL}};
+         "treatments of the periods; each cycle is shuffled (ABABAB)", false},
+        {"out", "DIR", &options.folder, NULL, "folder to make", true},
+        NOF1_ARGUMENTS_END};
     const struct nof1_usage_text usage = {
         "nof1 lab new --out DIR [--sites N] [--trials N] [--seed N] [--design TEXT]",
         "Write a synthetic consortium: DIR/sites/*.csv, map.yaml, plan.yaml, plan-slope.yaml,\n"
         "charter.yaml. The same options give the same bytes on every machine.\n",
-        rows};
+        rows, 0};
     bool help = false;
     uint64_t number = 0;
     TRY(nof1_arguments_read(&usage, 0, NULL, argc, argv, &help, error));
     if (help) {
         return NOF1_OK;
-    }
-    if (options.folder == NULL) {
-        return nof1_fail(error, NOF1_E_USAGE, "--out DIR is missing; usage: %s", usage.synopsis);
     }
     TRY(nof1_argument_number(&number, "sites", sites, 1, 999, error));
     options.sites = (uint32_t)number;
@@ -66,16 +63,20 @@ static nof1_rc read_run(struct nof1_lab_options *options, int argc, char **argv,
                         struct nof1_error *error)
 {
     const struct nof1_argument rows[] = {
-        {"sites", "DIR", &options->sites, NULL, "folder with one CSV file a site"},
-        {"plan", "FILE[,FILE...]", &options->plan, NULL, "the plan; several run one after another"},
-        {"map", "FILE", &options->map, NULL, "which column is what (default names)"},
-        {"charter", "FILE", &options->charter, NULL, "the charter (derived from the CSV files)"},
-        {"policy", "NAME", &options->policy, NULL, "standard, ultra-rare or open (the charter's)"},
-        {"out", "DIR", &options->out, NULL, "write kept.csv, result.json and charter.json there"},
-        {"json", NULL, NULL, &options->json, "print one JSON object"},
-        {"in-process", NULL, NULL, &options->in_process, "in-memory links, one process"},
-        {"quiet", NULL, NULL, &options->quiet, "no progress on stderr"},
-        {NULL, NULL, NULL, NULL, NULL}};
+        {"sites", "DIR", &options->sites, NULL, "folder with one CSV file a site", false},
+        {"plan", "FILE[,FILE...]", &options->plan, NULL, "the plan; several run one after another",
+         false},
+        {"map", "FILE", &options->map, NULL, "which column is what (default names)", false},
+        {"charter", "FILE", &options->charter, NULL, "the charter (derived from the CSV files)",
+         false},
+        {"policy", "NAME", &options->policy, NULL, "standard, ultra-rare or open (the charter's)",
+         false},
+        {"out", "DIR", &options->out, NULL, "write kept.csv, result.json and charter.json there",
+         false},
+        {"json", NULL, NULL, &options->json, "print one JSON object", false},
+        {"in-process", NULL, NULL, &options->in_process, "in-memory links, one process", false},
+        {"quiet", NULL, NULL, &options->quiet, "no progress on stderr", false},
+        NOF1_ARGUMENTS_END};
     const struct nof1_usage_text usage = {
         "nof1 lab run --sites DIR --plan FILE[,FILE...] [--map FILE] [--charter FILE] [--policy "
         "NAME] "
@@ -85,7 +86,7 @@ static nof1_rc read_run(struct nof1_lab_options *options, int argc, char **argv,
         "and a vault and an edge for each CSV file, over loopback with mutual TLS; with\n"
         "--in-process the same sessions over in-memory links. Everything made is removed again.\n"
         "Policy open switches disclosure control off: for data that you may see.\n",
-        rows};
+        rows, 0};
     TRY(nof1_arguments_read(&usage, 0, NULL, argc, argv, help, error));
     if (!*help && (options->sites == NULL || options->plan == NULL)) {
         return nof1_fail(error, NOF1_E_USAGE, "--sites and --plan are needed; usage: %s",

@@ -11,8 +11,8 @@
 #include <base/json.h>
 #include <core/plan_options.h>
 #include <nof1/analysis.h>
+#include <sys/arguments.h>
 #include <sys/files.h>
-#include <tools/arguments.h>
 
 #define MOST_TEXT ((size_t)1 << 20)
 
@@ -58,13 +58,13 @@ int nof1_command_planning(int argc, char **argv)
     bool json = false, help = false;
     const char *path = NULL;
     struct nof1_error error = {.rc = NOF1_OK};
-    const struct nof1_argument rows[] = {{"json", NULL, NULL, &json, "print one JSON object"},
-                                         {NULL, NULL, NULL, NULL, NULL}};
+    const struct nof1_argument rows[] = {
+        {"json", NULL, NULL, &json, "print one JSON object", false}, NOF1_ARGUMENTS_END};
     const struct nof1_usage_text usage = {
         "nof1 planning PLAN [--json]",
         "Print patients, cycles, power and precision of a series, from a plan with analysis: "
         "planning.\nNeeds no data and asks nobody. See: nof1 plan new planning\n",
-        rows};
+        rows, 0};
     nof1_rc_value rc = nof1_arguments_read(&usage, 1, &path, argc, argv, &help, &error);
     if (help) {
         return 0;

@@ -9,9 +9,9 @@
 #include <unistd.h>
 
 #include <base/json.h>
+#include <sys/arguments.h>
 #include <sys/daemon.h>
 #include <sys/files.h>
-#include <tools/arguments.h>
 #include <tools/connection.h>
 #include <tools/remote.h>
 
@@ -87,17 +87,17 @@ int nof1_command_run(int argc, char **argv)
     const struct nof1_argument rows[] = {
         NOF1_CONNECTION_ARGUMENTS(connection),
         {"signing-key", "FILE", &signing_key, NULL,
-         "key on the charter that signs plans (the TLS key)"},
-        {"json", NULL, NULL, &json, "print one JSON object"},
-        {"watch", NULL, NULL, &watch, "tell every change of state (always, unless --quiet)"},
-        {"quiet", NULL, NULL, &quiet, "no progress on stderr"},
-        {NULL, NULL, NULL, NULL, NULL}};
+         "key on the charter that signs plans (the TLS key)", false},
+        {"json", NULL, NULL, &json, "print one JSON object", false},
+        {"watch", NULL, NULL, &watch, "tell every change of state (always, unless --quiet)", false},
+        {"quiet", NULL, NULL, &quiet, "no progress on stderr", false},
+        NOF1_ARGUMENTS_END};
     const struct nof1_usage_text usage = {
         "nof1 run PLAN --target HOST:PORT --ca FILE --cert FILE --key FILE "
         "[--charter FILE|HASH] [--json]",
         "Complete the plan from charter and census, sign it, submit it, wait for the result.\n"
         "Running the same plan again costs no budget. Try `nof1 check PLAN` first.\n",
-        rows};
+        rows, 0};
     nof1_rc_value rc = nof1_arguments_read(&usage, 1, &plan, argc, argv, &help, &error);
     if (help) {
         return 0;
@@ -161,11 +161,10 @@ int nof1_command_status(int argc, char **argv)
     struct nof1_error error = {.rc = NOF1_OK};
     NOF1_CLEANUP(nof1_json_freep) json_t *status = NULL;
     bool help = false;
-    const struct nof1_argument rows[] = {NOF1_CONNECTION_ARGUMENTS(connection),
-                                         {NULL, NULL, NULL, NULL, NULL}};
+    const struct nof1_argument rows[] = {NOF1_CONNECTION_ARGUMENTS(connection), NOF1_ARGUMENTS_END};
     const struct nof1_usage_text usage = {
         "nof1 status --target HOST:PORT --ca FILE --cert FILE --key FILE [--charter FILE|HASH]",
-        "Print the state of every query as JSON: who is awaited, since when.\n", rows};
+        "Print the state of every query as JSON: who is awaited, since when.\n", rows, 0};
     nof1_rc_value rc = nof1_arguments_read(&usage, 0, NULL, argc, argv, &help, &error);
     if (help) {
         return 0;
@@ -184,13 +183,14 @@ int nof1_command_result_of(int argc, char **argv)
     const char *query = NULL;
     bool json = false;
     bool help = false;
-    const struct nof1_argument rows[] = {NOF1_CONNECTION_ARGUMENTS(connection),
-                                         {"json", NULL, NULL, &json, "print one JSON object"},
-                                         {NULL, NULL, NULL, NULL, NULL}};
+    const struct nof1_argument rows[] = {
+        NOF1_CONNECTION_ARGUMENTS(connection),
+        {"json", NULL, NULL, &json, "print one JSON object", false},
+        NOF1_ARGUMENTS_END};
     const struct nof1_usage_text usage = {
         "nof1 result QUERY --target HOST:PORT --ca FILE --cert FILE --key FILE "
         "[--charter FILE|HASH] [--json]",
-        "Print the result of a query, named by its 64 hex digits.\n", rows};
+        "Print the result of a query, named by its 64 hex digits.\n", rows, 0};
     nof1_rc_value rc = nof1_arguments_read(&usage, 1, &query, argc, argv, &help, &error);
     if (help) {
         return 0;

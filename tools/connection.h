@@ -21,13 +21,12 @@ struct nof1_connection {
 
 /* Rows of a table of struct nof1_argument. */
 #define NOF1_CONNECTION_ARGUMENTS(connection)                                                      \
-    {"target", "HOST:PORT", &(connection).target, NULL, "the coordinator"},                        \
-        {"ca", "FILE", &(connection).files.ca, NULL, "the consortium's authority (PEM)"},          \
-        {"cert", "FILE", &(connection).files.cert, NULL, "your certificate (PEM)"},                \
-        {"charter", "FILE|HASH", &(connection).charter, NULL, "refuse a coordinator with any other"}, \
-    {                                                                                              \
-        "key", "FILE", &(connection).files.key, NULL, "its private key (PEM, mode 0600)"           \
-    }
+    {"target", "HOST:PORT", &(connection).target, NULL, "the coordinator", false},                 \
+    {"ca", "FILE", &(connection).files.ca, NULL, "the consortium's authority (PEM)", false},       \
+    {"cert", "FILE", &(connection).files.cert, NULL, "your certificate (PEM)", false},             \
+    {"charter", "FILE|HASH", &(connection).charter, NULL, "refuse a coordinator with any other",   \
+     false},                                                                                       \
+    {"key", "FILE", &(connection).files.key, NULL, "its private key (PEM, mode 0600)", false}
 
 /* A charter as people wrote it, or canonical, in `arena`. */
 nof1_rc nof1_connection_charter(const struct nof1_charter **charter, struct nof1_arena *arena,

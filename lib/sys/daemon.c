@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
- * Options, signals and hardening of a process: see daemon.h.
+ * Signals and hardening of a process: see daemon.h.
  */
 #include "daemon.h"
 
@@ -8,7 +8,6 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
@@ -16,97 +15,6 @@
 #include <unistd.h>
 
 #include <base/log.h>
-
-/* ---- options --------------------------------------------------------------------------------- */
-
-static void print_help(const char *program, const char *synopsis, size_t count,
-                       const struct nof1_daemon_option *option)
-{
-    printf("usage: %s\n\n", synopsis);
-    for (size_t i = 0; i < count; i++) {
-        char left[64];
-        snprintf(left, sizeof left, "--%s %s", option[i].name,
-                 option[i].argument == NULL ? "" : option[i].argument);
-        printf("  %-26s %s%s\n", left, option[i].help, option[i].required ? " (required)" : "");
-    }
-    printf("  %-26s %s\n  %-26s %s\n", "--help", "this text", "--version", "the version");
-    printf("\nMore: man %s\n", program);
-}
-
-static const struct nof1_daemon_option *find_option(const char *word, size_t length, size_t count,
-                                             const struct nof1_daemon_option *option)
-{
-    for (size_t i = 0; i < count; i++) {
-        if (strlen(option[i].name) == length && strncmp(option[i].name, word, length) == 0) {
-            return &option[i];
-        }
-    }
-    return NULL;
-}
-
-static int usage_error(const char *program, const char *what, const char *word)
-{
-    fprintf(stderr, "%s: %s %s (see --help)\n", program, what, word);
-    return 2;
-}
-
-/* Take one option at argv[*at]; *at moves to its last word. */
-static int take_option(int argc, char **argv, int *at, const char *program, size_t count,
-                       const struct nof1_daemon_option *option)
-{
-    const char *word = argv[*at];
-    if (strncmp(word, "--", 2) != 0 || word[2] == '\0') {
-        return usage_error(program, "unexpected", word);
-    }
-    size_t length = strcspn(word + 2, "=");
-    const char *value = word[2 + length] == '=' ? word + 2 + length + 1 : NULL;
-    const struct nof1_daemon_option *found = find_option(word + 2, length, count, option);
-    if (found == NULL) {
-        return usage_error(program, "unknown option", word);
-    }
-    if (found->argument == NULL) {
-        if (value != NULL) {
-            return usage_error(program, "no value belongs to", word);
-        }
-        *found->flag = true;
-        return -1;
-    }
-    if (value == NULL && *at + 1 < argc) {
-        value = argv[++*at];
-    }
-    if (value == NULL || *value == '\0') {
-        return usage_error(program, "a value is missing after", word);
-    }
-    *found->text = value;
-    return -1;
-}
-
-int nof1_options_read(int argc, char **argv, int first, const char *program, const char *synopsis,
-                      size_t count, const struct nof1_daemon_option *option)
-{
-    for (int i = first; i < argc; i++) {
-        if (strcmp(argv[i], "--help") == 0) {
-            print_help(program, synopsis, count, option);
-            return 0;
-        }
-        if (strcmp(argv[i], "--version") == 0) {
-            printf("%s %s\n", program, NOF1_VERSION);
-            return 0;
-        }
-        int code = take_option(argc, argv, &i, program, count, option);
-        if (code >= 0) {
-            return code;
-        }
-    }
-    for (size_t i = 0; i < count; i++) {
-        if (option[i].required && *option[i].text == NULL) {
-            char name[64];
-            snprintf(name, sizeof name, "--%s", option[i].name);
-            return usage_error(program, "missing option", name);
-        }
-    }
-    return -1;
-}
 
 int nof1_report_error(const char *program, const struct nof1_error *error)
 {

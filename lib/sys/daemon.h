@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
- * What every program of ours does at its start: read options from a table, turn signals into a
- * descriptor, keep memory from swap, core files and debuggers.
+ * What every program of ours does at its start: turn signals into a descriptor, keep memory from
+ * swap, core files and debuggers.
  */
 #ifndef NOF1_SYS_DAEMON_H
 #define NOF1_SYS_DAEMON_H
@@ -10,20 +10,6 @@
 
 #include <nof1/slice.h>
 
-struct nof1_daemon_option {
-    const char *name;      /* without the dashes */
-    const char *argument;  /* its name in the help; NULL: a switch */
-    const char *help;
-    const char **text;     /* set when there is an argument */
-    bool *flag;            /* set when there is none */
-    bool required;
-};
-
-/* Read --name VALUE, --name=VALUE and --switch from argv[first..]. --help and --version print to
- * stdout. Returns -1 to go on, else the exit code: 0 after help, 2 (with a line on stderr) for an
- * unknown or incomplete option, a missing required one, or any other word. */
-int nof1_options_read(int argc, char **argv, int first, const char *program, const char *synopsis,
-                      size_t count, const struct nof1_daemon_option *option);
 /* Print "program: message (E1003: remedy)" to stderr; returns the exit code of the error. */
 int nof1_report_error(const char *program, const struct nof1_error *error);
 

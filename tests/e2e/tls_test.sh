@@ -152,7 +152,7 @@ expect_line "its edge knows" "$work/edge-good.log" event=link.up
 edge_command="$bin/nof1-edge --socket $work/none --target 127.0.0.1:$port --ca $ca/ca.pem"
 # shellcheck disable=SC2086
 {
-    expect_exit "no certificate: the edge asks for one" 2 "missing option --cert" \
+    expect_exit "no certificate: the edge asks for one" 2 "--cert is missing" \
         $edge_command --key "$ca/site/a.key"
     expect_exit "expired: the edge says so" 77 "ask the consortium's CA for a new certificate" \
         $edge_command --cert "$work/expired.pem" --key "$ca/site/a.key"

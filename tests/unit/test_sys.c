@@ -537,47 +537,6 @@ Test(sys, clock_never_runs_backwards_and_entropy_differs)
     cr_expect_neq(memcmp(a, b, sizeof a), 0);
 }
 
-static int read_options(const char *const *words, size_t count, const char **name, bool *flag)
-{
-    const char *path = NULL;
-    char *argv[8] = {NULL};
-    for (size_t i = 0; i < count; i++) {
-        argv[i] = (char *)(uintptr_t)words[i];
-    }
-    *name = NULL;
-    *flag = false;
-    const struct nof1_daemon_option option[] = {{"name", "NAME", "a name", name, NULL, true},
-                                         {"path", "PATH", "a path", &path, NULL, false},
-                                         {"quiet", NULL, "a switch", NULL, flag, false}};
-    return nof1_options_read((int)count, argv, 1, "p", "p --name NAME", 3, option);
-}
-
-Test(sys, options_are_read_strictly)
-{
-    const char *name = NULL;
-    bool flag = false;
-    static const struct {
-        const char *words[5];
-        size_t count;
-        int code;
-    } cases[] = {
-        {{"p", "--name", "x"}, 3, -1},      {{"p", "--name=x", "--quiet"}, 3, -1},
-        {{"p", "--quiet"}, 2, 2},           {{"p", "--name"}, 2, 2},
-        {{"p", "--name="}, 2, 2},           {{"p", "--insecure", "--name=x"}, 3, 2},
-        {{"p", "--name=x", "y"}, 3, 2},     {{"p", "--quiet=1", "--name=x"}, 3, 2},
-        {{"p", "--nam", "x"}, 3, 2},        {{"p", "--help"}, 2, 0},
-        {{"p", "--version"}, 2, 0},         {{"p", "--", "--name=x"}, 3, 2},
-    };
-    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
-        int code = read_options(cases[i].words, cases[i].count, &name, &flag);
-        cr_expect_eq(code, cases[i].code, "case %zu: %d", i, code);
-        if (code == -1) {
-            cr_expect_str_eq(name, "x");
-            cr_expect_eq(flag, i == 1);
-        }
-    }
-}
-
 Test(sys, signals_arrive_at_a_descriptor)
 {
     int fd = -1;
