@@ -10,7 +10,7 @@
  * sizes. No term that outcomes can feed vanishes in all of them. */
 static double made_up(const struct nof1_outcome *outcome, size_t pretence, bool reference, size_t row)
 {
-    double share = fmod(0.6180339887498949 * (double)(row + 1), 1.0);
+    double golden = 0.6180339887498949 * (double)(row + 1), share = golden - floor(golden);
     share = pretence == 0 ? !reference : pretence == 1 ? reference : pretence == 2 ? 1.0 : share;
     double value = outcome->lower + share * (outcome->upper - outcome->lower);
     bool whole = outcome->kind != NOF1_CONTINUOUS && outcome->kind != NOF1_EFFECT;
