@@ -15,7 +15,7 @@
 
 /* How long after gathering and running a completed plan stays valid: time to run it again. */
 #define VALID_AFTER_GATHERING (30 * 86400)
-/* verify = full while every site can be sent all vectors of a round in this many bytes. */
+/* verify = full while every site can be sent all vectors of a round in this many bytes (needs_full). */
 #define FULL_VERIFY_BYTES (4u << 20)
 /* Atoms of one family hold at least min_atom_patients each: far fewer exist. */
 #define ATOMS_MAX 4096
@@ -72,9 +72,12 @@ static bool element_named(const char *name, const struct nof1_element *element)
            strcmp(name + (design ? 1 : 0), element->name) == 0;
 }
 
-static bool fits_full(size_t sites, size_t elements)
+/* A total that nobody re-adds would choose the parameters of the next round: where rounds have any, every
+ * site is sent all vectors, whatever their size. */
+static bool needs_full(const struct nof1_model *model, size_t sites)
 {
-    return sites * (elements + NOF1_CHECK_ELEMENTS) * NOF1_RING_BYTES <= FULL_VERIFY_BYTES;
+    size_t bytes = sites * (model->max_elements + NOF1_CHECK_ELEMENTS) * NOF1_RING_BYTES;
+    return bytes <= FULL_VERIFY_BYTES || (model->max_rounds > 1 && model->analysis->in_domain != NULL);
 }
 
 /* The layout in the signed plan must be what this program computes. */
@@ -87,7 +90,7 @@ static nof1_rc compare_layout(struct nof1_query *query, struct nof1_error *error
         return nof1_fail(error, NOF1_E_PLAN, "the plan names %u rounds, the analysis has %u",
                          plan->max_rounds, query->model->max_rounds);
     }
-    if (!plan->verify_full && fits_full(query->sites, query->model->max_elements)) {
+    if (!plan->verify_full && needs_full(query->model, query->sites)) {
         return nof1_fail(error, NOF1_E_PLAN, "the plan wants replay where every vector can be "
                                              "verified");
     }
@@ -297,7 +300,7 @@ static nof1_rc complete(struct nof1_buffer *plan_bytes, struct nof1_arena *arena
     struct nof1_layout layout = {0};
     TRY(analysis->layout(model, 1, arena, &layout));
     completion.max_rounds = model->max_rounds;
-    completion.verify_full = fits_full(roster_sites(charter, &completion), model->max_elements);
+    completion.verify_full = needs_full(model, roster_sites(charter, &completion));
     completion.elements = layout.elements;
     TRY(layout_names(&completion.element, arena, &layout));
     const struct nof1_plan *finished = NULL;

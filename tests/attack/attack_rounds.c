@@ -374,6 +374,54 @@ static void endless_rounds(struct attack_result *r)
     hand_free(h);
 }
 
+/* ---- replay -------------------------------------------------------------------------------------- */
+
+/* The statistician signs a plan under which totals are announced and not shown. */
+static void sign_replay(struct hand *h)
+{
+    char *text = nof1_arena_alloc(h->arena, h->plan.length + 3, 1);
+    uint8_t digest[32], signature[NOF1_SIGNATURE_MAX];
+    size_t length = 0;
+    memcpy(text, h->plan.data, h->plan.length);
+    char *at = strstr(text, "\"verify\":\"full\"");
+    cr_assert_not_null(at);
+    memmove(at + 17, at + 15, strlen(at + 15) + 1);
+    memcpy(at, "\"verify\":\"replay\"", 17);
+    h->plan = nof1_slice_text(text);
+    MUST(nof1_plan_hash(h->h_q, h->plan));
+    MUST(nof1_submit_digest(digest, h->h_q));
+    MUST(nof1_sign(signature, &length, h->key[SITES], digest));
+    h->plan_signature = nof1_arena_copy(h->arena, nof1_slice_of(signature, length));
+}
+
+/* A15 where no vector is shown: the false total steers the parameter. */
+static void unseen_total(struct attack_result *r)
+{
+    struct hand *h = hand_new(&rounds);
+    sign_replay(h);
+    if (crowd_until(r, h, &everybody, 1)) {
+        falsify(h, element_of(h, 1, "sum within-trial squares"), 0.01);
+        cr_assert(hand_advance(h, 1));
+        if (crowd_ask(r, h, &everybody, 2, 0)) {
+            crowd_add(h, SITES);
+            r->won = h->value[0] == SITES;
+        }
+    }
+    hand_free(h);
+}
+
+/* Under replay the close alone looks at the last round. */
+static void unseen_last_total(struct attack_result *r)
+{
+    struct hand *h = hand_new(&plain);
+    sign_replay(h);
+    if (crowd_until(r, h, &everybody, 1)) {
+        falsify(h, element_of(h, 1, "sum within-trial squares"), 0.5);
+        attested(r, h, 1);
+    }
+    hand_free(h);
+}
+
 #define STALE "E2503 E2504 E2501 E2502 E2505"
 
 const struct attack attacks_on_rounds[] = {
@@ -389,6 +437,8 @@ const struct attack attacks_on_rounds[] = {
     {"B7", "false total in the last round", "E2504", "E2504", false_last_total},
     {"B8", "all edges compromised", "E2504", "E2504", all_edges},
     {"B9", "time-out of the coordinator's choice", "E1010", "", too_late},
+    {"B29", "false total under replay", "E1016", "E1016", unseen_total},
+    {"B30", "false total under replay, last round", "E1016", "E1016 E2504", unseen_last_total},
     {"B10", "one round more than the plan has", "E2302", "E2302 E2305", endless_rounds},
     {0},
 };

@@ -25,7 +25,9 @@
 #include <crypto/transcript.h>
 #include <support.h>
 
+#ifndef SITES
 #define SITES 5
+#endif
 #define ROWS 6
 #define PATIENTS_MAX 16
 #define STORED_MAX 64
@@ -78,6 +80,7 @@ struct hand_options {
     const char *analyses;      /* YAML list, default [random_effects] */
     const char *covariate;     /* YAML of covariate sex */
     const char *lambdas;       /* YAML list, default [0.25, 2] */
+    const char *blocks;        /* YAML map, default one block of five sites */
     size_t patients[SITES];    /* default 4 each */
     uint64_t data_seed;        /* of the outcomes only */
     bool lab, manual;
@@ -235,8 +238,9 @@ static inline void hand_charter(struct hand *h, const struct hand_options *o)
         print_spki(&text, h->key[s]);
         MUST(nof1_buffer_printf(&text, "\"}\n"));
     }
-    MUST(nof1_buffer_printf(&text, "blocks: {b: [s0, s1, s2, s3, s4]}\n"
-                                   "statisticians: {ada: {spiffe: \"spiffe://x/ada\", key: \""));
+    MUST(nof1_buffer_printf(&text, "blocks: %s\n"
+                                   "statisticians: {ada: {spiffe: \"spiffe://x/ada\", key: \"",
+                            o->blocks == NULL ? "{b: [s0, s1, s2, s3, s4]}" : o->blocks));
     print_spki(&text, h->key[SITES]);
     MUST(nof1_buffer_printf(&text, "\"}}\ncoordinator: {id: coordinator, spiffe: "
                                    "\"spiffe://x/c\", key: \""));
