@@ -7,10 +7,9 @@ bin=$(cd "${1:?folder of the programs}" && pwd)
 root=$(cd "$(dirname "$0")/../.." && pwd)
 [ -x "$bin/nof1-vault" ] || { echo "no nof1-vault in $bin"; exit 77; }
 work=$(mktemp -d /tmp/nof1-hardening-XXXXXX)
-vault="" passed=0 failed=0
+vault=""
 trap 'if [ -n "$vault" ]; then kill -9 $vault 2> /dev/null || true; fi; rm -rf "$work"' EXIT
-pass() { passed=$((passed + 1)); echo "ok   $1"; }
-fail() { failed=$((failed + 1)); echo "FAIL $1"; }
+. "$root/tests/e2e/checks.sh"
 
 # ---- units ------------------------------------------------------------------------------------------
 if command -v systemd-analyze > /dev/null; then

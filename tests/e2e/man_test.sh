@@ -14,9 +14,7 @@ man=$root/docs/man
 work=$(mktemp -d /tmp/nof1-man-XXXXXX)
 trap 'rm -rf "$work"' EXIT
 trap 'exit 1' HUP INT TERM
-passed=0 failed=0
-pass() { passed=$((passed + 1)); echo "ok   $1"; }
-fail() { failed=$((failed + 1)); echo "FAIL $1"; [ $# -lt 2 ] || sed 's/^/     /' "$2" | head -20; }
+. "$root/tests/e2e/checks.sh"
 
 # ---- options -------------------------------------------------------------------------------------
 options() { grep -oE -- '--[a-z][a-z-]*' "$1" | sort -u | grep -vxE -- '--(help|version)' > "$2" || true; }

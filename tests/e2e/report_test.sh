@@ -6,13 +6,14 @@
 # Usage: report_test.sh BIN   (folder of the programs)
 set -eu
 bin=$(cd "${1:?folder of the programs}" && pwd)
+root=$(cd "$(dirname "$0")/../.." && pwd)
 for program in nof1 nof1-node; do
     [ -x "$bin/$program" ] || { echo "no $program in $bin"; exit 77; }
 done
 work=$(mktemp -d /tmp/nof1-report-XXXXXX)
 trap 'rm -rf "$work"' EXIT
-passed=0 failed=0
-check() { if eval "$2"; then passed=$((passed + 1)); echo "ok   $1"; else failed=$((failed + 1)); echo "FAIL $1"; fi; }
+. "$root/tests/e2e/checks.sh"
+: > "$work/out"
 
 "$bin/nof1" lab new --sites 4 --trials 24 --seed 3 --out "$work/data" > /dev/null 2>&1
 mkdir -m 700 "$work/site"
@@ -33,17 +34,17 @@ before=$(store)
 
 report() { "$bin/nof1-node" report "$patient" --dir "$work/site" "$@"; }
 check "a page is written, readable by its owner only" \
-    'report --result "$work/bayes.json" --out "$work/page.html" && [ "$(stat -c %a "$work/page.html")" = 600 ]'
+    eval 'report --result "$work/bayes.json" --out "$work/page.html" && [ "$(stat -c %a "$work/page.html")" = 600 ]'
 check "the page is complete, and in one piece" \
-    'grep -q "<html lang=\"en\">" "$work/page.html" && grep -q "</html>" "$work/page.html" && [ "$(grep -c "<svg role=\"img\"" "$work/page.html")" = 2 ]'
+    eval 'grep -q "<html lang=\"en\">" "$work/page.html" && grep -q "</html>" "$work/page.html" && [ "$(grep -c "<svg role=\"img\"" "$work/page.html")" = 2 ]'
 check "it loads nothing and runs nothing" \
-    '! grep -Eqi "https?://|<script|<link|<img|@import|url\(|src=|href=" "$work/page.html"'
+    eval '! grep -Eqi "https?://|<script|<link|<img|@import|url\(|src=|href=" "$work/page.html"'
 check "numbers from the hyper-posterior" \
-    'report --result "$work/bayes.json" --json | grep -q "\"benefit.mcid\": 0\."'
+    eval 'report --result "$work/bayes.json" --json | grep -q "\"benefit.mcid\": 0\."'
 check "numbers by empirical Bayes" \
-    'report --result "$work/effects.json" --outcome pain --reference A --active B --json | grep -q "\"borrowed\": "'
+    eval 'report --result "$work/effects.json" --outcome pain --reference A --active B --json | grep -q "\"borrowed\": "'
 check "a mixed model shrinks as its variances say" \
-    'report --result "$work/mixed.json" --outcome pain --reference A --active B --json > "$work/shrunk.json" && python3 - "$work/mixed.json" "$work/shrunk.json" << "END"
+    eval 'report --result "$work/mixed.json" --outcome pain --reference A --active B --json > "$work/shrunk.json" && python3 - "$work/mixed.json" "$work/shrunk.json" << "END"
 import json, sys
 model, report = (json.load(open(path)) for path in sys.argv[1:])
 mu = [row["estimate"] for row in model["estimates"] if row["term"] == "treatment"][0]
@@ -56,14 +57,14 @@ mean = (tau2 * report["own"] + v * mu) / (tau2 + v)
 assert abs(mean - report["estimate"]) < 1e-9 and report["low"] < mean < report["high"], (mean, report["estimate"])
 END'
 check "names that the result lacks are asked for" \
-    '! report --result "$work/effects.json" 2> "$work/err" && grep -q -- "--outcome" "$work/err"'
+    eval '! report --result "$work/effects.json" 2> "$work/err" && grep -q -- "--outcome" "$work/err"'
 check "an unknown patient is refused" \
-    '! "$bin/nof1-node" report nobody --dir "$work/site" --result "$work/bayes.json" 2> "$work/err" && grep -q "no patient" "$work/err"'
-check "the store is as before, to the byte" '[ "$before" = "$(store)" ]'
+    eval '! "$bin/nof1-node" report nobody --dir "$work/site" --result "$work/bayes.json" 2> "$work/err" && grep -q "no patient" "$work/err"'
+check "the store is as before, to the byte" eval '[ "$before" = "$(store)" ]'
 if command -v strace > /dev/null && strace -o /dev/null true 2> /dev/null; then
     ASAN_OPTIONS=detect_leaks=0 strace -f -o "$work/calls" -e trace=network "$bin/nof1-node" report "$patient" --dir "$work/site" \
         --result "$work/bayes.json" > /dev/null
-    check "no socket is opened" '! grep -Eq "^[0-9]+ (socket|connect|send)" "$work/calls"'
+    check "no socket is opened" eval '! grep -Eq "^[0-9]+ (socket|connect|send)" "$work/calls"'
 fi
 echo "$passed passed, $failed failed"
 [ $failed -eq 0 ]
