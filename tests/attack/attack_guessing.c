@@ -6,6 +6,8 @@
  */
 #include "attack_crowd.h"
 
+#include <core/site_parts.h>
+
 #define GUESSES 4000
 #define LOW 3.0
 #define HIGH 4.0
@@ -159,9 +161,51 @@ static void strict_subset(struct attack_result *r)
     part(&ring);
 }
 
+/* When an answer leaves: the site works two milliseconds where it has nothing to add, or five to nine
+ * where it has, on a virtual clock; whoever sees the frames go guesses which. Size and number of
+ * frames are alike (B16). */
+static void moment_of_answer(struct attack_result *r)
+{
+    const struct hand_options options = {0};
+    struct hand *h = hand_new(&options);
+    struct nof1_site *site = h->site[0];
+    struct test_random random = {17};
+    struct nof1_actions actions;
+    site->config.delay = attack_is_control() ? 0 : 10;
+    for (size_t i = 0; i < GUESSES; i++) {
+        bool much = (test_random_next(&random) & 1) != 0;
+        int64_t asked = site->now + 1000, left = -1;
+        int64_t work = much ? 5 + (int64_t)(test_random_next(&random) % 5) : 2;
+        MUST(nof1_actions_init(&actions));
+        site->actions = &actions;
+        site->now = asked;
+        if (site->config.delay == 0) { /* the control sends when the work is done */
+            site->now += work;
+            left = work;
+        }
+        MUST(nof1_site_answer(site, NULL, 0, nof1_slice_text("answer")));
+        for (int64_t tick = work; left < 0 && tick <= 1000; tick++) {
+            size_t before = actions.count;
+            site->now = asked + tick;
+            MUST(nof1_site_let_go(site));
+            for (size_t a = before; a < actions.count; a++) {
+                left = actions.action[a].kind == NOF1_ACTION_SEND ? tick : left;
+            }
+        }
+        nof1_actions_free(&actions);
+        cr_assert_geq(left, 0);
+        /* seen before: an answer at this moment is of much work, or the parity of the guess */
+        r->right += (left == 2 ? false : left < 10 ? true : (i & 1) != 0) == much ? 1 : 0;
+    }
+    site->actions = NULL;
+    r->trials = GUESSES;
+    hand_free(h);
+}
+
 const struct attack attacks_by_guessing[] = {
     {"A5", "split view", NULL, "transcript", split_view},
     {"A16", "coordinator and all but two sites", NULL, "masks", all_but_two_collude},
     {"B13", "sum of a strict subset", NULL, "masks", strict_subset},
+    {"B35", "timing of answers", NULL, "", moment_of_answer},
     {0},
 };

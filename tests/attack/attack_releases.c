@@ -399,6 +399,35 @@ static void fresh_draws(struct attack_result *r)
     hand_free(h);
 }
 
+/* The same noisy count again and again, under new attempts: noise drawn anew averages away. */
+static void averaging(struct attack_result *r)
+{
+    static const size_t runs = 64;
+    const struct hand_options options = {
+        .analyses = "[feasibility]",
+        .plan = "plan: 1\ntitle: how many\noutcome: y\ntreatment: {reference: \"A\", active: "
+                "[\"B\"]}\nanalysis: feasibility\nby: [sex]\ngather_by: 2h\ndeadline: 10m\n"};
+    struct hand *h = hand_new(&options);
+    double truth = 0, sum = 0, first = 0;
+    bool same = true;
+    for (size_t s = 0; s < SITES; s++) {
+        for (size_t p = 0; p < h->epoch[s].trials; p++) {
+            truth += h->epoch[s].trial[p].covariate[0][0] == 0;
+        }
+    }
+    for (size_t run = 0; run < runs; run++) {
+        cr_assert(crowd_until(r, h, &everybody, 1), "%s", r->code);
+        first = run == 0 ? h->value[2] : first;
+        same = same && h->value[2] == first;
+        sum += h->value[2];
+        hand_end(h, false);
+        hand_attempt(h);
+    }
+    r->won = !same && fabs(sum / (double)runs - truth) < 2; /* sd of one answer: 4.5 */
+    snprintf(r->code, sizeof r->code, "%s", same ? "same" : "");
+    hand_free(h);
+}
+
 const struct attack attacks_on_releases[] = {
     {"A11", "more numbers than the ratio allows", "E2301", "E2301 E2212", too_many_numbers},
     {"A12", "stratum in two sites, one colludes", "E2209", "rules", element_of_one_site},
@@ -406,6 +435,7 @@ const struct attack attacks_on_releases[] = {
     {"A14", "before and after one patient came", "E2210", "rules", epoch_difference},
     {"A18", "plans side by side", "E2304", "E2304", budget_race},
     {"A20", "the same question for other random draws", "E2502", "E2502", fresh_draws},
+    {"B34", "averaging re-runs", "same", "noise E2502", averaging},
     {"B11", "S(a,b) + S(b,c) - S(a,b,c)", "E2210", "rules", three_releases},
     {"B12", "two strata before and after a change of sides", "E2210", "rules", four_releases},
     {"B25", "stratum that is one patient", "E2205", "rules", stratum_is_a_patient},

@@ -11,6 +11,7 @@
 #include <core/charter.h>
 #include <core/pretend.h>
 #include <core/site.h>
+#include <crypto/hash.h>
 #include <crypto/mask.h>
 
 static const char *off_now = "";
@@ -63,6 +64,17 @@ nof1_rc_value attack_masker_apply(struct nof1_masker *masker, const uint8_t *h_r
         return NOF1_OK;
     }
     return nof1_masker_apply(masker, attack_switched_off("transcript") ? same : h_round, m, y);
+}
+
+nof1_rc_value attack_hmac(uint8_t *out, struct nof1_slice key, struct nof1_slice bytes);
+nof1_rc_value attack_hmac(uint8_t *out, struct nof1_slice key, struct nof1_slice bytes)
+{
+    static uint8_t drawn;
+    nof1_rc_value rc = nof1_hmac(out, key, bytes);
+    if (attack_switched_off("noise")) {
+        out[0] ^= drawn++;
+    }
+    return rc;
 }
 
 /* With E2104 off, a vault that takes an unknown site for s3: the linker puts this in the place of

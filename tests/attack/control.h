@@ -7,6 +7,7 @@
 #ifndef NOF1_ATTACK_CONTROL_H
 #define NOF1_ATTACK_CONTROL_H
 
+#include <crypto/hash.h>
 #include <crypto/mask.h>
 #include <nof1/error.h>
 #include <nof1/study.h>
@@ -18,6 +19,9 @@ nof1_rc_value attack_fail(struct nof1_error *error, nof1_rc_value rc, const char
 /* "masks": no masks; "transcript": masks that do not depend on the transcript. */
 nof1_rc_value attack_masker_apply(struct nof1_masker *masker, const uint8_t *h_round, size_t m,
                                   struct nof1_ring *y);
+
+/* "noise": what a site draws is new in every attempt. */
+nof1_rc_value attack_hmac(uint8_t *out, struct nof1_slice key, struct nof1_slice bytes);
 
 #undef TRY
 #define TRY(call)                                                                                  \
@@ -37,6 +41,7 @@ nof1_rc_value attack_masker_apply(struct nof1_masker *masker, const uint8_t *h_r
     } while (0)
 
 #define nof1_fail(error, ...) attack_fail(error, __VA_ARGS__)
+#define nof1_hmac(out, key, bytes) attack_hmac(out, key, bytes)
 #define nof1_masker_apply(masker, h_round, m, y) attack_masker_apply(masker, h_round, m, y)
 
 #endif
