@@ -109,7 +109,8 @@ static nof1_rc fill(struct expected *e, struct nof1_arena *arena)
     }
     fill_blocks(e);
     for (size_t s = 0; s < e->opening.sparse; ++s) {
-        e->total[e->opening.sparse_sites + s] = sites;
+        e->total[e->opening.sparse_sites + s] = sites; /* not known before round 0 */
+        e->total[e->opening.sparse_patients + s] = (double)patients;
     }
     if (e->opening.atoms == 1) { /* with several, who is in which is not known before round 0 */
         double left = (double)left_out(e->query, patients);

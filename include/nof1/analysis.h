@@ -34,9 +34,12 @@ struct nof1_element {
     int group;            /* the group whose trials feed it, or -1: all groups */
     uint16_t block;       /* which block of the per-trial statistic it sums (release ratio) */
     uint16_t block_size;  /* numbers per trial in that block */
-    bool sparse;          /* not fed by every trial of its group: sites feeding it are counted */
+    bool sparse;          /* not fed by every trial of its group: sites and patients feeding it are
+                           * counted */
     double bound;         /* |one trial's contribution| <= bound <= 2^96, from charter bounds */
     double quantum;       /* power of two to which each trial's term is rounded; 0: not rounded */
+    uint16_t factor;      /* sparse elements of one group with an equal number above 0 are levels of
+                           * one factor: patients feeding none are counted, too; 0: none */
 };
 
 struct nof1_layout {

@@ -241,6 +241,12 @@ nof1_rc nof1_check_support(const struct nof1_opened *opened, struct nof1_error *
             return nof1_fail(error, NOF1_E2209, "%s needs at least %u sites",
                              opened->opening->name[at], least);
         }
+        at = opened->opening->sparse_patients + i;
+        uint64_t patients = count_at(opened, at);
+        if (patients > 0 && patients < opened->limits->min_class_patients) {
+            return nof1_fail(error, NOF1_E2209, "%s needs at least %u patients",
+                             opened->opening->name[at], opened->limits->min_class_patients);
+        }
     }
     return NOF1_OK;
 }

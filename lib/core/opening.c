@@ -7,6 +7,7 @@
 #include <core/opening.h>
 
 #include <math.h>
+#include <string.h>
 
 /* Largest count a total may show: 2^30 patients a site and far fewer than 2^20 sites. */
 #define COUNT_MAX 0x1p50
@@ -72,14 +73,89 @@ static nof1_rc name_atoms(struct nof1_arena *arena, const char **name, size_t *a
     return name_cells(arena, name, at, model, atoms);
 }
 
-static bool counts_sites(const struct nof1_element *element)
+static bool is_sparse(const struct nof1_element *element)
 {
     return element->sparse && element->role == NOF1_OUTCOME;
 }
 
+bool nof1_support_same(const struct nof1_element *a, const struct nof1_element *b)
+{
+    return is_sparse(a) && is_sparse(b) && a->factor > 0 && a->factor == b->factor &&
+           a->group == b->group;
+}
+
+/* Is this the first element of its factor in its group? */
+static bool is_first(const struct nof1_layout *layout, size_t e)
+{
+    bool first = layout->element[e].factor > 0;
+    for (size_t i = 0; i < e; i++) {
+        first = first && !nof1_support_same(&layout->element[i], &layout->element[e]);
+    }
+    return first;
+}
+
+static bool is_known(const struct nof1_opening *opening, const char *name, bool reference)
+{
+    bool known = false;
+    for (size_t i = 0; i < opening->sparse; i++) {
+        known = known || (opening->support[i].reference == reference &&
+                          strcmp(opening->support[i].name, name) == 0);
+    }
+    return known;
+}
+
+/* The round's sparse elements in their order, then the references; each name once. */
+static nof1_rc add_support(struct nof1_opening *out, struct nof1_support *support,
+                           const struct nof1_layout *layout, uint32_t round)
+{
+    out->support = support;
+    for (size_t i = 0; i < 2 * layout->elements; i++) {
+        size_t e = i % layout->elements;
+        bool reference = i >= layout->elements;
+        const struct nof1_element *element = &layout->element[e];
+        if (is_sparse(element) && (!reference || is_first(layout, e)) &&
+            !is_known(out, element->name, reference)) {
+            support[out->sparse++] =
+                (struct nof1_support){round, e, reference, element->name};
+        }
+    }
+    return NOF1_OK;
+}
+
+static nof1_rc find_support(struct nof1_opening *out, struct nof1_arena *arena,
+                            const struct nof1_model *model)
+{
+    struct nof1_layout layout[NOF1_SUPPORT_ROUNDS] = {{0}};
+    size_t most = 1;
+    uint32_t rounds = model->max_rounds < NOF1_SUPPORT_ROUNDS ? model->max_rounds
+                                                              : NOF1_SUPPORT_ROUNDS;
+    for (uint32_t r = 0; r < rounds; r++) {
+        TRY(model->analysis->layout(model, r + 1, arena, &layout[r]));
+        most += 2 * layout[r].elements;
+    }
+    struct nof1_support *support = nof1_arena_alloc(arena, most, sizeof *support);
+    ENSURE(support != NULL, NOF1_E_NO_MEMORY);
+    for (uint32_t r = 0; r < rounds; r++) {
+        TRY(add_support(out, support, &layout[r], r + 1));
+    }
+    return NOF1_OK;
+}
+
+static nof1_rc name_support(struct nof1_arena *arena, const char **name, size_t *at,
+                            const struct nof1_opening *opening, const char *what)
+{
+    for (size_t i = 0; i < opening->sparse; i++) {
+        const char *of = nof1_arena_printf(
+            arena, "%s%s", opening->support[i].reference ? "no level of " : "",
+            opening->support[i].name);
+        ENSURE(of != NULL, NOF1_E_NO_MEMORY);
+        TRY(name_element(arena, name, at, what, of));
+    }
+    return NOF1_OK;
+}
+
 static nof1_rc name_all(const struct nof1_opening *opening, struct nof1_arena *arena,
-                        const char **name, const struct nof1_model *model,
-                        const struct nof1_layout *layout)
+                        const char **name, const struct nof1_model *model)
 {
     const struct nof1_plan *plan = model->study->plan;
     const struct nof1_charter *charter = model->study->charter;
@@ -94,11 +170,8 @@ static nof1_rc name_all(const struct nof1_opening *opening, struct nof1_arena *a
     for (size_t b = 0; b < plan->blocks; b++) {
         TRY(name_element(arena, name, &at, "block patients/", charter->block[plan->block[b]].id));
     }
-    for (size_t e = 0; e < layout->elements; e++) {
-        if (counts_sites(&layout->element[e])) {
-            TRY(name_element(arena, name, &at, "sites feeding/", layout->element[e].name));
-        }
-    }
+    TRY(name_support(arena, name, &at, opening, "sites feeding/"));
+    TRY(name_support(arena, name, &at, opening, "patients feeding/"));
     TRY(name_atoms(arena, name, &at, model, opening->atoms));
     ENSURE(at == opening->elements, NOF1_E_BUG);
     return NOF1_OK;
@@ -109,18 +182,15 @@ nof1_rc nof1_opening_layout(struct nof1_opening *out, struct nof1_arena *arena,
 {
     const struct nof1_plan *plan = model->study->plan;
     ENSURE(plan->atoms == 0 || plan->atoms == atoms, NOF1_E_BUG);
-    struct nof1_layout layout = {0};
-    TRY(model->analysis->layout(model, 1, arena, &layout));
     *out = (struct nof1_opening){.atoms = atoms == 0 ? 1 : atoms, .atom_blocks = plan->blocks};
-    for (size_t e = 0; e < layout.elements; e++) {
-        out->sparse += counts_sites(&layout.element[e]) ? 1 : 0;
-    }
+    TRY(find_support(out, arena, model));
     out->group_patients = 4;
     out->group_trials = out->group_patients + model->groups;
     out->group_sites = out->group_trials + model->groups;
     out->block_patients = out->group_sites + model->groups;
     out->sparse_sites = out->block_patients + plan->blocks;
-    out->atom_first = out->sparse_sites + out->sparse;
+    out->sparse_patients = out->sparse_sites + out->sparse;
+    out->atom_first = out->sparse_patients + out->sparse;
     out->unlisted = out->atom_first + NOF1_ATOM_PARTS * out->atoms * out->atom_blocks;
     out->changed = out->unlisted + 1;
     out->groups = model->groups;
@@ -131,7 +201,7 @@ nof1_rc nof1_opening_layout(struct nof1_opening *out, struct nof1_arena *arena,
     const char **name = nof1_arena_alloc(arena, out->elements, sizeof *name);
     ENSURE(name != NULL, NOF1_E_NO_MEMORY);
     out->name = name;
-    return name_all(out, arena, name, model, &layout);
+    return name_all(out, arena, name, model);
 }
 
 size_t nof1_opening_atom_at(const struct nof1_opening *opening, size_t atom, size_t block,

@@ -4,8 +4,9 @@
  * model only, so that every site and the coordinator name the same elements.
  *
  * [0] 1 per site; [1] trials used; [2] patients used; [3] trials left out; then per group:
- * patients, trials, sites; per roster block: patients; per sparse outcome element of round 1: sites
- * feeding it; per atom of the plan's list (docs/protocol.md, difference rule) and roster block:
+ * patients, trials, sites; per roster block: patients; per sparse outcome element, and per factor
+ * of such elements and group (the level without an element): sites feeding it, and patients, of each
+ * site at most min_class_patients; per atom of the plan's list (docs/protocol.md, difference rule) and roster block:
  * patients and sites used, patients and sites not used; patients of atoms that are not on the list;
  * of the trials changed in some columns only: how many, and sum and sum of squares of the number of
  * the change; where the model has several groups, per atom, group and roster block patients and sites
@@ -24,12 +25,24 @@ enum nof1_atom_part {
     NOF1_ATOM_USED, NOF1_ATOM_USED_SITES, NOF1_ATOM_LEFT, NOF1_ATOM_LEFT_SITES, NOF1_ATOM_PARTS
 };
 
+/* Who feeds a sum: the trials whose term of a sparse element is not zero whatever the outcome, or
+ * (reference) the trials of the group that feed no element of the factor. */
+#define NOF1_SUPPORT_ROUNDS 3 /* later rounds have no other elements */
+struct nof1_support {
+    uint32_t round;
+    size_t element; /* of the round; of a reference the factor's first element in the group */
+    bool reference;
+    const char *name;
+};
+
 struct nof1_opening {
     size_t elements;
     size_t group_patients, group_trials, group_sites; /* first index of each run of model->groups */
     size_t block_patients;                            /* first index; plan->blocks entries */
     size_t sparse_sites;                              /* first index; sparse entries */
-    size_t sparse;                                    /* number of sparse elements */
+    size_t sparse_patients;                           /* first index; sparse entries */
+    size_t sparse;                                    /* sparse elements, then level references */
+    const struct nof1_support *support;               /* [sparse] */
     size_t atoms, atom_blocks;                        /* number of atoms, and of roster blocks */
     size_t atom_first;                                /* NOF1_ATOM_PARTS an atom and block */
     size_t unlisted;                                  /* patients of atoms that the plan lacks */
@@ -41,6 +54,8 @@ struct nof1_opening {
 /* atoms: plan->atoms, the atom keys the plan was made against (0: one atom "all"). */
 nof1_rc nof1_opening_layout(struct nof1_opening *out, struct nof1_arena *arena,
                             const struct nof1_model *model, size_t atoms);
+/* Are both elements levels of one factor in one group? */
+bool nof1_support_same(const struct nof1_element *a, const struct nof1_element *b);
 /* Index of one count of an atom in one roster block. */
 size_t nof1_opening_atom_at(const struct nof1_opening *opening, size_t atom, size_t block,
                             enum nof1_atom_part part);

@@ -356,8 +356,8 @@ nof1_rc nof1_site_let_go(struct nof1_site *site);
 struct nof1_trial nof1_site_trial(const struct nof1_site *site, const struct site_attempt *attempt,
                                   size_t t);
 
-/* site_feeding.c: at count[opening->sparse_sites] whether some trial could feed each sparse element of
- * round 1, whatever its outcomes are */
+/* site_feeding.c: at count[opening->sparse_sites] whether some trial could feed each sparse element,
+ * whatever its outcomes are, and at sparse_patients how many patients could */
 nof1_rc nof1_site_count_feeding(struct nof1_site *site, struct site_attempt *attempt,
                                 double *count);
 

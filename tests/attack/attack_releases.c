@@ -302,44 +302,79 @@ static void four_releases(struct attack_result *r)
 
 /* ---- covariates that name a patient -------------------------------------------------------------- */
 
-/* A covariate of which one patient has a level of his own, as a patient number or a date of birth would
- * give him, used by the plan's `lines`. Won: an outcome sum is that patient's own number. */
-static void named_by(struct attack_result *r, const char *lines)
+/* A covariate of which few patients have a level of their own, as a patient number or a date of birth
+ * would give it, used by the plan's `lines`: patient p of site 1, and as many as `mates` of the sites
+ * after it, which collude and take their own off. `level` is that of the few. Won: an outcome sum, or
+ * what it lacks of the sum over everybody, is the patient's own number. */
+struct marked {
+    const char *lines;
+    size_t mates;
+    double level;
+};
+
+static void outcome_sums(struct attack_result *r, const struct hand *h, const double *sum,
+                         const double *truth)
+{
+    struct nof1_layout layout = {0};
+    MUST(h->query->analysis->layout(h->query->model, 1, h->arena, &layout));
+    for (size_t e = 0; e < layout.elements; e++) {
+        bool outcome = layout.element[e].role == NOF1_OUTCOME;
+        for (size_t g = 0; outcome && g < layout.elements; g++) {
+            double rest = sum[g] - sum[e];
+            r->won = r->won || (layout.element[g].role == NOF1_OUTCOME &&
+                                (found(sum + e, truth + e, 1, 1e-9) || found(&rest, truth + g, 1, 1e-9)));
+        }
+    }
+}
+
+static void named_by(struct attack_result *r, const struct marked *marked)
 {
     static const struct hand_options options = {.patient_cap = 12,
                                                 .patients = {12, 12, 12, 12, 12}};
     static const size_t from[SITES] = {0}, count[SITES] = {12, 12, 12, 12, 12};
     struct hand *h = hand_new(&options);
-    struct nof1_layout layout = {0};
     struct atoms atoms;
-    double truth[256];
+    double truth[256], mine[256];
     for (size_t s = 0; s < SITES; s++) {
         for (size_t p = 0; p < 12; p++) {
-            set_sex(h, s, p, s == 1 && p == 2 ? 1 : 0);
+            bool few = p == 2 && s >= 1 && s <= 1 + marked->mates;
+            set_sex(h, s, p, few ? marked->level : 1 - marked->level);
         }
     }
     start_atoms(&atoms);
     freeze(h, &atoms, from, count);
-    const double *sum = ask(r, h, &atoms, titled(h, "identifier", lines));
+    double *sum = ask(r, h, &atoms, titled(h, "identifier", marked->lines));
     if (sum != NULL) {
-        MUST(h->query->analysis->layout(h->query->model, 1, h->arena, &layout));
         truth_of(h, 1, 2, 1, 1, NULL, truth);
-        for (size_t e = 0; e < layout.elements; e++) {
-            r->won = r->won || (layout.element[e].role == NOF1_OUTCOME &&
-                                found(sum + e, truth + e, 1, 1e-9));
+        for (size_t s = 2; s <= 1 + marked->mates; s++) {
+            truth_of(h, s, 2, 1, 1, NULL, mine);
+            for (size_t e = 0; e < h->elements - 2; e++) {
+                sum[e] -= mine[e];
+            }
         }
+        outcome_sums(r, h, sum, truth);
     }
     hand_free(h);
 }
 
 static void stratum_is_a_patient(struct attack_result *r)
 {
-    named_by(r, "strata: [M]\n");
+    named_by(r, &(struct marked){"strata: [M]\n", 0, 1});
 }
 
 static void moderator_is_a_patient(struct attack_result *r)
 {
-    named_by(r, "moderators: [sex]\n");
+    named_by(r, &(struct marked){"moderators: [sex]\n", 0, 1});
+}
+
+static void moderator_is_a_patient_a_site(struct attack_result *r)
+{
+    named_by(r, &(struct marked){"moderators: [sex]\n", 2, 1});
+}
+
+static void moderator_leaves_a_patient(struct attack_result *r)
+{
+    named_by(r, &(struct marked){"moderators: [sex]\n", 0, 0});
 }
 
 /* ---- budgets ------------------------------------------------------------------------------------- */
@@ -440,5 +475,9 @@ const struct attack attacks_on_releases[] = {
     {"B12", "two strata before and after a change of sides", "E2210", "rules", four_releases},
     {"B25", "stratum that is one patient", "E2205", "rules", stratum_is_a_patient},
     {"B26", "moderator that marks one patient", "E2209", "rules", moderator_is_a_patient},
+    {"B40", "moderator that marks a patient in each of three sites, two of which collude", "E2209",
+     "rules", moderator_is_a_patient_a_site},
+    {"B41", "moderator that marks all patients but one", "E2209", "rules",
+     moderator_leaves_a_patient},
     {0},
 };

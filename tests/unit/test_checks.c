@@ -49,7 +49,9 @@ static const size_t first_block[] = {0, 1, 2}, second_block[] = {3, 4, 5}, both_
                     roster[] = {0, 1, 2, 3, 4, 5};
 static const char *const groups[] = {"class:3x3", "class:2x2"};
 static const char *const names[40] = {"sites", "trials", "patients", "left out", "g0", "g1", "t0",
-                                      "t1", "s0", "s1", "b0", "b1", "sites feeding/x"};
+                                      "t1", "s0", "s1", "b0", "b1", "sites feeding/x",
+                                      "patients feeding/x"};
+static const struct nof1_support support[] = {{1, 0, false, "x"}};
 
 static void set_people(struct scene *s)
 {
@@ -84,17 +86,18 @@ static void set_up(struct scene *s)
                                    .group_is_class = true, .max_rounds = 1,
                                    .fixed_parameters = 2};
     s->query.model = &s->model;
-    s->opening = (struct nof1_opening){.elements = 25, .group_patients = 4, .group_trials = 6,
+    s->opening = (struct nof1_opening){.elements = 26, .group_patients = 4, .group_trials = 6,
                                        .group_sites = 8, .block_patients = 10, .sparse_sites = 12,
                                        .sparse = SPARSE, .atoms = ATOMS, .atom_blocks = 1,
-                                       .atom_first = 13, .unlisted = 21, .changed = 22,
+                                       .atom_first = 14, .unlisted = 22, .changed = 23,
+                                       .sparse_patients = 13, .support = support,
                                        .name = names};
     s->load[0] = (struct nof1_load){0, 2, 0, 5};
     s->load[1] = (struct nof1_load){0, 2, 1, 5};
     s->load[2] = (struct nof1_load){1, 1, -1, 1};
     s->loads = (struct nof1_loads){3, s->load};
     const double total[] = {6, 40, 40, 0, 20, 20, 20, 20, 6, 6, 20, 20, 5,
-                            20, 6, 0, 0, 20, 6, 0, 0};
+                            9, 20, 6, 0, 0, 20, 6, 0, 0};
     memcpy(s->total, total, sizeof total);
     for (size_t g = 0; g < GROUPS; g++) {
         s->group_patients[g] = s->group_trials[g] = 20;
@@ -131,8 +134,8 @@ static nof1_rc_value run_all(struct scene *s)
 
 static void set_atom(struct scene *s, size_t entry, double patients, double sites)
 {
-    s->total[13 + entry] = patients;
-    s->total[14 + entry] = sites;
+    s->total[14 + entry] = patients;
+    s->total[15 + entry] = sites;
 }
 
 static void set_group(struct scene *s, uint64_t first)
@@ -192,7 +195,9 @@ static void group_in_few_sites(struct scene *s) { s->group_sites[1] = 2; }
 static void group_in_enough_sites(struct scene *s) { s->group_sites[1] = 3; }
 static void element_of_few(struct scene *s) { s->total[12] = 2; }
 static void element_of_enough(struct scene *s) { s->total[12] = 3; }
-static void element_of_none(struct scene *s) { s->total[12] = 0; }
+static void element_of_none(struct scene *s) { s->total[12] = s->total[13] = 0; }
+static void element_of_few_patients(struct scene *s) { s->total[13] = 7; }
+static void element_of_enough_patients(struct scene *s) { s->total[13] = 8; }
 static void atom_used_few(struct scene *s) { set_atom(s, 0, 7, 6); }
 static void atom_used_exact(struct scene *s)
 {
@@ -201,22 +206,22 @@ static void atom_used_exact(struct scene *s)
     s->limits.max_net_ratio = 1.1;
 }
 static void atom_used_in_few_sites(struct scene *s) { set_atom(s, 0, 20, 2); }
-static void atom_not_listed(struct scene *s) { s->total[21] = 1; }
+static void atom_not_listed(struct scene *s) { s->total[22] = 1; }
 static void changed_alike(struct scene *s)
 {
-    s->total[22] = 8;
-    s->total[23] = 8 * 300;
-    s->total[24] = 8 * 300 * 300;
+    s->total[23] = 8;
+    s->total[24] = 8 * 300;
+    s->total[25] = 8 * 300 * 300;
 }
 static void changed_otherwise(struct scene *s) /* 299 and 301 among them: the same sum */
 {
     changed_alike(s);
-    s->total[24] += 2;
+    s->total[25] += 2;
 }
 static void changed_to_another(struct scene *s)
 {
     changed_alike(s);
-    s->total[23] += 1;
+    s->total[24] += 1;
 }
 static void atom_left_few(struct scene *s) { set_atom(s, 2, 1, 1); }
 static void atom_left_exact(struct scene *s) { set_atom(s, 2, 8, 3); }
@@ -374,6 +379,8 @@ static const struct row {
     {"group in too few sites", group_in_few_sites, NOF1_E2209},
     {"group in just enough sites", group_in_enough_sites, NOF1_OK},
     {"element fed by too few", element_of_few, NOF1_E2209},
+    {"element fed by too few patients", element_of_few_patients, NOF1_E2209},
+    {"element fed by enough patients", element_of_enough_patients, NOF1_OK},
     {"element fed by just enough", element_of_enough, NOF1_OK},
     {"element fed by nobody", element_of_none, NOF1_OK},
     {"too few used of an atom", atom_used_few, NOF1_E2210},

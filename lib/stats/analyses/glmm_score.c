@@ -49,7 +49,7 @@ struct element_list {
 
 /* step: 0 where terms are whole numbers */
 static void add(struct element_list *list, const char *name, enum nof1_role role, double bound,
-                double step, bool sparse)
+                double step, uint16_t sparse)
 {
     size_t cuts = list->model->cuts;
     list->failed = list->failed || name == NULL;
@@ -59,15 +59,16 @@ static void add(struct element_list *list, const char *name, enum nof1_role role
         .group = -1,
         .block = 0,
         .block_size = (uint16_t)(cuts > 0 ? 2 * cuts : 2),
-        .sparse = sparse,
+        .sparse = sparse > 0,
+        .factor = (uint16_t)(sparse > 1 ? sparse - 1 : 0),
         .bound = fmin(0x1p96, bound),
         .quantum = role == NOF1_OUTCOME ? step : 0};
 }
 
 /* Largest value of a column's parameter score factor, and whether few trials feed it. */
-static double reach_of(const struct glmm_model *m, size_t parameter, bool *sparse)
+static double reach_of(const struct glmm_model *m, size_t parameter, uint16_t *sparse)
 {
-    *sparse = false;
+    *sparse = 0;
     if (parameter < m->cuts || parameter >= m->fixed) {
         return parameter < m->cuts ? 1 : 0x1p10; /* |u| + shifts of the mode */
     }
@@ -79,7 +80,7 @@ static double reach_of(const struct glmm_model *m, size_t parameter, bool *spars
 
 double glmm_column_reach(const struct glmm_model *m, size_t parameter)
 {
-    bool sparse;
+    uint16_t sparse;
     if (parameter < m->cuts || parameter >= m->fixed) {
         return 1;
     }
@@ -141,7 +142,7 @@ static void add_matrix(struct element_list *list, const char *what, enum nof1_ro
     const struct glmm_model *m = list->model;
     for (size_t i = 0; i < m->parameters; i++) {
         for (size_t j = 0; j <= i; j++) {
-            bool a, b;
+            uint16_t a, b;
             double bound = reach_of(m, i, &a) * reach_of(m, j, &b) * unit * unit;
             add(list, nof1_arena_printf(list->arena, "%s %s*%s", what, parameter_name(m, i),
                                         parameter_name(m, j)),
@@ -157,7 +158,8 @@ nof1_rc_value glmm_score_layout(const struct glmm_model *m, uint32_t round,
     struct element_list list = {m, arena, NULL, 0, false};
     size_t elements = glmm_round_elements(m, round);
     double unit = GLMM_ROWS_MAX * outcome_reach(m) * 0x1p10;
-    bool full = glmm_round_is_full(m, round), sparse;
+    bool full = glmm_round_is_full(m, round);
+    uint16_t sparse;
     list.element = nof1_arena_alloc(arena, elements, sizeof *list.element);
     ENSURE(list.element != NULL, NOF1_E_NO_MEMORY);
     if (round == 1) {

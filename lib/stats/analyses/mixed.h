@@ -64,7 +64,7 @@ struct mixed_feature {
     size_t column;     /* coordinate `coordinate` of this column, or */
     size_t coordinate;
     bool level;        /* the column's own (trial-level) value */
-    bool sparse;
+    uint16_t sparse;   /* mixed_sparse */
 };
 
 struct mixed_cell { /* a class or a number of complete cycles: one group */
@@ -136,7 +136,9 @@ double mixed_covariate(const struct nof1_charter *charter, const struct nof1_tri
                        const struct mixed_column *column, size_t row);
 /* Is the column the same in all rows of a trial? */
 bool mixed_trial_level(const struct mixed_model *model, const struct mixed_column *column);
-bool mixed_sparse(const struct mixed_column *column);
+/* How many trials a sum with the column may miss: 0: none for its design; 1: many (sparse); 1 + n: so as a
+ * level of factor n of the layout (nof1_element.factor). */
+uint16_t mixed_sparse(const struct mixed_column *column);
 /* Largest |value| that the charter allows. */
 double mixed_column_bound(const struct mixed_model *model, const struct mixed_column *column);
 

@@ -18,11 +18,13 @@ struct element_list {
 };
 
 static void add(struct element_list *list, enum nof1_role role, uint16_t block, uint16_t size,
-                double bound, bool sparse, const char *name)
+                double bound, uint16_t sparse, const char *name)
 {
     list->failed = list->failed || name == NULL;
     list->element[list->count++] = (struct nof1_element){
-        name, role, list->group, block, size, sparse, fmin(0x1p96, bound), 0};
+        .name = name, .role = role, .group = list->group, .block = block, .block_size = size,
+        .sparse = sparse > 0, .bound = fmin(0x1p96, bound),
+        .factor = (uint16_t)(sparse > 1 ? sparse - 1 : 0)};
 }
 
 /* Coordinate k: the mean, or the difference of an arm from those before it. */

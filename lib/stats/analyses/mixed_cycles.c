@@ -91,15 +91,18 @@ static nof1_rc_value cycles_layout(const struct mixed_model *m, uint32_t round,
     double d = 2 * m->reach, rows = m->base.study->charter->max_cycles;
     for (size_t c = 0; c < m->cells; c++) {
         const char *group = m->base.group[c];
-        element[2 * c] = (struct nof1_element){nof1_arena_printf(arena, "%s/sum d", group),
-                                               NOF1_OUTCOME, (int)c, 0, 1, false, d, 0};
-        element[2 * c + 1] = (struct nof1_element){nof1_arena_printf(arena, "%s/sum d*d", group),
-                                                   NOF1_OUTCOME, (int)c, 0, 1, false,
-                                                   fmin(0x1p96, d * d), 0};
+        element[2 * c] = (struct nof1_element){.name = nof1_arena_printf(arena, "%s/sum d", group),
+                                               .role = NOF1_OUTCOME, .group = (int)c,
+                                               .block_size = 1, .bound = d};
+        element[2 * c + 1] = element[2 * c];
+        element[2 * c + 1].name = nof1_arena_printf(arena, "%s/sum d*d", group);
+        element[2 * c + 1].bound = fmin(0x1p96, d * d);
         ENSURE(element[2 * c].name != NULL && element[2 * c + 1].name != NULL, NOF1_E_NO_MEMORY);
     }
-    element[2 * m->cells] = (struct nof1_element){
-        "within d*d", NOF1_OUTCOME, -1, 1, 1, false, fmin(0x1p96, rows * d * d), 0};
+    element[2 * m->cells] = (struct nof1_element){.name = "within d*d", .role = NOF1_OUTCOME,
+                                                  .group = -1, .block = 1, .block_size = 1,
+                                                  .sparse = true, /* not by one cycle */
+                                                  .bound = fmin(0x1p96, rows * d * d)};
     *out = (struct nof1_layout){2 * m->cells + 1, element};
     return NOF1_OK;
 }

@@ -308,10 +308,13 @@ bool mixed_trial_level(const struct mixed_model *model, const struct mixed_colum
            !model->base.study->charter->covariate[column->covariate].varies_within;
 }
 
-bool mixed_sparse(const struct mixed_column *column)
+uint16_t mixed_sparse(const struct mixed_column *column)
 {
+    if (column->kind == MIXED_FACTOR_LEVEL) {
+        return (uint16_t)(2 + column->covariate);
+    }
     return column->kind == MIXED_PERIOD_LEVEL || column->kind == MIXED_CYCLE_LEVEL ||
-           column->kind == MIXED_FACTOR_LEVEL || column->kind == MIXED_PREVIOUS ||
+           column->kind == MIXED_NUMERIC || column->kind == MIXED_PREVIOUS ||
            column->kind == MIXED_ABSENT || column->kind == MIXED_SITE ||
            column->kind == MIXED_BLOCK;
 }

@@ -203,7 +203,8 @@ static nof1_rc_value pool_layout(const struct mixed_model *m, uint32_t round,
     struct nof1_element *element =
         nof1_arena_alloc(arena, m->base.max_elements + 1, sizeof *element);
     ENSURE(element != NULL, NOF1_E_NO_MEMORY);
-    element[0] = (struct nof1_element){"log periods", NOF1_DESIGN, -1, 0, 1, false, 64, 0};
+    element[0] = (struct nof1_element){.name = "log periods", .role = NOF1_DESIGN, .group = -1,
+                                       .block_size = 1, .bound = 64};
     size_t count = 1;
     for (size_t e = 0; e < score.elements; e++) {
         element[count++] = score.element[e];
@@ -217,15 +218,18 @@ static nof1_rc_value pool_layout(const struct mixed_model *m, uint32_t round,
                                                  power == 1 ? "d" : "d*d");
             ENSURE(name != NULL, NOF1_E_NO_MEMORY);
             element[count++] =
-                (struct nof1_element){name, NOF1_OUTCOME, -1, 0, 1, false,
-                                      fmin(0x1p96, weight * (power == 1 ? d : d * d)),
-                                      power == 1 ? step : step * step};
+                (struct nof1_element){.name = name, .role = NOF1_OUTCOME, .group = -1,
+                                      .block_size = 1,
+                                      .bound = fmin(0x1p96, weight * (power == 1 ? d : d * d)),
+                                      .quantum = power == 1 ? step : step * step};
         }
     }
     if (is_basis_round(m, round)) {
         double rows = 2 * m->base.study->charter->max_periods + 2;
-        element[count++] = (struct nof1_element){
-            "within y*y", NOF1_OUTCOME, -1, 1, 1, false, fmin(0x1p96, rows * d * d), 0};
+        element[count++] = (struct nof1_element){.name = "within y*y", .role = NOF1_OUTCOME,
+                                                 .group = -1, .block = 1, .block_size = 1,
+                                                 .sparse = true, /* not by one row an arm */
+                                                 .bound = fmin(0x1p96, rows * d * d)};
     }
     *out = (struct nof1_layout){count, element};
     return NOF1_OK;

@@ -61,7 +61,7 @@ static double power_below(double x)
 }
 
 static void add(struct element_list *list, const char *name, enum nof1_role role, double bound,
-                double unit, bool sparse)
+                double unit, uint16_t sparse)
 {
     const struct nof1_gaussian_shape *shape = &list->model->shape;
     /* H^-1 is at most 1, or the inverse ratio of variances, or that of a correlation near 1 */
@@ -75,7 +75,8 @@ static void add(struct element_list *list, const char *name, enum nof1_role role
         .group = -1,
         .block = 0,
         .block_size = list->model->form == MIXED_POOL ? 1 : 2,
-        .sparse = sparse,
+        .sparse = sparse > 0,
+        .factor = (uint16_t)(sparse > 1 ? sparse - 1 : 0),
         .bound = fmin(0x1p96, bound * wide),
         .quantum = role == NOF1_OUTCOME ? ldexp(power_below(unit), -60) : 0};
 }

@@ -90,7 +90,9 @@ static struct nof1_element element_of(const struct mixed_model *m, const struct 
                              .block_size = (uint16_t)inner};
     if (levels || item->sum == SERIAL_SUM_LEVEL_F) {
         size_t at = levels ? item->a : item->b;
-        e.sparse = mixed_sparse(&m->column[s->level_column[at]]);
+        uint16_t sparse = mixed_sparse(&m->column[s->level_column[at]]);
+        e.sparse = sparse > 0;
+        e.factor = (uint16_t)(sparse > 1 ? sparse - 1 : 0);
         e.bound = level_bound(m, at) *
                   (levels ? item->sum == SERIAL_SUM_LEVELS ? level_bound(m, item->b) : 1
                           : factor_bound(m, item, item->a, item->k));

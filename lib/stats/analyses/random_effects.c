@@ -151,6 +151,12 @@ static bool indicator(const struct re_model *model, size_t i)
     return i > 0 && model->column[i].level >= 0;
 }
 
+/* As re_product.sparse. */
+static uint16_t sparse_of(const struct re_model *model, size_t i)
+{
+    return i == 0 ? 0 : indicator(model, i) ? (uint16_t)(2 + model->column[i].covariate) : 1;
+}
+
 static nof1_rc add_product(struct re_model *model, struct re_product product)
 {
     ENSURE(product.name != NULL, NOF1_E_NO_MEMORY);
@@ -173,7 +179,7 @@ static nof1_rc add_squares(struct re_model *model, struct nof1_arena *arena)
                                                           column[j].term);
             TRY(add_product(model, (struct re_product){
                 RE_XX, i, j, name, column[i].bound * column[j].bound,
-                both ? NOF1_DESIGN : NOF1_OUTCOME, indicator(model, j) || indicator(model, i)}));
+                both ? NOF1_DESIGN : NOF1_OUTCOME, 1}));
         }
     }
     return NOF1_OK;
@@ -193,10 +199,10 @@ static nof1_rc make_products(struct re_model *model, struct nof1_arena *arena)
         const char *name = i == 0 ? "d" : nof1_arena_printf(arena, "%s*d", model->column[i].term);
         TRY(add_product(model, (struct re_product){RE_XY, i, 0, name,
                                                    bound * model->column[i].bound, NOF1_OUTCOME,
-                                                   indicator(model, i)}));
+                                                   sparse_of(model, i)}));
     }
     return add_product(model, (struct re_product){RE_YY, 0, 0, "d^2", bound * bound, NOF1_OUTCOME,
-                                                  false});
+                                                  0});
 }
 
 /* ---- which data ---- */

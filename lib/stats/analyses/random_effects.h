@@ -45,7 +45,7 @@ struct re_product {
     const char *name;
     double bound;     /* of one trial's product */
     enum nof1_role role;
-    bool sparse;
+    uint16_t sparse; /* 0: every trial feeds it; 1: not; 1 + n: as a level of factor n of the layout */
 };
 
 #define RE_BASIS_MOST 3

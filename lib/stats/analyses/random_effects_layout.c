@@ -186,6 +186,12 @@ static struct nof1_element outcome(double bound, uint16_t block, uint16_t block_
                                  .block_size = block_size};
 }
 
+static void set_sparse(struct nof1_element *element, const struct re_product *product)
+{
+    element->sparse = product->sparse > 0;
+    element->factor = (uint16_t)(product->sparse > 1 ? product->sparse - 1 : 0);
+}
+
 static void walk_within(struct walk *walk, const struct re_model *model,
                         const struct re_trial *trial)
 {
@@ -213,7 +219,7 @@ static void walk_classes(struct walk *walk, const struct re_model *model,
             struct nof1_element element = outcome(product->bound, 1, (uint16_t)model->columns);
             element.role = product->role;
             element.group = (int)c;
-            element.sparse = product->sparse;
+            set_sparse(&element, product);
             double value = mine ? re_product_value(product, trial->x, trial->d) : 0.0;
             put(walk, element, prefix, product->name, value);
         }
@@ -251,7 +257,7 @@ static void walk_basis(struct walk *walk, const struct re_model *model,
             element.role = product->role;
             element.quantum = product->kind == RE_XY ? step : step * step; /* YY; XX is design */
             element.quantum = product->kind == RE_XX ? 0.0 : element.quantum;
-            element.sparse = product->sparse;
+            set_sparse(&element, product);
             put(walk, element, prefix, product->name,
                 w * re_product_value(product, trial->x, trial->d));
         }
@@ -304,6 +310,7 @@ static void walk_power(struct walk *walk, const struct re_model *model,
                         : product->kind == RE_YY ? 1.0 / (model->scale * model->scale)
                                                  : 1.0;
         element.bound = fmin(0x1p96, bound * product->bound * factor);
+        set_sparse(&element, product);
         put(walk, element, prefix, product->name,
             weight * re_product_value(product, trial->x, trial->d));
     }
