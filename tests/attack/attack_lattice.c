@@ -91,7 +91,63 @@ static void alone_in_the_mixed_model(struct attack_result *r)
                      "deadline: 10m\n");
 }
 
+/* A moderator's own values: sums of w x and w x^2 are not rounded, because a charter does not say the
+ * step of a covariate, but ages are whole numbers, too. The prize is the age of a patient who is alone
+ * in his pattern. */
+static void covariate_alone_in_pattern(struct attack_result *r)
+{
+    static const struct hand_options options = {
+        .patients = {5, 5, 5, 5, 5}, .patient_cap = 5, .missing = true,
+        .lambdas = "[0.1, 0.3162, 0.9487]",
+        .covariate = "{kind: numeric, bounds: [0, 100], centre: 50, within: false}",
+        .outcome = "{kind: continuous, unit: points, bounds: [0, 100], quantum: 1, centre: 50, "
+                   "sd_within: 5, sd_between: 5, benefit: lower}",
+        .plan = "plan: 1\ntitle: ages\noutcome: y\ntreatment: {reference: \"A\", active: "
+                "[\"B\"]}\nanalysis: random_effects\nmoderators: [sex]\nincomplete: pool\n"
+                "gather_by: 2h\ndeadline: 10m\n"};
+    struct hand *h = hand_new(&options);
+    struct reconstruct asked = {.form = RECONSTRUCT_BASIS, .scalars = 6, .levels = 101};
+    struct reconstruct_case *c = calloc(1, sizeof *c);
+    struct reconstruct_lattice lattice;
+    for (size_t s = 0; s < SITES; s++) {
+        for (size_t p = 0; p < h->epoch[s].trials; p++) {
+            double *age = (double *)(uintptr_t)h->epoch[s].trial[p].covariate[0];
+            double years = 20 + (double)(test_random_next(&h->random) % 61);
+            for (size_t row = 0; row < ROWS; row++) {
+                age[row] = years;
+            }
+        }
+        hand_start(h, s);
+    }
+    if (crowd_until(r, h, &everybody, 1)) {
+        struct nof1_layout layout = {0};
+        case_of(c, &asked, h);
+        c->sd = 18;
+        for (size_t s = 0, i = 0; s < SITES; s++) {
+            for (size_t p = 0; p < h->epoch[s].trials; p++, i++) {
+                c->x[i] = h->epoch[s].trial[p].covariate[0][0] - 50;
+                c->k[i][0] = c->k[i][1] = 1; /* in steps of one year */
+            }
+        }
+        MUST(h->query->analysis->layout(h->query->model, 1, h->arena, &layout));
+        asked.scalars = 0;
+        for (size_t e = 0; e < layout.elements; e++) {
+            const char *name = layout.element[e].name, *of = strstr(name, "/w*sex");
+            if (strncmp(name, "basis:", 6) == 0 && of != NULL && strchr(of + 6, 'd') == NULL) {
+                c->sum[asked.scalars++] = h->value[2 + e];
+            }
+        }
+        cr_assert_eq(asked.scalars, 4u);
+        c->lambda[1] = 0.9487; /* two weights: the first and the last */
+        reconstruct_reduce(&lattice, c);
+        r->won = lattice.exposed > 0 && lattice.exposed == lattice.singles;
+    }
+    free(c);
+    hand_free(h);
+}
+
 const struct attack attacks_by_lattice[] = {
+    {"B36", "ages out of weighted sums of a moderator", "open", NULL, covariate_alone_in_pattern},
     {"B22", "decimals under public weights", "rounded", "", patient_alone_in_pattern},
     {"B24", "decimals in the pooled mixed model", "rounded", "", alone_in_the_mixed_model},
     {0},
