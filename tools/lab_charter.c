@@ -203,6 +203,11 @@ static nof1_rc derive_outcome(struct nof1_outcome *out, const struct nof1_lab_de
         out->sd_within = least_error(from, first->name);
     }
     out->sd_between = spread.n > 1 ? to_digits(sqrt(spread.squares / (spread.n - 1)), 1) : 0;
+    if (out->kind != NOF1_EFFECT) { /* few degrees of freedom give more than bounds allow */
+        double most = (out->upper - out->lower) / 2;
+        out->sd_within = fmin(out->sd_within, most);
+        out->sd_between = fmin(out->sd_between, most);
+    }
     return NOF1_OK;
 }
 

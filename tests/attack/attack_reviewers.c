@@ -33,6 +33,24 @@ static void poisoned_limits(struct attack_result *r)
     hand_free(h);
 }
 
+/* A planning sd of a million points: by E2311 any sum of whole numbers then leaves enough open. */
+static void poisoned_sd(struct attack_result *r)
+{
+    struct hand *h = hand_new(&plain);
+    struct nof1_error error = {0};
+    const struct nof1_charter *charter = NULL;
+    const char *key = "\"sd_within\":\"";
+    char *text = nof1_arena_alloc(h->arena, h->charter_bytes.length + 1, 1);
+    memcpy(text, h->charter_bytes.data, h->charter_bytes.length);
+    char *at = strstr(text, key);
+    cr_assert_not_null(at);
+    memcpy(at + strlen(key), "412e848000000000", 16);
+    nof1_rc_value rc = nof1_charter_read(&charter, h->arena, nof1_slice_text(text), &error);
+    r->won = rc == NOF1_OK;
+    noted(r, rc == NOF1_OK ? "" : nof1_rc_code(rc));
+    hand_free(h);
+}
+
 /* The next version leaves a site out of its block: the difference of the blocks is that site. */
 static void shrunken_block(struct attack_result *r)
 {
@@ -202,6 +220,7 @@ static void derived_stratum(struct attack_result *r)
 
 const struct attack attacks_by_reviewers[] = {
     {"B14", "charter with limits below the floor", "E1002", "E1002 E1012", poisoned_limits},
+    {"B37", "charter with a planning sd beyond its bounds", "E1002", "E1002 E1012", poisoned_sd},
     {"B15", "charter version that leaves a site out of its block", "E1003", "E1003",
      shrunken_block},
     {"B16", "size and kind of answers", "same", NULL, sizes},
