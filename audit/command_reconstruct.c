@@ -12,7 +12,7 @@
 #include <sys/arguments.h>
 
 struct texts {
-    const char *form, *n, *scalars, *levels, *quantum, *periods, *missing, *share, *seed, *runs,
+    const char *form, *n, *scalars, *levels, *quantum, *periods, *missing, *points, *share, *seed, *runs,
         *starts;
 };
 
@@ -68,6 +68,7 @@ static nof1_rc read_texts(struct reconstruct *out, const struct texts *text,
     TRY(count(&out->starts, "starts", text->starts, 1, 1000, error));
     TRY(number(&out->quantum, "quantum", text->quantum, 0, 1e6, error));
     TRY(number(&out->missing, "missing", text->missing, 0, 0.95, error));
+    TRY(count(&out->points, "points", text->points, 0, 1000000, error));
     TRY(number(&out->share, "share", text->share, 0.001, 0.999, error));
     if (out->levels == 1) {
         return nof1_fail(error, NOF1_E_USAGE, "--levels: 0 for a continuous scale, or 2 and more");
@@ -125,6 +126,7 @@ int audit_command_reconstruct(int argc, char **argv)
                          .quantum = "0",
                          .periods = "3",
                          .missing = "0.25",
+                         .points = "0",
                          .share = "0.33",
                          .seed = "1",
                          .runs = "20",
@@ -141,6 +143,7 @@ int audit_command_reconstruct(int argc, char **argv)
          false},
         {"periods", "N", &text.periods, NULL, "basis: most periods of an arm (3)", false},
         {"missing", "P", &text.missing, NULL, "basis: share of periods missing (0.25)", false},
+        {"points", "N", &text.points, NULL, "regression: points of a covariate; 0: real (0)", false},
         {"share", "P", &text.share, NULL, "share: one patient's part of the weights (0.33)", false},
         {"studies", "N", &text.runs, NULL, "made-up studies (20)", false},
         {"starts", "N", &text.starts, NULL, "starts of the least squares, each study (12)", false},

@@ -93,6 +93,12 @@ void reconstruct_sums(double *sum, const struct reconstruct_case *c, const doubl
     }
 }
 
+static double covariate_of(const struct reconstruct *asked, gsl_rng *rng)
+{
+    return asked->points > 0 ? (double)gsl_rng_uniform_int(rng, asked->points)
+                             : gsl_ran_gaussian(rng, 1);
+}
+
 /* What the attacker knows of the weights: all of it. */
 static void make_weights(struct reconstruct_case *c, gsl_rng *rng)
 {
@@ -108,7 +114,7 @@ static void make_weights(struct reconstruct_case *c, gsl_rng *rng)
             bool covariate = regression && k > 0 && !c->square[k];
             c->weight[k][i] = asked->form == RECONSTRUCT_BASIS ? 1 / (c->lambda[k / 2] + c->u[i])
                               : first ? asked->share / (1 - asked->share) * (double)(asked->n - 1)
-                              : covariate ? gsl_ran_gaussian(rng, 1)
+                              : covariate ? covariate_of(asked, rng)
                                           : 1;
         }
         if (asked->form == RECONSTRUCT_SHARE || regression) {

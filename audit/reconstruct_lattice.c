@@ -97,9 +97,22 @@ static size_t multiple(size_t a, size_t b)
     return m;
 }
 
+/* Every patient has covariates of his own. */
+static size_t patients_of(struct pattern *pattern, const struct reconstruct_case *c)
+{
+    for (size_t i = 0; i < c->asked->n && i < CLASSES; i++) {
+        pattern[i] = (struct pattern){.u = c->u[i], .step = 1, .d = c->x[i], .patients = 1,
+                                      .last = i};
+    }
+    return c->asked->n <= CLASSES ? c->asked->n : 0;
+}
+
 static size_t patterns_of(struct pattern *pattern, const struct reconstruct_case *c)
 {
     size_t classes = 0, steps[CLASSES] = {0};
+    if (c->asked->form == RECONSTRUCT_REGRESSION) {
+        return patients_of(pattern, c);
+    }
     for (size_t i = 0; i < c->asked->n; i++) {
         size_t g = 0;
         while (g < classes && fabs(pattern[g].u - c->u[i]) > 1e-12) {
@@ -122,27 +135,42 @@ static size_t patterns_of(struct pattern *pattern, const struct reconstruct_case
     return classes;
 }
 
+/* Linear sums, and the one at r with the weight of a pattern in it. */
+static size_t linear_sums(const struct reconstruct_case *c)
+{
+    size_t linear = c->asked->form == RECONSTRUCT_REGRESSION ? c->asked->scalars - 1
+                                                             : c->asked->scalars / 2;
+    return linear < RECONSTRUCT_WEIGHTS ? linear : RECONSTRUCT_WEIGHTS;
+}
+
+static double weight_of(const struct reconstruct_case *c, const struct pattern *pattern, size_t r)
+{
+    return c->asked->form == RECONSTRUCT_REGRESSION ? c->weight[r][pattern->last]
+                                                    : 1 / (c->lambda[r] + pattern->u);
+}
+
 /* Find whole numbers of steps with sum_g w_rg step_g N_g = total_r for all r: the row of the reduced
  * basis that holds the embedding's 1. expected and spread: of N_g, from the design alone. */
 static bool find(double *found, const struct reconstruct_case *c, const struct pattern *pattern,
                  size_t classes, bool squares, const double *expected, const double *spread)
 {
     struct lattice *l = calloc(1, sizeof *l);
-    size_t weights = c->asked->scalars / 2;
-    bool ok = false;
+    size_t weights = linear_sums(c);
+    bool regression = c->asked->form == RECONSTRUCT_REGRESSION, ok = false;
     if (l == NULL) {
         return false;
     }
     l->rows = classes + 1;
     l->columns = classes + weights + 1;
     for (size_t r = 0; r < weights; r++) {
-        long double total = c->sum[2 * r + (squares ? 1 : 0)], size = fabsl(total);
+        long double total = c->sum[regression ? r : 2 * r + (squares ? 1 : 0)];
+        long double size = fabsl(total);
         for (size_t g = 0; g < classes; g++) {
-            double w = 1 / (c->lambda[r] + pattern[g].u);
+            double w = weight_of(c, &pattern[g], r);
             double step = squares ? pattern[g].step * pattern[g].step : pattern[g].step;
             l->b[g][classes + r] = (long double)(w * step);
             total -= (long double)(w * step * expected[g]);
-            size += (long double)(w * step * (fabs(expected[g]) + spread[g]));
+            size += (long double)(fabs(w) * step * (fabs(expected[g]) + spread[g]));
         }
         long double error = size * 0x1p-49L;
         long double rounding = (squares ? 1.0L : 0.5L) * (long double)c->asked->quantum;
@@ -174,10 +202,11 @@ void reconstruct_reduce(struct reconstruct_lattice *out, const struct reconstruc
 {
     struct pattern pattern[CLASSES];
     double expected[CLASSES], spread[CLASSES], found[CLASSES];
-    size_t classes = c->asked->form == RECONSTRUCT_BASIS && c->asked->levels > 0
+    bool regression = c->asked->form == RECONSTRUCT_REGRESSION;
+    size_t classes = (regression || c->asked->form == RECONSTRUCT_BASIS) && c->asked->levels > 0
                          ? patterns_of(pattern, c) : 0;
     *out = (struct reconstruct_lattice){.done = classes > 0, .classes = classes};
-    for (int squares = 0; classes > 0 && squares < 2; squares++) {
+    for (int squares = 0; classes > 0 && squares < (regression ? 1 : 2); squares++) {
         for (size_t g = 0; g < classes; g++) {
             double step = squares ? pattern[g].step * pattern[g].step : pattern[g].step;
             double n = (double)pattern[g].patients, sd = squares ? c->sd * c->sd : c->sd;

@@ -138,11 +138,12 @@ static nof1_rc put_outcomes(struct nof1_buffer *out, const struct nof1_charter *
 
 static nof1_rc put_covariates(struct nof1_buffer *out, const struct nof1_charter *c)
 {
-    PRINT(out, "# What describes a trial. numeric: bounds and centre in its unit; factor: levels, "
-               "the first is the\n# reference. within: true when it may change within a trial.\n"
+    PRINT(out, "# What describes a trial. numeric: bounds and centre in its unit; quantum: the "
+               "step in\n# which values are coded at the sites, at most 32 between the bounds (0: open lab). "
+               "factor: levels, the first is\n# the reference. within: true when it may change within a trial.\n"
                "%s",
           c->covariates == 0 ? "# covariates:\n"
-                               "#   age: {kind: numeric, bounds: [0, 110], centre: 50}  # years\n"
+                               "#   age: {kind: numeric, bounds: [0, 110], centre: 50, quantum: 5}  # years\n"
                                "#   sex: {kind: factor, levels: [F, M]}\n"
                              : "covariates:\n");
     for (size_t i = 0; i < c->covariates; i++) {
@@ -156,6 +157,7 @@ static nof1_rc put_covariates(struct nof1_buffer *out, const struct nof1_charter
             TRY(put_number(out, "    bounds: [", v->lower));
             TRY(put_number(out, ", ", v->upper));
             TRY(put_number(out, "]\n    centre: ", v->centre));
+            TRY(put_number(out, "\n    quantum: ", v->quantum));
             PRINT(out, "\n");
         }
     }

@@ -79,7 +79,12 @@ static void show_dictionary(FILE *out, const struct nof1_charter *charter)
                 outcome->unit);
     }
     for (size_t c = 0; c < charter->covariates; ++c) {
-        fprintf(out, "%s  %s\n", c == 0 ? "covariates:\n" : "", charter->covariate[c].name);
+        const struct nof1_covariate *v = &charter->covariate[c];
+        fprintf(out, "%s  %s", c == 0 ? "covariates:\n" : "", v->name);
+        if (v->quantum > 0) {
+            fprintf(out, ": coded in steps of %.15g", v->quantum);
+        }
+        fprintf(out, "\n");
     }
     fprintf(out, "analyses:\n");
     for (size_t a = 0; a < charter->analyses; ++a) {

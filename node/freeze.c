@@ -136,7 +136,7 @@ static nof1_rc word_value(const struct freezer *f, const struct nof1_covariate *
     if (!nof1_number_read(&number, text, strlen(text))) {
         return fail_row(f, NOF1_E_INPUT, row, covariate->name, text, "a number");
     }
-    *out = number.value;
+    *out = nof1_covariate_coded(covariate, number.value);
     return check_bounds(f, row, covariate->name, number.value, covariate->lower, covariate->upper);
 }
 

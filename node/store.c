@@ -269,6 +269,10 @@ static nof1_rc translate_levels(const struct loader *loader, size_t covariate, d
                                 size_t rows)
 {
     const struct translation *to = &loader->to;
+    const struct nof1_covariate *own = &loader->charter->covariate[to->covariate[covariate]];
+    for (size_t r = 0; to->levels[covariate] == 0 && r < rows; ++r) {
+        column[r] = nof1_covariate_coded(own, column[r]); /* of a later charter */
+    }
     for (size_t r = 0; to->levels[covariate] > 0 && r < rows; ++r) {
         if (isnan(column[r])) {
             continue;

@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include <base/json.h>
+#include <core/charter.h>
 #include <core/policy.h>
 #include <node/sources/number.h>
 #include <nof1/analysis.h>
@@ -320,6 +321,12 @@ static nof1_rc derive_covariate(struct nof1_covariate *out, bool *usable, const 
     if (out->kind == NOF1_NUMERIC) {
         out->levels = 0;
         derive_bounds(&values, &out->lower, &out->upper, &out->centre);
+        if (!rows && values.count > 0) { /* coded in steps: none beyond the values */
+            out->lower = values.value[0];
+            out->upper = fmax(values.value[values.count - 1], out->lower + 1e-6);
+            out->centre = fmin(fmax(out->centre, out->lower), out->upper);
+            out->quantum = nof1_covariate_step(out->lower, out->upper);
+        }
         return NOF1_OK;
     }
     for (size_t l = 0; *usable && l < out->levels; ++l) {

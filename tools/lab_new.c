@@ -327,7 +327,7 @@ static nof1_rc write_dictionary(struct nof1_buffer *out, const struct design *de
              "  attacks: {kind: count, bounds: [0, 14], quantum: 1, centre: 3, sd_within: 1.5,\n"
              "            sd_between: 1, benefit: lower}\n"
              "covariates:\n"
-             "  age: {kind: numeric, bounds: [18, 90], centre: 52}\n"
+             "  age: {kind: numeric, bounds: [18, 90], centre: 52, quantum: 3}\n"
              "  sex: {kind: factor, levels: [F, M]}\n"
              "  severity: {kind: factor, levels: [mild, severe]}\n"
              "strata: severity\n"));

@@ -40,6 +40,7 @@ struct nof1_covariate {
     enum nof1_covariate_kind kind;
     bool varies_within;        /* may change within a trial */
     double lower, upper, centre;
+    double quantum;            /* numeric: values are coded in these steps; 0: as they are */
     size_t levels;             /* factors; level 0 is the reference */
     const char *const *level;
 };

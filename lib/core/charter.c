@@ -5,6 +5,7 @@
  */
 #include <core/charter.h>
 
+#include <math.h>
 #include <string.h>
 
 #include <crypto/hash.h>
@@ -86,6 +87,27 @@ bool nof1_charter_allows(const struct nof1_charter *charter, const char *analysi
         }
     }
     return false;
+}
+
+double nof1_covariate_coded(const struct nof1_covariate *covariate, double value)
+{
+    if (!(covariate->quantum > 0) || isnan(value)) {
+        return value;
+    }
+    double coded = floor(value / covariate->quantum + 0.5) * covariate->quantum;
+    return fmin(fmax(coded, covariate->lower), covariate->upper);
+}
+
+double nof1_covariate_step(double lower, double upper)
+{
+    static const double nice[] = {1, 2, 5, 10};
+    double least = (upper - lower) / NOF1_COVARIATE_STEPS;
+    int tens = (int)floor(log10(least));
+    double step = 0;
+    for (size_t i = 0; i < sizeof nice / sizeof *nice && !(step >= least); i++) {
+        step = tens < 0 ? nice[i] / pow(10, -tens) : nice[i] * pow(10, tens);
+    }
+    return fmax(step, least);
 }
 
 size_t nof1_covariate_level(const struct nof1_covariate *covariate, const char *level)

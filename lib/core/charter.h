@@ -16,7 +16,7 @@
  *     y: {kind: continuous, unit: points, bounds: [0, 10], quantum: 1, centre: 5,
  *         sd_within: 1.5, sd_between: 1, benefit: lower, family: y}
  *   covariates:
- *     age: {kind: numeric, bounds: [0, 110], centre: 50}
+ *     age: {kind: numeric, bounds: [0, 110], centre: 50, quantum: 5}
  *     sex: {kind: factor, levels: [F, M], within: false}
  *   strata: sex
  *   classes: {"3x3": {n: [3, 3], periods: [1, 2, 3, 4, 5, 6]}}
@@ -68,6 +68,15 @@ size_t nof1_charter_treatment(const struct nof1_charter *charter, const char *na
 size_t nof1_charter_outcome(const struct nof1_charter *charter, const char *name);
 size_t nof1_charter_covariate(const struct nof1_charter *charter, const char *name);
 bool nof1_charter_allows(const struct nof1_charter *charter, const char *analysis);
+/* Who knows a covariate of many digits solves sums that it weighs for whole-number outcomes
+ * (docs/disclosure.md, "Known covariates on a grid"): outside an open lab its values are coded in at most
+ * this many steps between its bounds. */
+#define NOF1_COVARIATE_STEPS 32u
+/* A value as frozen: the nearest multiple of the quantum (halves up), within the bounds. Factors and
+ * missing values are returned as they are. */
+double nof1_covariate_coded(const struct nof1_covariate *covariate, double value);
+/* The least of 1, 2, 5, 10, ... (times any power of ten) that gives at most that many steps. */
+double nof1_covariate_step(double lower, double upper);
 size_t nof1_covariate_level(const struct nof1_covariate *covariate, const char *level);
 /* The covariate whose levels are the strata; NULL when the charter has none. */
 const struct nof1_covariate *nof1_charter_strata(const struct nof1_charter *charter);

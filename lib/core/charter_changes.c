@@ -133,8 +133,8 @@ static nof1_rc add_dictionary(struct lines *l, const struct nof1_charter *c)
             ENSURE(levels != NULL, NOF1_E_NO_MEMORY);
             ADD(l, NAME(l, "covariates.%s", v->name), "%s%s", levels, within);
         } else {
-            ADD(l, NAME(l, "covariates.%s", v->name), "%.15g to %.15g, centre %.15g%s", v->lower,
-                v->upper, v->centre, within);
+            ADD(l, NAME(l, "covariates.%s", v->name), "%.15g to %.15g, centre %.15g, steps of %.15g%s",
+                v->lower, v->upper, v->centre, v->quantum, within);
         }
     }
     for (size_t i = 0; i < c->classes; i++) {

@@ -8,6 +8,8 @@
 #include <math.h>
 #include <string.h>
 
+#include <base/json.h>
+
 #define UNIT_MAX 32u
 
 /* Where to point: at the key, or at its parent when the value is a default. */
@@ -96,10 +98,34 @@ nof1_rc charter_read_outcomes(const struct reader *r, struct nof1_charter *c,
     return NOF1_OK;
 }
 
-static nof1_rc read_covariate(const struct reader *r, struct nof1_covariate *v,
-                              const struct entry *entry)
+/* Outside an open lab: coarse, whoever writes the charter. */
+static nof1_rc read_steps(const struct reader *r, struct nof1_covariate *v,
+                          const struct nof1_node *node, bool open)
 {
-    static const char *const numeric[] = {"name", "kind", "within", "bounds", "centre", NULL};
+    char text[NOF1_DOUBLE_TEXT];
+    double range = v->upper - v->lower;
+    v->quantum = open ? 0 : nof1_covariate_step(v->lower, v->upper);
+    nof1_double_short(text, v->quantum);
+    TRY(reader_opt_double(r, &v->quantum, node, "quantum"));
+    if (v->quantum < 0 || v->quantum > range) {
+        return FAIL_AT(r, place(node, "quantum"), NOF1_E_INPUT,
+                       "quantum: expected the step in which values are coded, at most the range of "
+                       "the bounds");
+    }
+    if (!open && range > v->quantum * NOF1_COVARIATE_STEPS * (1 + 1e-9)) {
+        return FAIL_AT(r, place(node, "quantum"), NOF1_E_INPUT,
+                       "quantum: at most %u steps between the bounds, because who knows a finer "
+                       "value finds outcomes by it; write %s or more, or leave the key out",
+                       NOF1_COVARIATE_STEPS, text);
+    }
+    return NOF1_OK;
+}
+
+static nof1_rc read_covariate(const struct reader *r, struct nof1_covariate *v,
+                              const struct entry *entry, bool open)
+{
+    static const char *const numeric[] = {"name",   "kind",   "within",
+                                          "bounds", "centre", "quantum", NULL};
     static const char *const factor[] = {"name", "kind", "within", "levels", NULL};
     static const char *const kinds[] = {"numeric", "factor", NULL};
     const struct nof1_node *node = entry->node;
@@ -123,7 +149,7 @@ static nof1_rc read_covariate(const struct reader *r, struct nof1_covariate *v,
         return FAIL_AT(r, place(node, "centre"), NOF1_E_INPUT,
                        "centre: expected a number within the bounds");
     }
-    return NOF1_OK;
+    return read_steps(r, v, node, open);
 }
 
 static nof1_rc read_strata(const struct reader *r, struct nof1_charter *c,
@@ -153,7 +179,7 @@ nof1_rc charter_read_covariates(const struct reader *r, struct nof1_charter *c,
     struct nof1_covariate *v = nof1_arena_alloc(r->arena, c->covariates, sizeof *v);
     ENSURE(v != NULL, NOF1_E_NO_MEMORY);
     for (size_t i = 0; i < c->covariates; i++) {
-        TRY(read_covariate(r, &v[i], &entry[i]));
+        TRY(read_covariate(r, &v[i], &entry[i], c->limits.open));
         if (nof1_charter_outcome(c, entry[i].name) != NOF1_NONE) {
             return FAIL_AT(r, entry[i].node, NOF1_E_INPUT, "covariates: %s is an outcome already",
                            entry[i].name);

@@ -112,6 +112,7 @@ static nof1_rc put_covariates(json_t *root, const struct nof1_charter *charter)
         } else {
             TRY(put_doubles(object, "bounds", (const double[]){c->lower, c->upper}, 2));
             TRY(put(object, "centre", nof1_json_double(c->centre)));
+            TRY(put(object, "quantum", nof1_json_double(c->quantum)));
         }
     }
     return NOF1_OK;

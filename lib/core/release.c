@@ -8,6 +8,8 @@
 #include <core/release.h>
 
 #include <math.h>
+#include <stdio.h>
+#include <string.h>
 
 #include <base/json.h>
 #include <core/census_analysis.h>
@@ -279,6 +281,46 @@ static nof1_rc gate(const json_t *result, const struct run *run, struct nof1_err
                            !query->census && query->analysis->tables, error);
 }
 
+/* Is the term the covariate, alone or after a colon (treatment:age)? */
+static bool is_term(const char *text, const char *name)
+{
+    size_t length = text == NULL ? 0 : strlen(text), own = strlen(name);
+    return length >= own && strcmp(text + length - own, name) == 0 &&
+           (length == own || text[length - own - 1] == ':');
+}
+
+/* Does an option name the covariate, itself or in its list? */
+static bool uses(const struct nof1_plan *plan, const char *name)
+{
+    bool used = false;
+    for (size_t o = 0; plan->options != NULL && o < plan->options->items; o++) {
+        const struct nof1_node *option = &plan->options->item[o];
+        used = used || is_term(option->text, name);
+        for (size_t i = 0; i < option->items; i++) {
+            used = used || is_term(option->item[i].text, name);
+        }
+    }
+    return used;
+}
+
+/* Who compares with a fit of the pooled data needs the values that the sites had. */
+static void warn_coded(json_t *warnings, const struct nof1_study *study)
+{
+    for (size_t c = 0; c < study->charter->covariates; c++) {
+        const struct nof1_covariate *v = &study->charter->covariate[c];
+        char text[512], step[NOF1_DOUBLE_TEXT];
+        if (!(v->quantum > 0) || !uses(study->plan, v->name)) {
+            continue;
+        }
+        nof1_double_short(step, v->quantum);
+        snprintf(text, sizeof text,
+                 "%.64s is coded in steps of %s: compare with floor(%.64s / %s + 0.5) * %s, within "
+                 "the charter's bounds",
+                 v->name, step, v->name, step, step);
+        nof1_warn(warnings, true, "coded", text);
+    }
+}
+
 /* What the analysis has to say. Caller frees. */
 static nof1_rc report(json_t **out, const struct run *run, const struct nof1_history *history,
                       struct nof1_arena *arena, struct nof1_error *error)
@@ -288,6 +330,9 @@ static nof1_rc report(json_t **out, const struct run *run, const struct nof1_his
     nof1_warn(json_object_get(*out, "warnings"), run->query->sites < FEW_SITES, "few_sites",
               "fewer than five sites: how far sites differ, and whether others would, cannot be "
               "told");
+    if (!run->query->census) {
+        warn_coded(json_object_get(*out, "warnings"), &run->query->study);
+    }
     return NOF1_OK;
 }
 

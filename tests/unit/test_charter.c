@@ -3,6 +3,7 @@
  * Charters: what the YAML means, the canonical round trip and hash, every refusal with its place.
  */
 #include <criterion/criterion.h>
+#include <math.h>
 #include <string.h>
 
 #include <core/census.h>
@@ -402,4 +403,49 @@ Test(charter, a_later_version_names_the_one_it_replaces)
     cr_assert_eq(c->follows.length, 32u);
     cr_expect_eq(c->follows.data[31], 0xff);
     cr_expect_eq(test_charter(arena)->follows.length, 0u);
+}
+
+/* Numeric covariates are coarse outside an open lab: stated, or by the least round step that is. */
+Test(charter, numeric_covariates_have_coarse_steps)
+{
+    static const struct { const char *age; double quantum; } cases[] = {
+        {"bounds: [0, 110], centre: 50", 5},     {"bounds: [0, 32], centre: 5", 1},
+        {"bounds: [0, 1], centre: 0", 0.05},     {"bounds: [0, 33], centre: 5", 2},
+        {"bounds: [0, 6400], centre: 50", 200},  {"bounds: [0, 110], centre: 50, quantum: 4", 4},
+        {"bounds: [0, 3.2], centre: 0, quantum: 0.1", 0.1},
+        {"bounds: [0, 110], centre: 50, quantum: 3", -1},
+        {"bounds: [0, 110], centre: 50, quantum: 0", -1},
+        {"bounds: [0, 110], centre: 50, quantum: 111", -1},
+        {"bounds: [0, 110], centre: 50, quantum: -5", -1}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        const struct nof1_charter *c = NULL;
+        const char *text = test_replace(arena, test_charter_text(arena),
+                                        "bounds: [0, 110], centre: 50", cases[i].age, NULL);
+        nof1_rc_value rc =
+            nof1_charter_from_node(&c, arena, test_yaml(arena, "c.yaml", text), &error);
+        cr_expect_eq(rc, cases[i].quantum < 0 ? NOF1_E_INPUT : NOF1_OK, "%s: %s", cases[i].age,
+                     error.message);
+        if (rc == NOF1_OK) {
+            size_t age = nof1_charter_covariate(c, "age");
+            cr_expect_float_eq(c->covariate[age].quantum, cases[i].quantum, 1e-12, "%s: %g",
+                               cases[i].age, c->covariate[age].quantum);
+        } else {
+            cr_expect_not_null(strstr(error.message, "quantum"), "%s", error.message);
+        }
+    }
+}
+
+Test(charter, values_are_coded_to_the_nearest_step_within_the_bounds)
+{
+    static const struct { double value, coded; } cases[] = {
+        {52, 50}, {52.5, 55}, {53, 55}, {18, 20}, {17.4, 17}, {87.4, 85}, {88, 89}, {89, 89}};
+    struct nof1_covariate age = {.lower = 17, .upper = 89, .quantum = 5};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        double coded = nof1_covariate_coded(&age, cases[i].value);
+        cr_expect_eq(coded, cases[i].coded, "%g: %g", cases[i].value, coded);
+        cr_expect_eq(nof1_covariate_coded(&age, coded), coded, "twice");
+    }
+    cr_expect(isnan(nof1_covariate_coded(&age, NAN)));
+    age.quantum = 0;
+    cr_expect_eq(nof1_covariate_coded(&age, 52.123456789), 52.123456789);
 }

@@ -128,6 +128,20 @@ Test(reconstruct, known_covariates_solve_a_saturated_regression)
     json_decref(few);
 }
 
+/* Whole numbers under real covariates are found by lattice reduction, on a grid of 32 points not. */
+Test(reconstruct, a_coarse_covariate_solves_no_sum)
+{
+    struct reconstruct asked = {
+        .form = RECONSTRUCT_REGRESSION, .n = 15, .scalars = 4, .levels = 11, .runs = 4};
+    json_t *real = run(asked);
+    asked.points = 32;
+    json_t *coarse = run(asked);
+    cr_expect_gt(number(real, "lattice", "pattern_sums_found"), 0.95);
+    cr_expect_lt(number(coarse, "lattice", "pattern_sums_found"), 0.35);
+    json_decref(real);
+    json_decref(coarse);
+}
+
 /* One patient with nine tenths of the weight is the sum; with a third he is not. */
 Test(reconstruct, a_heavy_patient_is_read_off_the_sum)
 {

@@ -127,6 +127,34 @@ Test(store_epoch, freeze_maps_names_and_spreads_constants)
     cr_expect_eq(epoch.trial[1].covariate[0][0], 1.0);
     cr_expect(isnan(epoch.trial[0].outcome[1][1]));
     cr_expect(isnan(epoch.trial[1].covariate[1][0]));
+    cr_expect_eq(epoch.trial[0].covariate[1][0], 5.0);
+    cr_expect_eq(epoch.trial[0].covariate[1][1], 5.0); /* 6, in steps of 5 */
+    cr_expect_eq(epoch.trial[2].covariate[1][0], 0.0); /* 1 */
+    nof1_arena_free(f.arena);
+}
+
+/* A charter of an open lab codes nothing; what it froze is coded when another one loads it. */
+Test(store_epoch, covariates_are_coded_by_the_charter_that_loads_them)
+{
+    struct fixture f = {0}, later = {0};
+    struct nof1_epoch epoch = {0}, loaded = {0};
+    struct nof1_store *store = NULL;
+    char open[sizeof charter_text + 32];
+    const char *preset = strstr(charter_text, "preset: ultra-rare");
+    snprintf(open, sizeof open, "%.*spreset: open%s", (int)(preset - charter_text), charter_text,
+             preset + strlen("preset: ultra-rare"));
+    start(&f, open);
+    start(&later, charter_text);
+    cr_assert_eq(nof1_store_open(&store, ":memory:", &f.error), NOF1_OK);
+    cr_assert_eq(freeze(&epoch, &f, good, 1), NOF1_OK, "%s", f.error.message);
+    cr_expect_eq(epoch.trial[0].covariate[1][1], 6.0);
+    cr_assert_eq(nof1_epoch_save(store, &epoch, f.charter, 1000, &f.error), NOF1_OK);
+    cr_assert_eq(nof1_epoch_load(&loaded, later.arena, store, later.charter, &later.error), NOF1_OK,
+                 "%s", later.error.message);
+    cr_expect_eq(loaded.trial[0].covariate[1][1], 5.0);
+    cr_expect_eq(loaded.trial[0].covariate[0][0], 0.0); /* a level is none */
+    nof1_store_close(store);
+    nof1_arena_free(later.arena);
     nof1_arena_free(f.arena);
 }
 
