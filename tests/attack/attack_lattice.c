@@ -91,8 +91,8 @@ static void alone_in_the_mixed_model(struct attack_result *r)
                      "deadline: 10m\n");
 }
 
-/* A moderator's own values: sums of w x and w x^2 are not rounded, because a charter does not say the
- * step of a covariate, but ages are whole numbers, too. The prize is the age of a patient who is alone
+/* A moderator's own values: ages are whole numbers, too. In the control sums of w x and w x^2 are not
+ * rounded, as by a charter that does not say the step of a covariate. The prize is the age of a patient who is alone
  * in his pattern. */
 static void covariate_alone_in_pattern(struct attack_result *r)
 {
@@ -109,6 +109,10 @@ static void covariate_alone_in_pattern(struct attack_result *r)
     struct reconstruct asked = {.form = RECONSTRUCT_BASIS, .scalars = 6, .levels = 101};
     struct reconstruct_case *c = calloc(1, sizeof *c);
     struct reconstruct_lattice lattice;
+    if (attack_is_control()) {
+        ((struct nof1_covariate *)(uintptr_t)h->charter->covariate)[0].quantum = 0;
+        hand_query(h, hand_complete(h, options.plan, 0, NULL));
+    }
     for (size_t s = 0; s < SITES; s++) {
         for (size_t p = 0; p < h->epoch[s].trials; p++) {
             double *age = (double *)(uintptr_t)h->epoch[s].trial[p].covariate[0];
@@ -140,6 +144,7 @@ static void covariate_alone_in_pattern(struct attack_result *r)
         cr_assert_eq(asked.scalars, 4u);
         c->lambda[1] = 0.9487; /* two weights: the first and the last */
         reconstruct_reduce(&lattice, c);
+        snprintf(r->code, sizeof r->code, "rounded");
         r->won = lattice.exposed > 0 && lattice.exposed == lattice.singles;
     }
     free(c);
@@ -147,7 +152,7 @@ static void covariate_alone_in_pattern(struct attack_result *r)
 }
 
 const struct attack attacks_by_lattice[] = {
-    {"B36", "ages out of weighted sums of a moderator", "open", NULL, covariate_alone_in_pattern},
+    {"B36", "ages out of weighted sums of a moderator", "rounded", "", covariate_alone_in_pattern},
     {"B22", "decimals under public weights", "rounded", "", patient_alone_in_pattern},
     {"B24", "decimals in the pooled mixed model", "rounded", "", alone_in_the_mixed_model},
     {0},

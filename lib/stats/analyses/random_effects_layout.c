@@ -237,6 +237,28 @@ double re_term_step(const struct re_model *model)
     return exact ? 0.0 : ldexp(1.0, ilogb(quantum / (double)model->most));
 }
 
+/* The step of a column's values: 0 when they are exact, 1 for indicators. */
+static double column_step(const struct re_model *model, size_t i)
+{
+    bool numeric = i > 0 && model->column[i].level < 0;
+    return numeric ? model->base.study->charter->covariate[model->column[i].covariate].quantum : 1.0;
+}
+
+/* A moderator's own sums tell its values as those of the outcome tell outcomes: to their own step. */
+static double product_step(const struct re_model *model, const struct re_product *product,
+                           double step)
+{
+    double of_i = column_step(model, product->i), of_j = column_step(model, product->j);
+    if (product->kind == RE_YY) {
+        return step * step;
+    }
+    if (product->kind == RE_XY) {
+        return of_i > 1.0 && step > 0.0 ? ldexp(step, ilogb(of_i)) : step;
+    }
+    return product->role == NOF1_DESIGN || !(of_i * of_j > 0.0) ? 0.0
+                                                                : ldexp(1.0, ilogb(of_i * of_j));
+}
+
 static void walk_basis(struct walk *walk, const struct re_model *model,
                        const struct re_trial *trial)
 {
@@ -255,8 +277,7 @@ static void walk_basis(struct walk *walk, const struct re_model *model,
             struct nof1_element element =
                 outcome(most * product->bound, 1, (uint16_t)model->columns);
             element.role = product->role;
-            element.quantum = product->kind == RE_XY ? step : step * step; /* YY; XX is design */
-            element.quantum = product->kind == RE_XX ? 0.0 : element.quantum;
+            element.quantum = product_step(model, product, step);
             set_sparse(&element, product);
             put(walk, element, prefix, product->name,
                 w * re_product_value(product, trial->x, trial->d));
