@@ -116,7 +116,8 @@ static nof1_rc put_outcomes(struct nof1_buffer *out, const struct nof1_charter *
           "frozen), quantum\n# (smallest step, 0: none), centre (subtracted from every value), "
           "sd_within and sd_between\n# (planning values from the literature, never from these "
           "data, at most half of\n# highest less lowest). benefit: lower | none | higher.\n"
-          "# Outcomes of one family share their budget of numbers. What was released keeps family, bounds\n# and quantum in later versions.\n"
+          "# Outcomes of one family share their budget of numbers. What was released keeps family,\n"
+          "# bounds and quantum in later versions.\n"
           "outcomes:\n");
     for (size_t i = 0; i < c->outcomes; i++) {
         const struct nof1_outcome *o = &c->outcome[i];

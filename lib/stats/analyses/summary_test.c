@@ -32,7 +32,8 @@ static const struct nof1_option options[] = {
     {"standardise", NOF1_OPT_CHOICE, "none|within|charter", "none", 0, 0,
      "a further row in units of the sd within trials: pooled from the data, or the charter's"},
     {"mcid", NOF1_OPT_NUMBER, "number of 0 or more, in units of the outcome", "", 0, 1e300,
-     "responder: least important difference; a responder's is larger, in the direction of benefit"},
+     "responder: least important difference; a responder's is larger, in the direction of benefit; "
+     "outside an open lab a multiple of 1 or 5 times a power of ten, at most 1/8 planning sd"},
     {"benefit", NOF1_OPT_CHOICE, "charter|higher|lower", "charter", 0, 0,
      "which direction of the outcome is better"},
     {"null_value", NOF1_OPT_NUMBER, "number", "0", 0, 0, "mean difference that is tested against"},
@@ -40,6 +41,31 @@ static const struct nof1_option options[] = {
     {NULL, NOF1_OPT_FLAG, NULL, NULL, 0, 0, NULL}};
 
 /* ---- the plan ---- */
+
+/* Thresholds are whole multiples of this: 1 or 5 times a power of ten, at most an eighth of the planning
+ * sd. With a free threshold the next plan halves the last one's interval, and as many plans as the ratio
+ * allows find one patient's difference to as many bits. */
+static double threshold_step(const struct nof1_outcome *outcome)
+{
+    double sd = fmax(outcome->sd_within, outcome->sd_between);
+    double most = sd > 0.0 ? sd / 8.0 : (outcome->upper - outcome->lower) / 100.0;
+    double power = pow(10.0, floor(log10(most)));
+    return 5.0 * power <= most ? 5.0 * power : power;
+}
+
+static nof1_rc check_threshold(const struct summary_test *model, const struct nof1_study *study,
+                               struct nof1_error *error)
+{
+    const struct nof1_outcome *outcome = &study->charter->outcome[study->plan->outcome];
+    double step = threshold_step(outcome), steps = round(model->mcid / step);
+    if (study->charter->limits.open || fabs(model->mcid - steps * step) <= 1e-9 * step) {
+        return NOF1_OK;
+    }
+    return nof1_fail(error, NOF1_E_PLAN,
+                     "mcid: %.15g found, a multiple of %.15g expected for %s: finer thresholds would "
+                     "tell single patients' differences",
+                     model->mcid, step, outcome->name);
+}
 
 static nof1_rc read_responder(struct summary_test *model, const struct nof1_study *study,
                               struct nof1_error *error)
@@ -58,7 +84,7 @@ static nof1_rc read_responder(struct summary_test *model, const struct nof1_stud
     if (strcmp(summary_choice(study, "standardise"), "none") != 0) {
         return nof1_fail(error, NOF1_E_PLAN, "standardise: a share has no unit; use none");
     }
-    return NOF1_OK;
+    return check_threshold(model, study, error);
 }
 
 static nof1_rc read_scale(struct summary_test *model, const struct nof1_study *study,
