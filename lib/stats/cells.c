@@ -80,7 +80,13 @@ double nof1_cells_rounded(const struct nof1_limits *limits, double count)
     return step * round(count / step);
 }
 
-double nof1_cells_quantile(const double *bin, size_t bins, double first, double width, double p)
+double nof1_cells_bin(const struct nof1_limits *limits, const json_t *shown)
+{
+    return json_is_number(shown) ? json_number_value(shown) : 0.5 * (double)limits->min_cell;
+}
+
+double nof1_cells_quantile(const double *bin, const bool *hidden, size_t bins, double first,
+                           double width, double p)
 {
     double total = 0.0, below = 0.0;
     for (size_t b = 0; b < bins; b++) {
@@ -88,7 +94,7 @@ double nof1_cells_quantile(const double *bin, size_t bins, double first, double 
     }
     for (size_t b = 0; b < bins; b++) {
         if (bin[b] > 0.0 && below + bin[b] >= p * total) {
-            return first + width * ((double)b + (p * total - below) / bin[b]);
+            return hidden[b] ? NAN : first + width * ((double)b + (p * total - below) / bin[b]);
         }
         below += bin[b];
     }

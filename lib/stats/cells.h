@@ -7,6 +7,7 @@
 #define NOF1_STATS_CELLS_H
 
 #include <jansson.h>
+#include <stdbool.h>
 #include <nof1/error.h>
 #include <nof1/study.h>
 
@@ -20,8 +21,11 @@ void nof1_cells_suppress(const char **code, const struct nof1_limits *limits, co
 double nof1_cells_rounded(const struct nof1_limits *limits, double count);
 
 /* The p quantile of a histogram with `bins` bins of equal width from `first` on, by straight lines
- * through its cumulative counts; NAN when it is empty. */
-double nof1_cells_quantile(const double *bin, size_t bins, double first, double width, double p);
+ * through its cumulative counts; NAN when it is empty or the quantile lies in a hidden bin. */
+double nof1_cells_quantile(const double *bin, const bool *hidden, size_t bins, double first,
+                           double width, double p);
+/* What a bin counts in a quantile: the number shown, and half of min_cell where it is hidden. */
+double nof1_cells_bin(const struct nof1_limits *limits, const json_t *shown);
 /* The number of trials left out as it may be shown: 0, or rounded; NAN: fewer than min_cell. */
 double nof1_cells_left_out(const struct nof1_limits *limits, uint64_t left_out);
 

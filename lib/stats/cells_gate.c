@@ -164,39 +164,42 @@ static nof1_rc check_bins(const struct histogram *h, const json_t *arm)
     return NOF1_OK;
 }
 
-/* The bins as shown of an arm, or of all; false when one is hidden. */
-static bool shown_bins(double *bin, const struct histogram *h, const char *level)
+/* The bins as shown of an arm, or of all; false when there is none. */
+static bool shown_bins(double *bin, bool *hidden, const struct histogram *h, const char *level)
 {
     size_t a, found = 0;
     json_t *arm;
-    bool all = strcmp(level, "all") == 0, shown = true;
+    bool all = strcmp(level, "all") == 0;
     memset(bin, 0, h->bins * sizeof *bin);
+    memset(hidden, 0, h->bins * sizeof *hidden);
     json_array_foreach(h->arms, a, arm)
     {
         const char *name = json_string_value(json_object_get(arm, "level"));
         bool own = all || (name != NULL && strcmp(name, level) == 0);
         for (size_t b = 0; own && b < h->bins; b++) {
             const json_t *count = json_array_get(json_object_get(arm, "counts"), b);
-            shown = shown && json_is_number(count);
-            bin[b] += json_number_value(count);
+            hidden[b] = hidden[b] || !json_is_number(count);
+            bin[b] += nof1_cells_bin(h->limits, count);
         }
         found += own ? 1 : 0;
     }
-    return shown && found > 0;
+    return found > 0;
 }
 
 /* All digits of a quantile of exact bins are a fraction that has a hidden count below its line. */
-static nof1_rc check_quantile(const struct histogram *h, const json_t *row, double *bin)
+static nof1_rc check_quantile(const struct histogram *h, const json_t *row, double *bin,
+                              bool *hidden)
 {
     static const struct { const char *key; double p; } quantile[] = {
         {"q25", 0.25}, {"median", 0.5}, {"q75", 0.75}};
     const char *level = json_string_value(json_object_get(row, "level"));
     double first = json_number_value(json_array_get(h->breaks, 0));
     double width = json_number_value(json_array_get(h->breaks, 1)) - first;
-    bool shown = level != NULL && shown_bins(bin, h, level);
+    bool shown = level != NULL && shown_bins(bin, hidden, h, level);
     for (size_t q = 0; q < sizeof quantile / sizeof *quantile; q++) {
         const json_t *number = json_object_get(row, quantile[q].key);
-        double own = nof1_cells_quantile(bin, h->bins, first, width, quantile[q].p);
+        double own = nof1_cells_quantile(bin, hidden, h->bins, first, width,
+                                         quantile[q].p);
         if (json_is_number(number) &&
             !(shown && fabs(json_number_value(number) - own) <= 1e-9 * width)) {
             return nof1_fail(h->error, NOF1_E2401, "%s is not that of the histogram as shown",
@@ -211,6 +214,11 @@ static void free_bins(double **bin)
     free(*bin);
 }
 
+static void free_flags(bool **flag)
+{
+    free(*flag);
+}
+
 static nof1_rc check_histogram(const json_t *result, const struct nof1_limits *limits,
                                struct nof1_error *error)
 {
@@ -221,14 +229,15 @@ static nof1_rc check_histogram(const json_t *result, const struct nof1_limits *l
     json_t *one;
     h.bins = breaks > 1 ? breaks - 1 : 0;
     NOF1_CLEANUP(free_bins) double *bin = calloc(h.bins + 1, sizeof *bin);
-    ENSURE(bin != NULL, NOF1_E_NO_MEMORY);
+    NOF1_CLEANUP(free_flags) bool *hidden = calloc(h.bins + 1, sizeof *hidden);
+    ENSURE(bin != NULL && hidden != NULL, NOF1_E_NO_MEMORY);
     json_array_foreach(h.arms, i, one)
     {
         TRY(check_bins(&h, one));
     }
     json_array_foreach(h.quantiles, i, one)
     {
-        TRY(check_quantile(&h, one, bin));
+        TRY(check_quantile(&h, one, bin, hidden));
     }
     return NOF1_OK;
 }

@@ -168,7 +168,7 @@ Test(cells, every_number_that_is_few_is_refused)
         {"E2401", "{\"histogram\":{\"breaks\":[0,1,2,3],\"arms\":[{\"level\":\"A\",\"counts\":[10,null,null]}]},"
                   "\"quantiles\":[{\"level\":\"A\",\"median\":0.5}]}",
          "{\"histogram\":{\"breaks\":[0,1,2,3],\"arms\":[{\"level\":\"A\",\"counts\":[10,null,null]}]},"
-         "\"quantiles\":[{\"level\":\"A\",\"median\":null}]}"},
+         "\"quantiles\":[{\"level\":\"A\",\"median\":0.9,\"q75\":null}]}"},
         {"E2401", "{\"quantiles\":[{\"level\":\"A\",\"q75\":1}]}", "{\"quantiles\":null}"},
     };
     const struct nof1_limits strict = {.min_cell = 8, .rounding = 5, .min_element_sites = 3,

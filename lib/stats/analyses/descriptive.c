@@ -403,17 +403,18 @@ static json_t *table_json(const struct descriptive *model, const char *by,
 static json_t *quantiles_json(const struct descriptive *model, const char *level,
                               const json_t *counts, const json_t *more)
 {
-    double bin[MOST_BINS], unknown = 0.0;
+    double bin[MOST_BINS];
+    bool hidden[MOST_BINS];
+    const struct nof1_limits *limits = &model->base.study->charter->limits;
     for (size_t b = 0; b < model->bins; b++) {
         const json_t *count = json_array_get(counts, b), *other = json_array_get(more, b);
-        bool hidden = json_is_null(count) || (more != NULL && json_is_null(other));
-        unknown = hidden ? NAN : unknown;
-        bin[b] = json_number_value(count) + json_number_value(other);
+        hidden[b] = json_is_null(count) || json_is_null(other);
+        bin[b] = nof1_cells_bin(limits, count) + (more == NULL ? 0 : nof1_cells_bin(limits, other));
     }
     double quantile[3];
     for (size_t q = 0; q < 3; q++) {
-        quantile[q] = unknown + nof1_cells_quantile(bin, model->bins, model->first, model->width,
-                                                    0.25 * (double)(q + 1));
+        quantile[q] = nof1_cells_quantile(bin, hidden, model->bins, model->first, model->width,
+                                          0.25 * (double)(q + 1));
     }
     return json_pack("{s:s,s:o,s:o,s:o}", "level", level, "q25", number(quantile[0]), "median",
                      number(quantile[1]), "q75", number(quantile[2]));
@@ -536,8 +537,8 @@ static nof1_rc_value report(const struct nof1_model *base, const struct nof1_his
     json_t *histogram = model->histogram ? histogram_json(model, numbers, level) : json_null();
     json_t *quantiles = model->histogram ? quantile_list(model, histogram, level) : json_null();
     nof1_warn(warnings, model->histogram && !study->charter->limits.open, "rounded",
-              "counts of the histogram are rounded, and quantiles are those of the counts shown: "
-              "null where one is hidden");
+              "counts of the histogram are rounded; quantiles are those of the counts shown, in which "
+              "a hidden one stands for half of min_cell, and null within a hidden bin");
     nof1_warn(warnings, any_suppressed(tables), "hidden_cells",
               "cells with few trials are not shown (E2401), nor those that would tell them "
               "(E2402)");
