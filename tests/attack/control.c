@@ -69,10 +69,11 @@ nof1_rc_value attack_masker_apply(struct nof1_masker *masker, const uint8_t *h_r
 nof1_rc_value attack_hmac(uint8_t *out, struct nof1_slice key, struct nof1_slice bytes);
 nof1_rc_value attack_hmac(uint8_t *out, struct nof1_slice key, struct nof1_slice bytes)
 {
-    static uint8_t drawn;
+    static uint16_t drawn;
     nof1_rc_value rc = nof1_hmac(out, key, bytes);
     if (attack_switched_off("noise")) {
-        out[0] ^= drawn++;
+        out[0] ^= (uint8_t)drawn;
+        out[1] ^= (uint8_t)(drawn++ >> 8);
     }
     return rc;
 }
