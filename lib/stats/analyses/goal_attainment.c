@@ -18,6 +18,7 @@
 
 #include "summary.h"
 
+#define WEIGHT_MOST 10 /* of a goal, outside an open lab */
 #define MOST_GOALS 12
 #define LEAST_MCID 0x1p-20 /* of the outcome's range, in a lab whose charter has no lower bound */
 
@@ -46,7 +47,7 @@ static const struct nof1_option options[] = {
      "gas: the goals' scores, -2 to 2; a goal without any score in a trial is not the patient's; "
      "[]: the plan's outcome alone"},
     {"weights", NOF1_OPT_NAMES, "charter covariates, or numbers of 0 or more", "[]", 0, 0,
-     "gas: the goals' weights in their order; []: all 1"},
+     "gas: the goals' weights in their order, numbers in steps of 0.5 up to 10; []: all 1"},
     {"rho", NOF1_OPT_NUMBER, "0 to 1", "0.3", 0, 1,
      "gas: expected correlation of the goals' scores"},
     {"mcid", NOF1_OPT_NAMES, "a numeric charter covariate, constant within a trial", "[]", 0, 0,
@@ -100,6 +101,14 @@ static nof1_rc read_weight(struct goal *goal, const struct nof1_study *study,
         return nof1_fail(error, NOF1_E_PLAN,
                          "weights: %.60s is neither a charter covariate nor a number of 0 or more",
                          item->text);
+    }
+    /* 1 and 0.000001 would put the sums of two goals into the digits of one */
+    bool coarse = goal->weight <= WEIGHT_MOST && 2.0 * goal->weight == floor(2.0 * goal->weight);
+    if (!coarse && !study->charter->limits.open) {
+        return nof1_fail(error, NOF1_E_PLAN,
+                         "weights: %.60s found, multiples of 0.5 up to %d expected: only their ratios "
+                         "matter, and one sum must not carry two",
+                         item->text, WEIGHT_MOST);
     }
     return NOF1_OK;
 }
