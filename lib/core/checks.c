@@ -365,14 +365,27 @@ nof1_rc nof1_check_ratio(const struct nof1_opened *opened, struct nof1_error *er
     return NOF1_OK;
 }
 
+static nof1_rc too_few_solutions(const struct nof1_opened *opened, struct nof1_error *error)
+{
+    uint32_t patients = nof1_entropy_difference(opened->query->model, opened->loads);
+    if (patients == NOF1_ENTROPY_NEVER) {
+        return nof1_fail(error, NOF1_E2311,
+                         "sum and sum of squares on a scale of two points tell "
+                         "every value; write analysis: glmm or stratified");
+    }
+    return nof1_fail(error, NOF1_E2311,
+                     "at least %u bits must stay open, or, of differences on this "
+                     "outcome's scale, %u patients outside every site",
+                     opened->limits->min_entropy_bits, patients);
+}
+
 nof1_rc nof1_check_entropy(const struct nof1_opened *opened, struct nof1_error *error)
 {
     double bits = 0;
     if (!nof1_entropy_allows(&bits, opened->query->model, opened->loads,
                              opened->limits->min_entropy_bits, opened->counts->patients,
                              opened->counts->group_patients, 0, NULL)) {
-        return nof1_fail(error, NOF1_E2311, "at least %u bits must stay open",
-                         opened->limits->min_entropy_bits);
+        return too_few_solutions(opened, error);
     }
     return NOF1_OK;
 }

@@ -2,8 +2,9 @@
  *
  * Entropy left by exact sums of discrete outcomes, by the local limit theorem (docs/protocol.md,
  * "Entropy"). Values of t and of each sum are taken as normal with the charter's planning standard
- * deviations. For binary, count and ordinal outcomes the normal says nothing: there every form needs
- * the number of patients that the difference form needs, and its bits are not computed.
+ * deviations. For binary, count and ordinal outcomes the normal says nothing: there every form
+ * needs the number of patients that the difference form needs, and its bits are not computed. Nor
+ * does it on a scale of few points, where that number is larger.
  */
 #include <core/entropy.h>
 
@@ -156,6 +157,44 @@ static bool difference_scope(const struct nof1_loads *loads, int scope)
     return difference;
 }
 
+uint32_t nof1_entropy_patients(double points)
+{
+    static const uint32_t least[] = {[3] = 40, [4] = 25, [5] = 16, [6] = 10};
+    return points < 2.5   ? NOF1_ENTROPY_NEVER
+           : points > 6.5 ? NOF1_DIFFERENCE_PATIENTS
+                          : least[(size_t)round(points)];
+}
+
+/* Patients that the scope's sums and sums of squares of one number need: their arm totals have so
+ * many points. */
+static uint32_t difference_patients(const struct nof1_model *model, const struct nof1_loads *loads,
+                                    int scope)
+{
+    const struct nof1_outcome *outcome =
+        &model->study->charter->outcome[model->study->plan->outcome];
+    uint32_t most = NOF1_DIFFERENCE_PATIENTS;
+    for (size_t i = 0; i < loads->count; i++) {
+        const struct nof1_load *load = &loads->load[i];
+        double rows[2], quantum = outcome->quantum > 0 ? outcome->quantum : 1;
+        planned_rows(rows, model, load->group);
+        uint32_t least = nof1_entropy_patients(1 + (outcome->upper - outcome->lower) / quantum *
+                                                       fmin(rows[0], rows[1]));
+        bool counts = in_scope(load, scope) && load->block_size == 1 && load->scalars == 2;
+        most = counts && least > most ? least : most;
+    }
+    return most;
+}
+
+uint32_t nof1_entropy_difference(const struct nof1_model *model, const struct nof1_loads *loads)
+{
+    uint32_t most = 0;
+    for (int scope = -1; scope < (int)model->groups; scope++) {
+        uint32_t least = difference_patients(model, loads, scope);
+        most = least > most ? least : most;
+    }
+    return most;
+}
+
 bool nof1_entropy_allows(double *bits, const struct nof1_model *model,
                          const struct nof1_loads *loads, uint32_t least_bits, uint64_t all,
                          const uint64_t *patients, uint64_t own_all, const uint64_t *own)
@@ -170,7 +209,7 @@ bool nof1_entropy_allows(double *bits, const struct nof1_model *model,
         if (total == 0 || loads->count == 0) {
             continue;
         }
-        bool many = total - mine >= NOF1_DIFFERENCE_PATIENTS;
+        bool many = total - mine >= difference_patients(model, loads, scope);
         if (outcome->kind != NOF1_CONTINUOUS) {
             allowed = allowed && many;
             continue;

@@ -244,6 +244,8 @@ static void ratio_of_unused_atom(struct scene *s)
 static void discrete(struct scene *s, uint64_t n)
 {
     s->outcome.quantum = 1;
+    s->outcome.lower = 0;
+    s->outcome.upper = 10;
     s->model.groups = 1;
     s->loads = (struct nof1_loads){1, s->load};
     s->load[0] = (struct nof1_load){0, 2, -1, 5};
@@ -289,6 +291,20 @@ static void difference_form_exact(struct scene *s)
 {
     difference_form_few(s);
     hold(s, 12);
+}
+
+static void narrow_few(struct scene *s)
+{
+    discrete(s, 60);
+    s->load[0] = (struct nof1_load){0, 1, -1, 2};
+    s->outcome.upper = 3;
+    hold(s, 36);
+}
+
+static void narrow_exact(struct scene *s)
+{
+    narrow_few(s);
+    hold(s, 35);
 }
 static void share_over(struct scene *s)
 {
@@ -406,6 +422,8 @@ static const struct row {
     {"entropy just enough outside", entropy_own_enough, NOF1_OK},
     {"difference form, seven others", difference_form_few, NOF1_E2311},
     {"difference form, eight others", difference_form_exact, NOF1_OK},
+    {"difference form on four points, 24 others", narrow_few, NOF1_E2311},
+    {"difference form on four points, 25 others", narrow_exact, NOF1_OK},
     {"site share too large", share_over, NOF1_E2207},
     {"site share at the limit", share_exact, NOF1_OK},
     {"too few others in a group", others_few, NOF1_E2212},
@@ -500,6 +518,17 @@ Test(checks, binary_outcomes_need_eight_others)
     hold(&s, 13);
     cr_expect_not(nof1_entropy_allows(&bits, &s.model, &s.loads, 16, 20, s.group_patients, 13,
                                       s.own_group));
+}
+
+/* docs/disclosure.md, "Narrow scales". */
+Test(checks, few_points_need_many_patients)
+{
+    static const uint32_t least[] = {[3] = 40, [4] = 25, [5] = 16, [6] = 10, [7] = 8, [8] = 8};
+    for (size_t points = 3; points < 9; points++) {
+        cr_expect_eq(nof1_entropy_patients((double)points), least[points], "%zu", points);
+    }
+    cr_expect_eq(nof1_entropy_patients(2), NOF1_ENTROPY_NEVER);
+    cr_expect_eq(nof1_entropy_patients(1e9), NOF1_DIFFERENCE_PATIENTS);
 }
 
 Test(checks, atoms_form_a_chain)
