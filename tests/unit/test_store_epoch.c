@@ -228,7 +228,7 @@ Test(store_epoch, another_charter)
     struct nof1_store *store = NULL;
     start(&f, charter_text);
     start(&later, "study: s\nversion: 2\nlab: true\npreset: ultra-rare\ntreatments: [B, A]\n"
-                  "outcomes:\n  w: {bounds: [0, 1], sd_within: 1, sd_between: 1}\n"
+                  "outcomes:\n  w: {bounds: [0, 1], sd_within: 0.2, sd_between: 0.2}\n"
                   "  y: {bounds: [0, 10], sd_within: 1, sd_between: 1}\n"
                   "covariates: {sex: {levels: [X, M, F]}}\n"
                   "max_periods: 2\nmax_cycles: 2\nanalyses: [random_effects]\n"
