@@ -157,9 +157,11 @@ nof1_rc nof1_coordinator_admin(struct coordinator *coordinator, struct nof1_slic
     json_decref(request);
     if (strcmp(command, "status") == 0) {
         json_t *queries = nof1_coordinator_status(coordinator->session, NULL);
-        return write_line(reply, json_pack("{s:b, s:o, s:o, s:o}", "ok", 1, "charter",
+        json_t *epochs = nof1_coordinator_epochs(coordinator->session);
+        return write_line(reply, json_pack("{s:b, s:o, s:o, s:o, s:o}", "ok", 1, "charter",
                                            nof1_charters_status(coordinator), "links",
-                                           links(coordinator), "queries",
+                                           links(coordinator), "epochs",
+                                           epochs == NULL ? json_array() : epochs, "queries",
                                            queries == NULL ? json_array() : queries));
     }
     if (strcmp(command, "publish") == 0) {

@@ -19,47 +19,65 @@
 
 struct choice {
     const char *trial, *patient; /* as given; NULL: not given */
-    struct nof1_epoch epoch;
+    struct nof1_epoch epoch;     /* the last, with those kept before it */
+    uint32_t last;               /* the last of them that holds such trials */
     size_t trials;
     const char **id;             /* [trials] as the store names them */
     const char *owner;           /* whose they are */
 };
 
-/* The frozen trials that are meant: one, or all of a patient. */
+static nof1_rc add_trial(struct choice *choice, struct nof1_steward *steward,
+                         const struct nof1_epoch *epoch, size_t t)
+{
+    const char *owner = epoch->patient_key[epoch->patient[t]];
+    if ((choice->patient != NULL && strcmp(choice->patient, owner) != 0) ||
+        (choice->trial != NULL && strcmp(choice->trial, epoch->trial_key[t]) != 0)) {
+        return NOF1_OK;
+    }
+    if (choice->owner != NULL && strcmp(choice->owner, owner) != 0) {
+        return nof1_fail(&steward->error, NOF1_E_USAGE,
+                         "several patients have a trial of this name: add --patient PATIENT");
+    }
+    const char *id = nof1_site_trial_id(steward->arena, owner, epoch->trial_key[t]);
+    ENSURE(id != NULL, NOF1_E_NO_MEMORY);
+    choice->owner = owner;
+    choice->last = epoch->id > choice->last ? epoch->id : choice->last;
+    for (size_t k = 0; k < choice->trials; ++k) {
+        if (strcmp(choice->id[k], id) == 0) {
+            return NOF1_OK; /* in a later epoch, too */
+        }
+    }
+    choice->id[choice->trials++] = id;
+    return NOF1_OK;
+}
+
+/* The frozen trials that are meant: one, or all of a patient, in every epoch that is kept. */
 static nof1_rc choose(struct choice *choice, struct nof1_steward *steward)
 {
     const struct nof1_charter *charter = NULL;
     struct nof1_slice bytes;
     const char *path =
         nof1_arena_printf(steward->arena, "%s/%s", steward->folder, NOF1_NODE_CHARTER);
+    size_t most = 0;
     ENSURE(path != NULL, NOF1_E_NO_MEMORY);
     TRY(nof1_node_charter(&charter, &bytes, steward->arena, path, &steward->error));
     TRY(nof1_epoch_load(&choice->epoch, steward->arena, steward->store, charter,
                         &steward->error));
-    const struct nof1_epoch *epoch = &choice->epoch;
-    choice->id = nof1_arena_alloc(steward->arena, epoch->trials + 1, sizeof *choice->id);
+    for (const struct nof1_epoch *e = &choice->epoch; e != NULL; e = e->earlier) {
+        most += e->trials;
+    }
+    choice->id = nof1_arena_alloc(steward->arena, most + 1, sizeof *choice->id);
     ENSURE(choice->id != NULL, NOF1_E_NO_MEMORY);
-    for (size_t t = 0; t < epoch->trials; ++t) {
-        const char *owner = epoch->patient_key[epoch->patient[t]];
-        if ((choice->patient != NULL && strcmp(choice->patient, owner) != 0) ||
-            (choice->trial != NULL && strcmp(choice->trial, epoch->trial_key[t]) != 0)) {
-            continue;
+    for (const struct nof1_epoch *e = &choice->epoch; e != NULL; e = e->earlier) {
+        for (size_t t = 0; t < e->trials; ++t) {
+            TRY(add_trial(choice, steward, e, t));
         }
-        if (choice->owner != NULL && strcmp(choice->owner, owner) != 0) {
-            return nof1_fail(&steward->error, NOF1_E_USAGE,
-                             "several patients have a trial of this name: add --patient PATIENT");
-        }
-        choice->owner = owner;
-        choice->id[choice->trials] =
-            nof1_site_trial_id(steward->arena, owner, epoch->trial_key[t]);
-        ENSURE(choice->id[choice->trials] != NULL, NOF1_E_NO_MEMORY);
-        choice->trials++;
     }
     if (choice->trials == 0) {
         return nof1_fail(&steward->error, NOF1_E_NOT_FOUND,
                          "the frozen epoch %u has no such %s; what is not frozen yet is left out of "
                          "the source",
-                         epoch->id, choice->trial == NULL ? "patient" : "trial");
+                         choice->epoch.id, choice->trial == NULL ? "patient" : "trial");
     }
     return NOF1_OK;
 }
@@ -182,6 +200,23 @@ static nof1_rc queries(struct nof1_steward *steward, struct choice *choice)
 
 /* ---- withdraw ------------------------------------------------------------ */
 
+/* Up to which epoch nothing is answered: an earlier withdrawal may have stopped later ones. */
+static nof1_rc stop_at(uint32_t *out, struct nof1_steward *steward, uint32_t last)
+{
+    struct nof1_slice value;
+    *out = last;
+    nof1_rc_value rc = nof1_store_get(&value, steward->arena, steward->store, "stopped");
+    if (rc == NOF1_E_NOT_FOUND) {
+        return NOF1_OK;
+    }
+    TRY(rc);
+    NOF1_CLEANUP(nof1_json_freep)
+    json_t *before = json_loadb((const char *)value.data, value.length, 0, NULL);
+    json_int_t epoch = json_integer_value(json_object_get(before, "epoch"));
+    *out = epoch > last ? (uint32_t)epoch : last;
+    return NOF1_OK;
+}
+
 static nof1_rc write_withdrawal(struct nof1_steward *steward, const struct choice *choice)
 {
     NOF1_CLEANUP(nof1_buffer_free) struct nof1_buffer note = {0}, stop = {0};
@@ -193,13 +228,15 @@ static nof1_rc write_withdrawal(struct nof1_steward *steward, const struct choic
         {"stopped", {0}}};
     ENSURE(put[0].key != NULL, NOF1_E_NO_MEMORY);
     TRY(nof1_buffer_printf(&note, "{\"time\":%lld}", (long long)steward->now));
-    TRY(nof1_buffer_printf(&stop, "{\"epoch\":%u}", choice->epoch.id));
+    uint32_t stopped = 0;
+    TRY(stop_at(&stopped, steward, choice->last));
+    TRY(nof1_buffer_printf(&stop, "{\"epoch\":%u}", (unsigned)stopped));
     put[0].value = nof1_buffer_slice(&note);
     put[1].value = nof1_buffer_slice(&stop);
     /* no key of a patient enters the ledger */
     return nof1_steward_write(steward, 2, put, "trial.withdrawn",
                               json_pack("{s:s, s:I}", "what", whole ? "patient" : "trial", "epoch",
-                                        (json_int_t)choice->epoch.id));
+                                        (json_int_t)choice->last));
 }
 
 /* Days only, each once: queries by name would tell who asked about whom. */
@@ -231,7 +268,7 @@ static nof1_rc note_days(struct nof1_steward *steward, const struct choice *choi
     return nof1_steward_write(steward, 0, NULL, "trial.totals",
                               json_pack("{s:s, s:I, s:O}", "what",
                                         choice->trial == NULL ? "patient" : "trial", "epoch",
-                                        (json_int_t)choice->epoch.id, "days", days));
+                                        (json_int_t)choice->last, "days", days));
 }
 
 static nof1_rc tell_withdrawal(struct nof1_steward *steward, const struct choice *choice,
@@ -240,12 +277,12 @@ static nof1_rc tell_withdrawal(struct nof1_steward *steward, const struct choice
     if (steward->json) {
         return nof1_steward_print(json_pack("{s:b, s:I, s:I, s:b, s:o}", "ok", 1, "trials",
                                             (json_int_t)choice->trials, "epoch",
-                                            (json_int_t)choice->epoch.id, "vault_runs",
+                                            (json_int_t)choice->last, "vault_runs",
                                             running ? 1 : 0, "totals_of", json_incref(days)));
     }
-    printf("withdrawn: %zu trials; no plan about epoch %u is answered any more%s\n"
+    printf("withdrawn: %zu trials; no plan about epoch %u or before is answered any more%s\n"
            "freeze again to go on without them: nof1-node freeze\n",
-           choice->trials, choice->epoch.id, running ? "" : " (no vault runs now)");
+           choice->trials, choice->last, running ? "" : " (no vault runs now)");
     printf("totals that contained them and cannot be undone:%s\n",
            json_array_size(days) == 0 ? " none" : "");
     for (size_t d = 0; d < json_array_size(days); ++d) {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
- * Frozen epochs as bytes: see store.h. Keys: "epoch/head", "epoch/ID/trial/N",
- * "epoch/ID/patient/N". A trial is a header of 16 bytes, then whole columns: doubles (time,
+ * Frozen epochs as bytes: see store.h. Keys: "epoch/head" (which epochs are kept, the last first),
+ * "epoch/ID/head", "epoch/ID/trial/N", "epoch/ID/patient/N". A trial is a header of 16 bytes, then whole columns: doubles (time,
  * outcomes with their variances, covariates), 32-bit cycle and period, 8-bit treatment; so a loaded
  * value is used where it lies; its name follows. A patient is a name. Names end with
  * a zero byte.
@@ -12,19 +12,24 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "store_index.h"
+
 _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "stored columns are little-endian");
 
-#define HEAD "epoch/head"
-#define MAGIC "nof1ep02"
-#define MAGIC_BEFORE "nof1ep01"
+#define MAGIC "nof1ep03"
 #define KEY_SIZE 64
-#define MOST_OUTCOMES 64 /* one bit each in a trial's header */
+#define MOST_OUTCOMES NOF1_EPOCH_OUTCOMES /* one bit each in a trial's header */
 
 struct trial_header {
     uint32_t rows;
     uint32_t patient;
     uint64_t variances; /* bit o: outcome o has a variance column */
 };
+
+static void head_key(char out[KEY_SIZE], uint32_t id)
+{
+    snprintf(out, KEY_SIZE, "epoch/%010u/head", (unsigned)id);
+}
 
 static void trial_key(char out[KEY_SIZE], uint32_t id, const char *what, size_t number)
 {
@@ -119,7 +124,8 @@ static nof1_rc write_epoch(struct nof1_store *store, const struct nof1_epoch *ep
     }
     bytes.length = 0;
     TRY(write_head(&bytes, epoch, charter));
-    return nof1_store_put(store, HEAD, nof1_buffer_slice(&bytes));
+    head_key(key, epoch->id);
+    return nof1_store_put(store, key, nof1_buffer_slice(&bytes));
 }
 
 /* ---- reading ------------------------------------------------------------------------------------
@@ -413,22 +419,40 @@ static nof1_rc read_patients(const struct loader *loader, struct nof1_epoch *epo
     return NOF1_OK;
 }
 
-static nof1_rc load(struct nof1_epoch *epoch, struct loader *loader)
+static nof1_rc load_one(struct nof1_epoch *epoch, struct loader *loader, uint32_t id)
 {
     struct nof1_slice head = {0};
-    nof1_rc_value rc = nof1_store_get(&head, loader->arena, loader->store, HEAD);
-    if (rc == NOF1_E_NOT_FOUND) {
-        return NOF1_OK;
-    }
-    TRY(rc);
+    char key[KEY_SIZE];
+    head_key(key, id);
+    TRY(nof1_store_get(&head, loader->arena, loader->store, key));
     struct cursor cursor = {.arena = loader->arena, .left = head};
-    if (head.length >= strlen(MAGIC) && memcmp(head.data, MAGIC_BEFORE, strlen(MAGIC)) == 0) {
-        return nof1_fail(loader->error, NOF1_E_CONFIG,
-                         "the epoch was frozen by an earlier version of the program; freeze again");
-    }
     TRY(read_head(&loader->to, epoch, &cursor, loader->charter));
+    ENSURE(epoch->id == id, NOF1_E_STORE);
     TRY(read_trials(loader, epoch));
     return read_patients(loader, epoch);
+}
+
+static nof1_rc load(struct nof1_epoch *out, struct loader *loader)
+{
+    uint32_t *id = NULL;
+    size_t ids = 0;
+    TRY(nof1_epoch_kept(&id, &ids, loader->arena, loader->store));
+    const struct nof1_epoch **link = &out->earlier;
+    for (size_t i = 0; i < ids; ++i) {
+        struct nof1_epoch *epoch =
+            i == 0 ? out : nof1_arena_alloc(loader->arena, 1, sizeof *epoch);
+        ENSURE(epoch != NULL, NOF1_E_NO_MEMORY);
+        nof1_rc_value rc = load_one(epoch, loader, id[i]);
+        if (i > 0 && rc == NOF1_E_CONFIG) {
+            continue; /* under this charter plans can be about the last one only */
+        }
+        TRY(rc);
+        if (i > 0) {
+            *link = epoch;
+            link = &epoch->earlier;
+        }
+    }
+    return NOF1_OK;
 }
 
 nof1_rc_value nof1_epoch_load(struct nof1_epoch *out, struct nof1_arena *arena,
@@ -446,37 +470,18 @@ nof1_rc_value nof1_epoch_load(struct nof1_epoch *out, struct nof1_arena *arena,
     return NOF1_OK;
 }
 
-nof1_rc_value nof1_epoch_current(uint32_t *id, struct nof1_store *store)
-{
-    NOF1_CLEANUP(nof1_arena_freep) struct nof1_arena *arena = nof1_arena_new();
-    struct nof1_slice head = {0};
-    ENSURE(arena != NULL, NOF1_E_NO_MEMORY);
-    *id = 0;
-    nof1_rc_value rc = nof1_store_get(&head, arena, store, HEAD);
-    if (rc == NOF1_E_NOT_FOUND) {
-        return NOF1_OK;
-    }
-    TRY(rc);
-    struct cursor cursor = {.arena = arena, .left = head};
-    struct nof1_slice magic = take(&cursor, strlen(MAGIC));
-    ENSURE(!cursor.bad && (memcmp(magic.data, MAGIC, magic.length) == 0 ||
-                           memcmp(magic.data, MAGIC_BEFORE, magic.length) == 0),
-           NOF1_E_STORE);
-    *id = (uint32_t)take_integer(&cursor);
-    return cursor.bad ? NOF1_E_STORE : NOF1_OK;
-}
-
 /* ---- replacing ----------------------------------------------------------------------------------
  */
 
-/* Delete the trials and patients of an older epoch. */
-static nof1_rc forget(struct nof1_store *store, uint32_t id)
+nof1_rc_value nof1_epoch_forget(struct nof1_store *store, uint32_t id)
 {
     NOF1_CLEANUP(nof1_arena_freep) struct nof1_arena *arena = nof1_arena_new();
     struct nof1_slice head = {0};
     char key[KEY_SIZE];
     ENSURE(arena != NULL, NOF1_E_NO_MEMORY);
-    TRY(nof1_store_get(&head, arena, store, HEAD));
+    head_key(key, id);
+    TRY(nof1_store_get(&head, arena, store, key));
+    TRY(nof1_store_put(store, key, nof1_slice_of(NULL, 0)));
     struct cursor cursor = {.arena = arena, .left = head};
     (void)take(&cursor, strlen(MAGIC));
     (void)take_integer(&cursor);
@@ -512,7 +517,7 @@ nof1_rc_value nof1_epoch_save(struct nof1_store *store, const struct nof1_epoch 
     TRY(nof1_buffer_printf(&entry, "{\"epoch\":%u,\"kind\":\"epoch.frozen\"}",
                            (unsigned)epoch->id));
     TRY(nof1_store_begin(store));
-    nof1_rc_value rc = current == 0 ? NOF1_OK : forget(store, current);
+    nof1_rc_value rc = nof1_epoch_retain(store, epoch->id);
     rc = rc == NOF1_OK ? write_epoch(store, epoch, charter) : rc;
     rc = rc == NOF1_OK
              ? nof1_store_append(store, now, "epoch.frozen", nof1_buffer_slice(&entry), NULL)
@@ -520,7 +525,7 @@ nof1_rc_value nof1_epoch_save(struct nof1_store *store, const struct nof1_epoch 
     rc = rc == NOF1_OK ? nof1_store_commit(store) : rc;
     if (rc != NOF1_OK) {
         nof1_store_rollback(store);
-        return nof1_fail(error, rc, "the epoch could not be written; the one before it stays");
+        return nof1_fail(error, rc, "the epoch could not be written; those before it stay");
     }
     return NOF1_OK;
 }

@@ -205,6 +205,7 @@ static nof1_rc read_secret(struct nof1_vault *vault, struct nof1_error *error)
 static nof1_rc check_epoch(struct nof1_vault *vault, bool *usable)
 {
     struct nof1_slice value;
+    struct nof1_epoch *at = &vault->epoch;
     *usable = vault->epoch.id != 0;
     nof1_rc_value rc = nof1_store_get(&value, vault->arena, vault->store, ANSWERS_AFTER);
     if (rc == NOF1_E_NOT_FOUND) {
@@ -213,7 +214,12 @@ static nof1_rc check_epoch(struct nof1_vault *vault, bool *usable)
     TRY(rc);
     char text[16] = "";
     memcpy(text, value.data, value.length < sizeof text ? value.length : sizeof text - 1);
-    if (vault->epoch.id <= strtoul(text, NULL, 10)) {
+    uint64_t after = strtoul(text, NULL, 10);
+    while (at->earlier != NULL && at->earlier->id > after) {
+        at = (struct nof1_epoch *)(uintptr_t)at->earlier; /* made for this session */
+    }
+    at->earlier = NULL;
+    if (vault->epoch.id <= after) {
         *usable = false;
         nof1_log(NOF1_LOG_ERROR, "vault.secret_lost_freeze_again",
                  NOF1_LOG_FIELDS(nof1_log_integer("epoch", vault->epoch.id)));
@@ -232,6 +238,7 @@ nof1_rc nof1_vault_load(struct nof1_vault *vault, struct nof1_error *error)
     TRY(read_policy(vault, error));
     TRY(read_key(vault, error));
     TRY(read_secret(vault, error));
+    TRY(nof1_epoch_prune(vault->store));
     TRY(nof1_epoch_load(&vault->epoch, vault->arena, vault->store, site->charter, error));
     site->id = vault->config->site;
     bool usable = false;

@@ -351,7 +351,7 @@ nof1_rc_value nof1_assess(json_t **out, const struct nof1_charter *charter,
     const struct nof1_plan *plan = NULL;
     ENSURE(arena != NULL, NOF1_E_NO_MEMORY);
     if (census_bytes.length > 0) {
-        TRY(nof1_census_read(&census, arena, charter, census_bytes, NULL, error));
+        TRY(nof1_census_read_all(&census, arena, charter, census_bytes, error));
     }
     TRY(nof1_plan_from_yaml(&plan, arena, node, charter, error));
     nof1_rc_value rc = assess_one(&result, arena, charter, census, plan, now, error);

@@ -16,6 +16,7 @@
 #include <tools/submission.h>
 
 #define CALL_TIMEOUT 120000 /* milliseconds: a coordinator of hundreds of sites is busy */
+#define EPOCH_TRIES 3 /* of going back to earlier epochs: every verdict holds more blocks */
 
 static nof1_rc read_json(json_t **out, struct nof1_slice text, struct nof1_error *error)
 {
@@ -239,6 +240,62 @@ static nof1_rc await(json_t **result, const struct nof1_remote *remote, struct n
     }
 }
 
+/* Were the blocks of two plans to be asked about other epochs? */
+static bool other_epochs(struct nof1_slice plan, struct nof1_slice next)
+{
+    NOF1_CLEANUP(nof1_json_freep)
+    json_t *a = json_loadb((const char *)plan.data, plan.length, 0, NULL);
+    NOF1_CLEANUP(nof1_json_freep)
+    json_t *b = json_loadb((const char *)next.data, next.length, 0, NULL);
+    return !json_equal(json_object_get(a, "epoch"), json_object_get(b, "epoch"));
+}
+
+/* A plan that was to use a later epoch of some blocks is refused while too few of their patients
+ * changed (E2210). Then the coordinator knows which blocks stay, and the same plan about their epoch
+ * before is another one. *again: it was made and is submitted next. */
+static nof1_rc go_back(bool *again, struct nof1_submission *submission,
+                       const struct nof1_remote *remote, struct nof1_client *client,
+                       const struct nof1_node *plan, const json_t *result, struct nof1_error *error)
+{
+    const char *code =
+        json_string_value(json_object_get(json_object_get(result, "refusal"), "code"));
+    struct nof1_submission next = {0};
+    *again = false;
+    if (code == NULL || strcmp(code, nof1_rc_code(NOF1_E2210)) != 0) {
+        return NOF1_OK;
+    }
+    nof1_rc_value rc = make_submission(&next, remote, client, plan, error);
+    *again = rc == NOF1_OK && other_epochs(nof1_buffer_slice(&submission->plan),
+                                           nof1_buffer_slice(&next.plan));
+    if (*again) {
+        tell(remote, "not yet: asking about the epoch before", NULL);
+        nof1_submission_free(submission);
+        *submission = next;
+    } else {
+        nof1_submission_free(&next);
+    }
+    return rc;
+}
+
+static nof1_rc submit_and_wait(json_t **result, struct nof1_submission *submission,
+                               const struct nof1_remote *remote, struct nof1_client *client,
+                               const struct nof1_node *plan, struct nof1_error *error)
+{
+    for (size_t tries = 0;; tries++) {
+        bool again = false;
+        TRY(submit(submission, remote, client, error));
+        TRY(await(result, remote, client, submission->hash, error));
+        if (tries < EPOCH_TRIES) {
+            TRY(go_back(&again, submission, remote, client, plan, *result, error));
+        }
+        if (!again) {
+            return NOF1_OK;
+        }
+        json_decref(*result);
+        *result = NULL;
+    }
+}
+
 static bool told_to_stop(const struct nof1_remote *remote)
 {
     struct pollfd slot = {.fd = remote->stop_fd, .events = POLLIN};
@@ -266,8 +323,7 @@ nof1_rc_value nof1_remote_run(json_t **result, const struct nof1_remote *remote,
     nof1_client_stop_on(client, remote->stop_fd);
     nof1_rc_value rc = make_submission(&submission, remote, client, plan, error);
     bool made = rc == NOF1_OK;
-    rc = made ? submit(&submission, remote, client, error) : rc;
-    rc = rc == NOF1_OK ? await(result, remote, client, submission.hash, error) : rc;
+    rc = made ? submit_and_wait(result, &submission, remote, client, plan, error) : rc;
     rc = rc != NOF1_OK && told_to_stop(remote) ? say_stopped(made, submission.hash, error) : rc;
     nof1_submission_free(&submission);
     nof1_client_free(client);

@@ -9,12 +9,30 @@
 #include <core/plan.h>
 #include <crypto/transcript.h>
 
-/* The plan with the public atom list of its outcome's family. */
-static nof1_rc with_atoms(const struct nof1_plan **plan, struct nof1_arena *arena,
-                          const struct nof1_charter *charter, const json_t *atoms)
+/* The epoch that the coordinator proposes for each block of the charter; 0: none. */
+static nof1_rc proposed(const uint32_t **out, struct nof1_arena *arena,
+                        const struct nof1_charter *charter, const json_t *epochs)
 {
-    const char *family = charter->outcome[(*plan)->outcome].family;
-    const json_t *list = atoms == NULL ? NULL : json_object_get(atoms, family);
+    uint32_t *epoch = nof1_arena_alloc(arena, charter->blocks + 1, sizeof *epoch);
+    ENSURE(epoch != NULL, NOF1_E_NO_MEMORY);
+    for (size_t b = 0; b < charter->blocks; ++b) {
+        json_int_t value = json_integer_value(json_object_get(epochs, charter->block[b].id));
+        ENSURE(value >= 0 && value <= UINT32_MAX, NOF1_E_DECODE);
+        epoch[b] = (uint32_t)value;
+    }
+    *out = json_object_size(epochs) == 0 ? NULL : epoch;
+    return NOF1_OK;
+}
+
+/* The plan with the public atom list of its outcome's family, and the epochs of blocks. */
+static nof1_rc with_proposals(const struct nof1_plan **plan, struct nof1_arena *arena,
+                              const struct nof1_charter *charter, const json_t *families)
+{
+    const json_t *family = families == NULL
+                               ? NULL
+                               : json_object_get(families,
+                                                 charter->outcome[(*plan)->outcome].family);
+    const json_t *list = json_object_get(family, "atoms");
     size_t count = json_array_size(list);
     if (count == 0) {
         return NOF1_OK;
@@ -24,12 +42,13 @@ static nof1_rc with_atoms(const struct nof1_plan **plan, struct nof1_arena *aren
     ENSURE(copy != NULL && atom != NULL, NOF1_E_NO_MEMORY);
     for (size_t a = 0; a < count; ++a) {
         const char *text = json_string_value(json_array_get(list, a));
-        ENSURE(text != NULL, NOF1_E_DECODE);
-        atom[a] = text;
+        atom[a] = text == NULL ? NULL : nof1_arena_text(arena, text);
+        ENSURE(atom[a] != NULL, NOF1_E_DECODE);
     }
     *copy = **plan;
     copy->atoms = count;
     copy->atom = atom;
+    TRY(proposed(&copy->block_epoch, arena, charter, json_object_get(family, "epochs")));
     *plan = copy;
     return NOF1_OK;
 }
@@ -45,10 +64,10 @@ nof1_rc_value nof1_submission_make(struct nof1_submission *out, const struct nof
     uint8_t digest[NOF1_HASH_BYTES];
     ENSURE(arena != NULL, NOF1_E_NO_MEMORY);
     if (census.length > 0) {
-        TRY(nof1_census_read(&counts, arena, charter, census, NULL, error));
+        TRY(nof1_census_read_all(&counts, arena, charter, census, error));
     }
     TRY(nof1_plan_from_yaml(&read, arena, plan, charter, error));
-    TRY(with_atoms(&read, arena, charter, atoms));
+    TRY(with_proposals(&read, arena, charter, atoms));
     TRY(nof1_query_complete(&out->plan, charter, counts, read, now, error));
     TRY(nof1_plan_hash(out->hash, nof1_buffer_slice(&out->plan)));
     TRY(nof1_submit_digest(digest, out->hash));

@@ -19,7 +19,7 @@ struct nof1_submission {
     size_t signature_length;
 };
 
-/* Complete and sign. census: canonical bytes, empty when none was taken; atoms: what
+/* Complete and sign. census: what nof1_coordinator_census answers, atoms: what
  * nof1_coordinator_atoms answers, or NULL before the first release; now: UTC seconds.
  * Errors: those of nof1_plan_from_yaml and nof1_query_complete. */
 nof1_rc nof1_submission_make(struct nof1_submission *out, const struct nof1_charter *charter,

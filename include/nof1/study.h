@@ -117,11 +117,14 @@ struct nof1_charter {
     uint8_t hash[32];               /* H_c, SHA-256 of the canonical bytes */
 };
 
-/* Fixed counts of an epoch, per block; the same for every plan. Element names are those of
+/* Fixed counts of an epoch, per block; the same for every plan. Blocks may be counted at epochs of
+ * their own; `earlier` are further censuses, for the blocks that have stayed at one. Element names are those of
  * nof1_census_elements (lib/core/census.h): "patients", "trials", "sites", "class:NAME",
  * "pattern:KA:KB", "cycles:K", "stratum:LEVEL", ... prefixed by "OUTCOME/" where they depend on it. */
 struct nof1_census {
-    uint32_t epoch;
+    uint32_t epoch;                 /* the highest of its blocks */
+    const uint32_t *block_epoch;    /* [blocks] of the charter; NULL: all at `epoch`; 0: not counted */
+    const struct nof1_census *earlier;
     size_t blocks, elements;
     const char *const *element;
     const uint64_t *count;          /* [block * elements + element] */
@@ -140,7 +143,8 @@ struct nof1_plan {
     const struct nof1_node *options;/* the analysis' own keys, defaults filled in */
     size_t blocks;                  /* roster = union of these */
     const size_t *block;
-    uint32_t epoch;
+    uint32_t epoch;                 /* the highest of its blocks */
+    const uint32_t *block_epoch;    /* [blocks] of each; NULL: all at `epoch` */
     uint32_t max_rounds;
     bool verify_full;
     uint32_t gather_by;             /* seconds */
@@ -160,6 +164,8 @@ struct nof1_study {
     const struct nof1_plan *plan;
 };
 
+/* The epoch at which a plan asks a block of its roster, by place in the roster. */
+uint32_t nof1_plan_block_epoch(const struct nof1_plan *plan, size_t place);
 /* Sum of a census element over the plan's blocks; 0 when the census does not have it. */
 uint64_t nof1_census_count(const struct nof1_study *study, const char *element);
 /* Outcome numbers, of one a patient, that so many patients may release under the charter's limits:

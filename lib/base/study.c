@@ -1,11 +1,16 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
- * The one accessor of public study documents that analyses call (include/nof1/study.h).
+ * The accessors of public study documents that analyses call (include/nof1/study.h).
  */
 #include <nof1/study.h>
 
 #include <math.h>
 #include <string.h>
+
+uint32_t nof1_plan_block_epoch(const struct nof1_plan *plan, size_t place)
+{
+    return plan->block_epoch == NULL ? plan->epoch : plan->block_epoch[place];
+}
 
 uint64_t nof1_census_count(const struct nof1_study *study, const char *element)
 {

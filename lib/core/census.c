@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include <base/json.h>
+#include <core/epochs.h>
 #include <crypto/hash.h>
 
 #include "reader.h"
@@ -184,7 +185,8 @@ nof1_rc nof1_census_canonical(struct nof1_buffer *out, const struct nof1_census 
     ENSURE(root != NULL, NOF1_E_NO_MEMORY);
     TRY(put(root, "census", json_integer(1)));
     TRY(put(root, "charter", json_string(hash)));
-    TRY(put(root, "epoch", json_integer(census->epoch)));
+    TRY(put(root, "epoch",
+            nof1_epochs_json(census->epoch, census->block_epoch, census->blocks)));
     json_t *elements = json_array();
     TRY(put(root, "elements", elements));
     for (size_t e = 0; e < census->elements; e++) {
@@ -222,10 +224,12 @@ static nof1_rc read_body(const struct reader *r, struct nof1_census **out,
     static const char *const known[] = {"census", "charter", "epoch", "elements", "blocks", NULL};
     const struct nof1_node *blocks = NULL;
     uint64_t *count = NULL;
-    int64_t epoch = 0;
+    uint32_t epoch = 0;
+    const uint32_t *block_epoch = NULL;
     TRY(nof1_node_only(root, known, r->error));
-    TRY(nof1_node_integer(&epoch, root, "epoch", 0, UINT32_MAX, r->error));
-    TRY(census_alloc(out, &count, r->arena, charter, (uint32_t)epoch));
+    TRY(nof1_epochs_read(r, &epoch, &block_epoch, charter->blocks, root, "epoch", false));
+    TRY(census_alloc(out, &count, r->arena, charter, epoch));
+    (*out)->block_epoch = block_epoch;
     TRY(reader_list(r, &blocks, root, "blocks", true));
     if (blocks->items != charter->blocks) {
         return nof1_fail(r->error, NOF1_E_DECODE, "the census has %zu blocks, not %zu",
@@ -261,5 +265,27 @@ nof1_rc nof1_census_read(const struct nof1_census **out, struct nof1_arena *aren
         TRY(nof1_hash(hash, NOF1_DOMAIN_CENSUS, 1, &bytes));
     }
     *out = census;
+    return NOF1_OK;
+}
+
+nof1_rc nof1_census_read_all(const struct nof1_census **out, struct nof1_arena *arena,
+                             const struct nof1_charter *charter, struct nof1_slice bytes,
+                             struct nof1_error *error)
+{
+    const struct nof1_census **end = out;
+    *out = NULL;
+    while (bytes.length > 0) {
+        const uint8_t *line = memchr(bytes.data, '\n', bytes.length);
+        size_t length = line == NULL ? bytes.length : (size_t)(line - bytes.data);
+        const struct nof1_census *read = NULL;
+        struct nof1_census *kept = nof1_arena_alloc(arena, 1, sizeof *kept);
+        ENSURE(kept != NULL, NOF1_E_NO_MEMORY);
+        TRY(nof1_census_read(&read, arena, charter, nof1_slice_of(bytes.data, length), NULL, error));
+        *kept = *read;
+        *end = kept;
+        end = &kept->earlier;
+        length += line == NULL ? 0 : 1;
+        bytes = nof1_slice_of(bytes.data + length, bytes.length - length);
+    }
     return NOF1_OK;
 }

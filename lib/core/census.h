@@ -50,5 +50,9 @@ nof1_rc nof1_census_canonical(struct nof1_buffer *out, const struct nof1_census 
 nof1_rc nof1_census_read(const struct nof1_census **out, struct nof1_arena *arena,
                          const struct nof1_charter *charter, struct nof1_slice bytes,
                          uint8_t hash[32], struct nof1_error *error);
+/* Several, one a line, the first at *out and the others linked behind it; none: NULL. */
+nof1_rc nof1_census_read_all(const struct nof1_census **out, struct nof1_arena *arena,
+                             const struct nof1_charter *charter, struct nof1_slice bytes,
+                             struct nof1_error *error);
 
 #endif

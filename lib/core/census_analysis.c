@@ -8,6 +8,7 @@
 
 #include <math.h>
 
+#include <core/epochs.h>
 #include <core/plan.h>
 
 #define COUNT_BOUND 0x1p40
@@ -84,7 +85,7 @@ static nof1_rc_value census_advance(const struct nof1_model *model,
 }
 
 nof1_rc nof1_census_from_totals(const struct nof1_census **out, struct nof1_arena *arena,
-                                const struct nof1_charter *charter, uint32_t epoch,
+                                const struct nof1_charter *charter, const struct nof1_plan *plan,
                                 const double *total)
 {
     const struct nof1_census_element *element = NULL;
@@ -96,7 +97,18 @@ nof1_rc nof1_census_from_totals(const struct nof1_census **out, struct nof1_aren
         ENSURE(total[i] >= 0 && total[i] <= COUNT_MAX && floor(total[i]) == total[i], NOF1_E2501);
         count[i] = (uint64_t)total[i];
     }
-    return nof1_census_new(out, arena, charter, epoch, count);
+    const struct nof1_census *even = NULL;
+    struct nof1_census *census = nof1_arena_alloc(arena, 1, sizeof *census);
+    uint32_t *epoch = nof1_arena_alloc(arena, charter->blocks + 1, sizeof *epoch);
+    TRY(nof1_census_new(&even, arena, charter, plan->epoch, count));
+    ENSURE(census != NULL && epoch != NULL, NOF1_E_NO_MEMORY);
+    for (size_t i = 0; i < plan->blocks; i++) {
+        epoch[plan->block[i]] = nof1_plan_block_epoch(plan, i);
+    }
+    *census = *even;
+    census->block_epoch = plan->block_epoch == NULL ? NULL : epoch;
+    *out = census;
+    return NOF1_OK;
 }
 
 static nof1_rc block_counts(json_t *counts, const struct census_model *census, const double *total)
@@ -109,7 +121,7 @@ static nof1_rc block_counts(json_t *counts, const struct census_model *census, c
     return NOF1_OK;
 }
 
-/* {"form": "census", "epoch": n, "census": {block: {element: count}}} */
+/* {"form": "census", "epoch": as in the plan, "census": {block: {element: count}}} */
 static nof1_rc_value census_report(const struct nof1_model *model,
                                    const struct nof1_history *history, struct nof1_arena *arena,
                                    json_t **out, struct nof1_error *error)
@@ -132,8 +144,10 @@ static nof1_rc_value census_report(const struct nof1_model *model,
         json_decref(blocks);
         return rc;
     }
-    *out = json_pack("{s:s, s:I, s:o}", "form", "census", "epoch",
-                     (json_int_t)model->study->plan->epoch, "census", blocks);
+    const struct nof1_plan *plan = model->study->plan;
+    *out = json_pack("{s:s, s:o, s:o}", "form", "census", "epoch",
+                     nof1_epochs_json(plan->epoch, plan->block_epoch, plan->blocks), "census",
+                     blocks);
     ENSURE(*out != NULL, NOF1_E_NO_MEMORY);
     return NOF1_OK;
 }

@@ -28,10 +28,10 @@ nof1_rc nof1_census_site_counts(double *out, struct nof1_arena *arena,
                                 const struct nof1_charter *charter, size_t site,
                                 const struct nof1_epoch *epoch, uint64_t patients, double share);
 
-/* The census in the totals of round 1 (without the check elements).
+/* The census of `plan`, at its epochs, in the totals of round 1 (without the check elements).
  * Errors: NOF1_E2501 when a total is not a count; NOF1_E_NO_MEMORY. */
 nof1_rc nof1_census_from_totals(const struct nof1_census **out, struct nof1_arena *arena,
-                                const struct nof1_charter *charter, uint32_t epoch,
+                                const struct nof1_charter *charter, const struct nof1_plan *plan,
                                 const double *total);
 
 #endif

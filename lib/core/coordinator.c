@@ -56,52 +56,42 @@ bool nof1_run_signed(const struct nof1_coordinator *coordinator, const struct ru
 
 /* ---- census ---------------------------------------------------------------------------------- */
 
-static const struct census_record *census_record(const struct nof1_coordinator *coordinator,
-                                                 uint32_t epoch)
+const struct nof1_census *nof1_coordinator_censuses(const struct nof1_coordinator *coordinator)
 {
-    const struct census_record *record = coordinator->census;
-    while (record != NULL && record->epoch != epoch) {
-        record = record->next;
-    }
-    return record;
+    return coordinator->census == NULL ? NULL : coordinator->census->census;
 }
 
-const struct nof1_census *nof1_coordinator_census_of(const struct nof1_coordinator *coordinator,
-                                                     uint32_t epoch)
+nof1_rc nof1_coordinator_keep_census(struct nof1_coordinator *coordinator, struct nof1_slice bytes,
+                                     struct nof1_error *error)
 {
-    const struct census_record *record = census_record(coordinator, epoch);
-    return record == NULL ? NULL : record->census;
-}
-
-struct nof1_slice nof1_coordinator_census_bytes(const struct nof1_coordinator *coordinator,
-                                                uint32_t epoch)
-{
-    const struct census_record *record = census_record(coordinator, epoch);
-    return record == NULL ? (struct nof1_slice){0} : record->bytes;
-}
-
-nof1_rc nof1_coordinator_keep_census(struct nof1_coordinator *coordinator, uint32_t epoch,
-                                     struct nof1_slice bytes, struct nof1_error *error)
-{
+    const struct nof1_census *read = NULL;
     struct census_record *record = nof1_arena_alloc(coordinator->arena, 1, sizeof *record);
     ENSURE(record != NULL, NOF1_E_NO_MEMORY);
-    record->epoch = epoch;
     record->bytes = nof1_arena_copy(coordinator->arena, bytes);
-    ENSURE(record->bytes.data != NULL, NOF1_E_NO_MEMORY);
-    TRY(nof1_census_read(&record->census, coordinator->arena, coordinator->config.charter,
-                         record->bytes, NULL, error));
-    struct census_record **at = &coordinator->census;
-    while (*at != NULL && (*at)->epoch > epoch) {
-        at = &(*at)->next;
-    }
-    record->next = *at;
-    *at = record;
-    return NOF1_OK;
+    record->census = nof1_arena_alloc(coordinator->arena, 1, sizeof *record->census);
+    ENSURE(record->bytes.data != NULL && record->census != NULL, NOF1_E_NO_MEMORY);
+    TRY(nof1_census_read(&read, coordinator->arena, coordinator->config.charter, record->bytes,
+                         NULL, error));
+    *record->census = *read;
+    record->census->earlier = nof1_coordinator_censuses(coordinator);
+    record->next = coordinator->census;
+    coordinator->census = record;
+    return nof1_epochs_publish(coordinator);
 }
 
 struct nof1_slice nof1_coordinator_census(const struct nof1_coordinator *coordinator)
 {
-    return coordinator->census == NULL ? (struct nof1_slice){0} : coordinator->census->bytes;
+    return nof1_buffer_slice(&coordinator->census_bytes);
+}
+
+bool nof1_peer_keeps(const struct nof1_coordinator *coordinator, size_t site, uint32_t epoch)
+{
+    const struct peer *peer = &coordinator->peer[site];
+    bool keeps = peer->epoch == epoch;
+    for (size_t i = 0; !keeps && i < peer->earlier; i++) {
+        keeps = peer->kept[i] == epoch;
+    }
+    return keeps && epoch > 0 && peer->hello && peer->same_charter;
 }
 
 /* ---- sending --------------------------------------------------------------------------------- */
@@ -162,11 +152,12 @@ static nof1_rc send_hello(struct nof1_coordinator *coordinator, size_t site)
 }
 
 nof1_rc nof1_coordinator_send_census(struct nof1_coordinator *coordinator, size_t site,
-                                     uint32_t epoch, struct nof1_slice census)
+                                     const struct census_record *census)
 {
     Nof1__V1__CensusNotice notice = NOF1__V1__CENSUS_NOTICE__INIT;
-    notice.epoch = epoch;
-    notice.census = (ProtobufCBinaryData){census.length, (uint8_t *)(uintptr_t)census.data};
+    notice.epoch = census->census->epoch;
+    notice.census = (ProtobufCBinaryData){census->bytes.length,
+                                          (uint8_t *)(uintptr_t)census->bytes.data};
     Nof1__V1__Frame frame = NOF1__V1__FRAME__INIT;
     frame.body_case = NOF1__V1__FRAME__BODY_CENSUS_NOTICE;
     frame.census_notice = &notice;
@@ -201,10 +192,9 @@ static nof1_rc catch_up(struct nof1_coordinator *coordinator, struct run *run, s
 
 static nof1_rc greet(struct nof1_coordinator *coordinator, size_t site)
 {
-    uint32_t epoch = coordinator->peer[site].epoch;
-    struct nof1_slice census = nof1_coordinator_census_bytes(coordinator, epoch);
-    if (census.length > 0) {
-        TRY(nof1_coordinator_send_census(coordinator, site, epoch, census));
+    const struct census_record *census = coordinator->census;
+    if (census != NULL && census->census->epoch <= coordinator->peer[site].epoch) {
+        TRY(nof1_coordinator_send_census(coordinator, site, census));
     }
     for (struct run *run = coordinator->runs; run != NULL; run = run->next) {
         if (run_final(run)) {
@@ -232,6 +222,10 @@ static nof1_rc take_hello(struct nof1_coordinator *coordinator, size_t site,
     }
     peer->hello = true;
     peer->epoch = hello->epoch;
+    peer->earlier = hello->n_earlier; /* as many as a frame may name */
+    for (size_t i = 0; i < peer->earlier; i++) {
+        peer->kept[i] = hello->earlier[i];
+    }
     peer->same_charter = memcmp(hello->charter.data, charter->hash, NOF1_HASH_BYTES) == 0;
     /* a second Hello on one stream is a vault that was restarted behind its edge */
     return peer->same_charter ? greet(coordinator, site) : NOF1_OK;
@@ -462,6 +456,7 @@ void nof1_coordinator_free(struct nof1_coordinator *coordinator)
         run = next;
     }
     nof1_atom_lists_free(coordinator);
+    nof1_buffer_free(&coordinator->census_bytes);
     nof1_verifier_free(coordinator->verifier);
     nof1_arena_free(coordinator->arena);
     free(coordinator);

@@ -26,6 +26,11 @@ static const char *family_of(const struct nof1_charter *charter, size_t outcome)
     return o->family != NULL && o->family[0] != 0 ? o->family : o->name;
 }
 
+struct atom_list *nof1_atom_list(const struct nof1_coordinator *coordinator, size_t outcome)
+{
+    return list_of(coordinator, family_of(coordinator->config.charter, outcome));
+}
+
 nof1_rc nof1_atom_lists_new(struct nof1_coordinator *coordinator)
 {
     static const char *const fresh[] = {NOF1_ATOM_FRESH};
@@ -39,6 +44,9 @@ nof1_rc nof1_atom_lists_new(struct nof1_coordinator *coordinator)
         list->family = family_of(charter, o);
         list->atoms = 1;
         list->atom = fresh;
+        list->advance =
+            nof1_arena_alloc(coordinator->arena, charter->blocks + 1, sizeof *list->advance);
+        ENSURE(list->advance != NULL, NOF1_E_NO_MEMORY);
         list->next = coordinator->atoms;
         coordinator->atoms = list;
     }
@@ -125,6 +133,36 @@ static nof1_rc keep(struct nof1_coordinator *coordinator, const struct atom_list
     return nof1_record_put(coordinator, "atoms", list->family, keys, true);
 }
 
+/* There may be new patients, and of every atom that a release used some series may have changed. */
+static nof1_rc add_changed(struct atom_list *list)
+{
+    NOF1_CLEANUP(nof1_arena_freep) struct nof1_arena *arena = nof1_arena_new();
+    const char **key = arena == NULL ? NULL : nof1_arena_alloc(arena, 3 * list->atoms + 1, sizeof *key);
+    char text[NOF1_ATOM_TEXT];
+    size_t keys = 0;
+    ENSURE(key != NULL, NOF1_E_NO_MEMORY);
+    key[keys++] = NOF1_ATOM_FRESH;
+    for (size_t i = 0; i < list->atoms; i++) {
+        key[keys++] = list->atom[i];
+        for (size_t c = 0; c < 2 && nof1_atom_released(list->atom[i]); c++) {
+            nof1_atom_changed(text, list->atom[i], c == 0 ? NOF1_ATOM_ANEW : NOF1_ATOM_IN_PART);
+            key[keys] = nof1_arena_text(arena, text);
+            ENSURE(key[keys++] != NULL, NOF1_E_NO_MEMORY);
+        }
+    }
+    return replace(list, list->atoms, list->atom, keys, key);
+}
+
+/* Some block has a later epoch than the last release used: its patients may have changed. */
+static bool epoch_waits(const struct nof1_coordinator *coordinator, const struct atom_list *list)
+{
+    bool waits = false;
+    for (size_t b = 0; b < coordinator->config.charter->blocks; b++) {
+        waits = waits || nof1_block_pending(coordinator, b) > list->advance[b].used;
+    }
+    return waits;
+}
+
 static void count_patients(uint64_t *used, uint64_t *not_used, const struct run *run)
 {
     const struct nof1_opening *opening = &run->attempt->opening;
@@ -167,27 +205,8 @@ nof1_rc nof1_run_atoms(struct nof1_coordinator *coordinator, const struct run *r
     size_t replaced = 0;
     TRY(nof1_atoms_after(&before, &replaced, attempt->arena, plan, groups, used, not_used, false));
     TRY(replace(list, replaced, before, atoms, after));
+    TRY(epoch_waits(coordinator, list) ? add_changed(list) : NOF1_OK);
     return keep(coordinator, list);
-}
-
-/* There may be new patients, and of every atom that a release used some series may have changed. */
-static nof1_rc add_changed(struct atom_list *list)
-{
-    NOF1_CLEANUP(nof1_arena_freep) struct nof1_arena *arena = nof1_arena_new();
-    const char **key = arena == NULL ? NULL : nof1_arena_alloc(arena, 3 * list->atoms + 1, sizeof *key);
-    char text[NOF1_ATOM_TEXT];
-    size_t keys = 0;
-    ENSURE(key != NULL, NOF1_E_NO_MEMORY);
-    key[keys++] = NOF1_ATOM_FRESH;
-    for (size_t i = 0; i < list->atoms; i++) {
-        key[keys++] = list->atom[i];
-        for (size_t c = 0; c < 2 && nof1_atom_released(list->atom[i]); c++) {
-            nof1_atom_changed(text, list->atom[i], c == 0 ? NOF1_ATOM_ANEW : NOF1_ATOM_IN_PART);
-            key[keys] = nof1_arena_text(arena, text);
-            ENSURE(key[keys++] != NULL, NOF1_E_NO_MEMORY);
-        }
-    }
-    return replace(list, list->atoms, list->atom, keys, key);
 }
 
 nof1_rc nof1_atom_lists_epoch(struct nof1_coordinator *coordinator)
@@ -251,7 +270,9 @@ json_t *nof1_coordinator_atoms(const struct nof1_coordinator *coordinator)
 {
     json_t *families = json_object();
     for (const struct atom_list *list = coordinator->atoms; list != NULL; list = list->next) {
-        json_object_set_new(families, list->family, keys_json(list));
+        json_object_set_new(families, list->family,
+                            json_pack("{s:o, s:o}", "atoms", keys_json(list), "epochs",
+                                      nof1_epochs_next_json(coordinator, list)));
     }
     return families;
 }

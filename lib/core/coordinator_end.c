@@ -214,6 +214,7 @@ nof1_rc nof1_run_refusal(struct nof1_coordinator *coordinator, struct run *run, 
     if (retryable(code)) {
         return nof1_run_abort(coordinator, run, code);
     }
+    TRY(nof1_epochs_refused(coordinator, run, run->query->site[index], code));
     run->refused_by = coordinator->config.charter->site[run->query->site[index]].id;
     return nof1_run_refuse(coordinator, run, code, refusal->text);
 }

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <core/charter.h>
 #include <crypto/transcript.h>
 
 #define OFFER_STEP_MAX (60 * 60 * 1000)
@@ -18,11 +19,24 @@ static ProtobufCBinaryData binary(const void *data, size_t length)
     return (ProtobufCBinaryData){length, (uint8_t *)(uintptr_t)data};
 }
 
+/* The epoch at which the plan asks a site's block. */
+static uint32_t asked_of(const struct nof1_coordinator *coordinator, const struct run *run,
+                         size_t index)
+{
+    const struct nof1_plan *plan = run->query->study.plan;
+    size_t block = nof1_charter_block_of(coordinator->config.charter, run->query->site[index]);
+    size_t place = 0;
+    while (place < plan->blocks && plan->block[place] != block) {
+        place++;
+    }
+    return place == plan->blocks ? 0 : nof1_plan_block_epoch(plan, place);
+}
+
 bool nof1_run_ready(const struct nof1_coordinator *coordinator, const struct run *run, size_t index)
 {
     const struct peer *peer = &coordinator->peer[run->query->site[index]];
-    return peer->up && peer->hello && peer->same_charter &&
-           peer->epoch == run->query->study.plan->epoch;
+    return peer->up && nof1_peer_keeps(coordinator, run->query->site[index],
+                                       asked_of(coordinator, run, index));
 }
 
 /* ---- one attempt ----------------------------------------------------------------------------- */
@@ -107,12 +121,16 @@ static nof1_rc start_attempt(struct nof1_coordinator *coordinator, struct run *r
 
 /* ---- gathering ------------------------------------------------------------------------------- */
 
-/* A site that has frozen a later epoch never goes back: this plan cannot run any more. */
+/* A site that has frozen a later epoch and keeps this one no more never goes back: the plan cannot run
+ * any more. */
 static bool epoch_is_over(const struct nof1_coordinator *coordinator, const struct run *run)
 {
     for (size_t i = 0; i < run->query->sites; i++) {
-        const struct peer *peer = &coordinator->peer[run->query->site[i]];
-        if (peer->hello && peer->same_charter && peer->epoch > run->query->study.plan->epoch) {
+        size_t site = run->query->site[i];
+        const struct peer *peer = &coordinator->peer[site];
+        uint32_t asked = asked_of(coordinator, run, i);
+        if (peer->hello && peer->same_charter && peer->epoch > asked &&
+            !nof1_peer_keeps(coordinator, site, asked)) {
             return true;
         }
     }

@@ -81,7 +81,6 @@ struct run {
     struct nof1_slice signature;          /* empty: the census */
     const char *statistician;
     bool census;
-    uint32_t census_epoch;
     enum run_state state;
     int64_t submitted, since, started;    /* milliseconds; started 0: no roster frozen yet */
     int64_t not_before;                   /* back-off before the next attempt */
@@ -96,14 +95,23 @@ struct run {
 
 struct peer {
     bool up, hello, same_charter;
-    uint32_t epoch;
+    uint32_t epoch;                       /* the last frozen */
+    size_t earlier;
+    uint32_t kept[NOF1_EPOCHS_MAX];       /* [earlier] descending */
 };
 
+/* One census, of blocks at epochs of their own maybe; the latest first. */
 struct census_record {
     struct census_record *next;
-    uint32_t epoch;
     struct nof1_slice bytes;              /* canonical JSON */
-    const struct nof1_census *census;
+    struct nof1_census *census;           /* linked like the records */
+};
+
+/* How far the releases of a family have brought a block. */
+struct advance {
+    uint32_t used;                        /* the epoch that the last release used; 0: none */
+    uint32_t before;                      /* as it was while the release may still be refused */
+    uint32_t held;                        /* the epoch that may not be used yet; 0: none */
 };
 
 /* The public atom keys of one outcome family (core/atoms.h), which the next plan must name. */
@@ -113,6 +121,7 @@ struct atom_list {
     size_t atoms;
     const char *const *atom;
     struct nof1_arena *arena;             /* of the keys */
+    struct advance *advance;              /* [charter blocks] */
 };
 
 struct nof1_coordinator {
@@ -120,7 +129,8 @@ struct nof1_coordinator {
     struct nof1_arena *arena;
     struct peer *peer;                    /* [charter sites] */
     struct run *runs;                     /* in order of submission */
-    struct census_record *census;         /* latest epoch first */
+    struct census_record *census;         /* the latest first */
+    struct nof1_buffer census_bytes;      /* of all that are needed, one a line */
     struct atom_list *atoms;              /* [charter families] */
     uint64_t entries;                     /* ledger entries appended so far */
     int64_t submit_day;                   /* UTC day that `submitted` is about */
@@ -146,19 +156,19 @@ bool nof1_run_signed(const struct nof1_coordinator *coordinator, const struct ru
                      size_t index, const uint8_t digest[NOF1_HASH_BYTES],
                      ProtobufCBinaryData signature);
 struct run *nof1_run_find(const struct nof1_coordinator *coordinator, const uint8_t *h_q);
-const struct nof1_census *nof1_coordinator_census_of(const struct nof1_coordinator *coordinator,
-                                                     uint32_t epoch);
-nof1_rc nof1_coordinator_keep_census(struct nof1_coordinator *coordinator, uint32_t epoch,
-                                     struct nof1_slice bytes, struct nof1_error *error);
-struct nof1_slice nof1_coordinator_census_bytes(const struct nof1_coordinator *coordinator,
-                                                uint32_t epoch); /* empty: none */
+/* All that were taken, the latest first; NULL: none. */
+const struct nof1_census *nof1_coordinator_censuses(const struct nof1_coordinator *coordinator);
+nof1_rc nof1_coordinator_keep_census(struct nof1_coordinator *coordinator, struct nof1_slice bytes,
+                                     struct nof1_error *error);
+/* Does the site keep this epoch, and is it there under the charter in force? */
+bool nof1_peer_keeps(const struct nof1_coordinator *coordinator, size_t site, uint32_t epoch);
 nof1_rc nof1_run_send(struct nof1_coordinator *coordinator, struct run *run, size_t roster_index,
                       struct nof1_slice frame);
 nof1_rc nof1_run_broadcast(struct nof1_coordinator *coordinator, struct run *run,
                            struct nof1_slice frame);
 
 nof1_rc nof1_coordinator_send_census(struct nof1_coordinator *coordinator, size_t site,
-                                     uint32_t epoch, struct nof1_slice census);
+                                     const struct census_record *census);
 int64_t nof1_run_limit(const struct run *run); /* milliseconds: expired from then on */
 
 /* coordinator_submit.c: a plan arrives, the census starts, a stored run is taken up again */
@@ -196,6 +206,31 @@ nof1_rc nof1_atom_lists_restore(struct nof1_coordinator *coordinator);
 nof1_rc nof1_run_atoms(struct nof1_coordinator *coordinator, const struct run *run, bool complete);
 /* A new epoch was counted: of every released atom some series may have changed. */
 nof1_rc nof1_atom_lists_epoch(struct nof1_coordinator *coordinator);
+/* coordinator_epochs.c: which epoch of each block the next plan of a family is about */
+/* The last epoch that all sites of a block keep; 0: they have none in common, or one is away. */
+uint32_t nof1_block_pending(const struct nof1_coordinator *coordinator, size_t block);
+/* What the next plan of the family should ask a block. */
+uint32_t nof1_block_next(const struct nof1_coordinator *coordinator, const struct atom_list *list,
+                         size_t block);
+struct atom_list *nof1_atom_list(const struct nof1_coordinator *coordinator, size_t outcome);
+/* Round 1 is about to be opened: the plan's epochs may be used from now on. */
+nof1_rc nof1_epochs_use(struct nof1_coordinator *coordinator, const struct run *run);
+/* A site has answered round 1, or all have attested: there is no way back. */
+nof1_rc nof1_epochs_used(struct nof1_coordinator *coordinator, const struct run *run);
+/* A site has refused the run: blocks that were to move on may have to stay, or cannot stay. */
+nof1_rc nof1_epochs_refused(struct nof1_coordinator *coordinator, const struct run *run,
+                            size_t site, nof1_rc_value code);
+/* The blocks' epochs (charter index) that are wanted and not counted yet, in arena; *out NULL: none,
+ * or not all sites are there. */
+nof1_rc nof1_epochs_uncounted(const uint32_t **out, const struct nof1_coordinator *coordinator,
+                              struct nof1_arena *arena);
+/* Make the text of nof1_coordinator_census anew. */
+nof1_rc nof1_epochs_publish(struct nof1_coordinator *coordinator);
+nof1_rc nof1_epochs_restore(struct nof1_coordinator *coordinator);
+/* {block: epoch} for the next plan of the family. New reference. */
+json_t *nof1_epochs_next_json(const struct nof1_coordinator *coordinator,
+                              const struct atom_list *list);
+
 /* Is another run of the same outcome family between its roster and its end? Atoms are split in one
  * order at all sites, so such runs follow each other. */
 bool nof1_family_busy(const struct nof1_coordinator *coordinator, const struct run *run);
@@ -227,7 +262,7 @@ struct stored_run {
     struct nof1_slice plan, signature;
     const char *statistician;
     bool census;
-    uint32_t census_epoch, attempt_number, faults;
+    uint32_t attempt_number, faults;
     int64_t submitted, started;
     enum run_state state;
 };

@@ -56,10 +56,9 @@ nof1_rc nof1_record_put(struct nof1_coordinator *coordinator, const char *folder
 nof1_rc nof1_record_run(struct nof1_coordinator *coordinator, const struct run *run)
 {
     NOF1_CLEANUP(nof1_json_freep) json_t *record = json_pack(
-        "{s:s%, s:o, s:s, s:b, s:i, s:i, s:i, s:I, s:I, s:s}", "plan", (const char *)run->plan.data,
+        "{s:s%, s:o, s:s, s:b, s:i, s:i, s:I, s:I, s:s}", "plan", (const char *)run->plan.data,
         run->plan.length, "signature", nof1_hex_json(run->signature.data, run->signature.length),
-        "statistician", run->statistician, "census", (int)run->census, "epoch",
-        (int)run->census_epoch, "attempt", (int)run->attempt_number, "faults", (int)run->faults,
+        "statistician", run->statistician, "census", (int)run->census, "attempt", (int)run->attempt_number, "faults", (int)run->faults,
         "submitted", (json_int_t)run->submitted, "started", (json_int_t)run->started, "state",
         nof1_run_state_text(run->state));
     return nof1_record_put(coordinator, "query", run->hex, record, true);
@@ -84,14 +83,13 @@ static nof1_rc fill_record(struct stored_run *out, struct nof1_arena *arena, jso
     const char *state = NULL;
     size_t plan_length = 0;
     int census = 0;
-    int epoch = 0;
     int attempt = 0;
     int faults = 0;
     json_int_t submitted = 0;
     json_int_t started = 0;
-    ENSURE(json_unpack(record, "{s:s%, s:s, s:s, s:b, s:i, s:i, s:i, s:I, s:I, s:s}", "plan", &plan,
+    ENSURE(json_unpack(record, "{s:s%, s:s, s:s, s:b, s:i, s:i, s:I, s:I, s:s}", "plan", &plan,
                        &plan_length, "signature", &signature, "statistician", &statistician,
-                       "census", &census, "epoch", &epoch, "attempt", &attempt, "faults", &faults,
+                       "census", &census, "attempt", &attempt, "faults", &faults,
                        "submitted", &submitted, "started", &started, "state", &state) == 0,
            NOF1_E_STORE);
     size_t signed_bytes = strlen(signature) / 2;
@@ -101,7 +99,6 @@ static nof1_rc fill_record(struct stored_run *out, struct nof1_arena *arena, jso
         .signature = nof1_slice_of(bytes, signed_bytes),
         .statistician = nof1_arena_text(arena, statistician),
         .census = census != 0,
-        .census_epoch = (uint32_t)epoch,
         .attempt_number = (uint32_t)attempt,
         .faults = (uint32_t)faults,
         .submitted = submitted,

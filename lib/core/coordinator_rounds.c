@@ -151,7 +151,7 @@ nof1_rc nof1_run_masked(struct nof1_coordinator *coordinator, struct run *run, s
     }
     TRY(nof1_frame_read(&frame, attempt->round_arena, bytes, NULL));
     attempt->masked[index] = frame->masked;
-    return NOF1_OK;
+    return frame->masked->round == 0 ? NOF1_OK : nof1_epochs_used(coordinator, run);
 }
 
 /* ---- closing a round ---------------------------------------------------------------------------- */
@@ -282,6 +282,7 @@ static nof1_rc next_round(struct nof1_coordinator *coordinator, struct run *run,
                              attempt->parameter, last_closed(attempt)->total_hash));
     if (round == 1) {
         TRY(nof1_run_atoms(coordinator, run, false));
+        TRY(nof1_epochs_use(coordinator, run));
     }
     return open_round(coordinator, run, round);
 }

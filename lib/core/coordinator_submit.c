@@ -11,6 +11,7 @@
 
 #include <base/json.h>
 #include <core/charter.h>
+#include <core/epochs.h>
 #include <core/plan.h>
 #include <crypto/key.h>
 #include <crypto/transcript.h>
@@ -107,10 +108,10 @@ static nof1_rc prepare(const struct nof1_coordinator *coordinator, struct run *r
     NOF1_CLEANUP(nof1_arena_freep) struct nof1_arena *arena = nof1_arena_new();
     ENSURE(arena != NULL, NOF1_E_NO_MEMORY);
     TRY(nof1_plan_read(&plan, arena, charter, run->plan, error));
-    const struct nof1_census *census = nof1_coordinator_census_of(coordinator, plan->epoch);
+    const struct nof1_census *census = nof1_coordinator_censuses(coordinator), *joined = NULL;
+    TRY(nof1_census_join(&joined, arena, census, plan));
     run->census = strcmp(plan->analysis, NOF1_CENSUS_ANALYSIS) == 0;
-    run->census_epoch = run->census ? plan->epoch : 0;
-    if (census == NULL && !run->census) {
+    if (joined == NULL && !run->census) {
         return nof1_fail(error, NOF1_E_PLAN,
                          "epoch: the census of epoch %u has not been taken yet: it starts by itself "
                          "when all sites are online with that epoch; submit again then",
@@ -137,8 +138,9 @@ static nof1_rc begin(struct nof1_coordinator *coordinator, struct run *run, cons
     memset(run->end_due, 0, coordinator->config.charter->sites * sizeof(bool));
     const struct nof1_plan *plan = run->query->study.plan;
     TRY(nof1_record_entry(coordinator, run, kind,
-                          json_pack("{s:s, s:i, s:b}", "analysis", plan->analysis, "epoch",
-                                    (int)plan->epoch, "census", (int)run->census)));
+                          json_pack("{s:s, s:o, s:b}", "analysis", plan->analysis, "epoch",
+                                    nof1_epochs_json(plan->epoch, plan->block_epoch, plan->blocks),
+                                    "census", (int)run->census)));
     return nof1_record_run(coordinator, run);
 }
 
@@ -262,26 +264,6 @@ nof1_rc nof1_run_submit(struct nof1_coordinator *coordinator, const struct nof1_
 
 /* ---- the census ------------------------------------------------------------------------------ */
 
-/* The epoch that every charter site has frozen, 0 while they differ or one is away. */
-static uint32_t common_epoch(const struct nof1_coordinator *coordinator)
-{
-    const struct nof1_charter *charter = coordinator->config.charter;
-    uint32_t epoch = 0;
-    for (size_t s = 0; s < charter->sites; s++) {
-        const struct peer *peer = &coordinator->peer[s];
-        size_t block = nof1_charter_block_of(charter, s);
-        if (block != NOF1_NONE && !nof1_charter_block_open(charter, block)) {
-            continue;
-        }
-        if (!peer->up || !peer->hello || !peer->same_charter ||
-            (epoch != 0 && peer->epoch != epoch)) {
-            return 0;
-        }
-        epoch = peer->epoch;
-    }
-    return epoch;
-}
-
 nof1_rc nof1_run_census_check(const struct nof1_coordinator *coordinator, struct nof1_error *error)
 {
     const struct nof1_charter *charter = coordinator->config.charter;
@@ -295,13 +277,16 @@ nof1_rc nof1_run_census_check(const struct nof1_coordinator *coordinator, struct
 
 nof1_rc nof1_run_census(struct nof1_coordinator *coordinator)
 {
-    uint32_t epoch = common_epoch(coordinator);
-    if (epoch == 0 || nof1_coordinator_census_of(coordinator, epoch) != NULL) {
+    NOF1_CLEANUP(nof1_arena_freep) struct nof1_arena *arena = nof1_arena_new();
+    NOF1_CLEANUP(nof1_buffer_free) struct nof1_buffer plan = {0};
+    const uint32_t *epoch = NULL;
+    uint8_t h_q[NOF1_HASH_BYTES];
+    ENSURE(arena != NULL, NOF1_E_NO_MEMORY);
+    TRY(nof1_epochs_uncounted(&epoch, coordinator, arena));
+    if (epoch == NULL) {
         return NOF1_OK;
     }
-    NOF1_CLEANUP(nof1_buffer_free) struct nof1_buffer plan = {0};
-    uint8_t h_q[NOF1_HASH_BYTES];
-    TRY(nof1_census_plan(&plan, coordinator->config.charter, epoch));
+    TRY(nof1_census_plan_at(&plan, coordinator->config.charter, epoch));
     TRY(nof1_plan_hash(h_q, nof1_buffer_slice(&plan)));
     struct run *run = nof1_run_find(coordinator, h_q); /* an earlier charter's has another hash */
     if (run != NULL) {
@@ -331,11 +316,9 @@ struct restoring {
 static nof1_rc_value restore_census(void *context, const char *key, struct nof1_slice value)
 {
     struct restoring *restoring = context;
-    const char *epoch = strrchr(key, '/');
-    ENSURE(epoch != NULL, NOF1_E_STORE);
-    nof1_rc_value rc = nof1_coordinator_keep_census(restoring->coordinator,
-                                                    (uint32_t)strtoul(epoch + 1, NULL, 10), value,
-                                                    restoring->error);
+    (void)key;
+    nof1_rc_value rc =
+        nof1_coordinator_keep_census(restoring->coordinator, value, restoring->error);
     if (rc != NOF1_E_DECODE) {
         return rc;
     }
@@ -357,7 +340,6 @@ static nof1_rc_value restore_run(void *context, const char *key, struct nof1_sli
     struct run *run = blank_run(coordinator, stored.plan, stored.signature, stored.statistician);
     ENSURE(run != NULL, NOF1_E_NO_MEMORY);
     run->census = stored.census;
-    run->census_epoch = stored.census_epoch;
     run->submitted = stored.submitted;
     run->since = coordinator->now;
     run->started = stored.started;
@@ -414,6 +396,7 @@ nof1_rc nof1_run_restore(struct nof1_coordinator *coordinator, struct nof1_error
     TRY(store->each(store->self, "census/", restore_census, &restoring));
     TRY(store->each(store->self, "query/", restore_run, &restoring));
     TRY(nof1_atom_lists_restore(coordinator));
+    TRY(nof1_epochs_restore(coordinator));
     TRY(store->each(store->self, "result/", restore_result, &restoring));
     return store->each(store->self, "ledger/entries", restore_entries, &restoring);
 }

@@ -19,9 +19,18 @@ static bool same_indices(size_t count, const size_t *a, size_t others, const siz
     return count == others && (count == 0 || memcmp(a, b, count * sizeof *a) == 0);
 }
 
+static bool same_epochs(const struct nof1_plan *a, const struct nof1_plan *b)
+{
+    bool same = a->blocks == b->blocks;
+    for (size_t i = 0; same && i < a->blocks; i++) {
+        same = nof1_plan_block_epoch(a, i) == nof1_plan_block_epoch(b, i);
+    }
+    return same;
+}
+
 bool nof1_derive_same_series(const struct nof1_plan *a, const struct nof1_plan *b)
 {
-    return a->epoch == b->epoch && a->outcome == b->outcome && a->reference == b->reference &&
+    return same_epochs(a, b) && a->outcome == b->outcome && a->reference == b->reference &&
            a->active == b->active && same_indices(a->others, a->other, b->others, b->other) &&
            same_indices(a->strata, a->stratum, b->strata, b->stratum) &&
            same_indices(a->blocks, a->block, b->blocks, b->block);

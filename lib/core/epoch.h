@@ -15,6 +15,7 @@ struct nof1_epoch {
     const uint32_t *patient;          /* [trials] index of the trial's patient, < patients */
     const char *const *patient_key;   /* [patients] stable local identifier, for the site store */
     const char *const *trial_key;     /* [trials] the same of a trial, within its patient */
+    const struct nof1_epoch *earlier; /* still kept, of lower numbers; NULL: none */
 };
 
 #endif

@@ -91,11 +91,21 @@ static bool vector_ok(ProtobufCBinaryData bytes)
     return bytes.len > 0 && vector_or_empty(bytes);
 }
 
+static bool earlier_ok(const Nof1__V1__Hello *hello)
+{
+    bool valid = hello->n_earlier <= NOF1_EPOCHS_MAX;
+    for (size_t i = 0; valid && i < hello->n_earlier; i++) {
+        valid = hello->earlier[i] > 0 &&
+                hello->earlier[i] < (i == 0 ? hello->epoch : hello->earlier[i - 1]);
+    }
+    return valid;
+}
+
 static bool hello_ok(const Nof1__V1__Hello *hello)
 {
     return known_only(&hello->base) && name_ok(hello->site) && hash_ok(hello->charter) &&
            text_ok(hello->software, TEXT_MAX) && hash_or_empty(hello->offered) &&
-           text_ok(hello->answer, TEXT_MAX);
+           text_ok(hello->answer, TEXT_MAX) && earlier_ok(hello);
 }
 
 static bool charter_offer_ok(const Nof1__V1__CharterOffer *offer)

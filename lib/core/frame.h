@@ -10,6 +10,7 @@
 #include <proto/nof1.pb-c.h>
 
 #define NOF1_FRAME_MAX (64u << 20)
+#define NOF1_EPOCHS_MAX 80 /* that a site says it keeps: one for each outcome family, and the last */
 
 /* Decode into `arena`. Errors: NOF1_E_DECODE. */
 nof1_rc nof1_frame_read(const Nof1__V1__Frame **out, struct nof1_arena *arena,

@@ -87,7 +87,8 @@ struct nof1_query {
 };
 
 /* Read plan bytes, check them against charter and census, prepare the model, recompute and compare
- * layout names and max_rounds. Errors: NOF1_E_PLAN, NOF1_E_MODEL, NOF1_E2204, NOF1_E2404,
+ * layout names and max_rounds. Behind `census` may be linked earlier ones: each block's counts are
+ * those of the plan's epoch. Errors: NOF1_E_PLAN, NOF1_E_MODEL, NOF1_E2204, NOF1_E2404,
  * NOF1_E2601 ... */
 nof1_rc nof1_query_new(struct nof1_query **out, const struct nof1_charter *charter,
                        const struct nof1_census *census, struct nof1_slice plan_bytes,
@@ -100,12 +101,16 @@ bool nof1_parameter_close(double offered, double own);
 /* The statistician's side: fill roster, epoch, atoms, layout, rounds, resolved form into a plan
  * from YAML, giving the canonical bytes to sign. plan->blocks 0: all; plan->atoms: the public list
  * the plan is made against, 0: nothing was released yet; plan->not_after 0: a month after
- * gathering. now: seconds UTC. */
+ * gathering; plan->block_epoch, which here is by charter block, NULL and plan->epoch 0: as counted
+ * last. now: seconds UTC. */
 nof1_rc nof1_query_complete(struct nof1_buffer *plan_bytes, const struct nof1_charter *charter,
                             const struct nof1_census *census, const struct nof1_plan *plan,
                             int64_t now, struct nof1_error *error);
 /* Canonical bytes of the census plan of an epoch: derivable by everybody, needs no signature. */
 nof1_rc nof1_census_plan(struct nof1_buffer *plan_bytes, const struct nof1_charter *charter,
                          uint32_t epoch);
+/* The same where blocks (charter index) are at epochs of their own. */
+nof1_rc nof1_census_plan_at(struct nof1_buffer *plan_bytes, const struct nof1_charter *charter,
+                            const uint32_t *block_epoch);
 
 #endif

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include <base/time.h>
+#include <core/epochs.h>
 #include <crypto/hash.h>
 #include <nof1/analysis.h>
 
@@ -248,7 +249,14 @@ nof1_rc nof1_plan_complete(const struct nof1_plan **out, struct nof1_arena *aren
     }
     copy->block = block;
     copy->blocks = completion->blocks;
+    uint32_t *epoch = nof1_arena_alloc(arena, completion->blocks + 1, sizeof *epoch);
+    ENSURE(epoch != NULL, NOF1_E_NO_MEMORY);
+    for (size_t i = 0; completion->block_epoch != NULL && i < completion->blocks; i++) {
+        epoch[i] = completion->block_epoch[i];
+    }
     copy->epoch = completion->epoch;
+    copy->block_epoch = completion->block_epoch == NULL ? NULL : epoch;
+    nof1_epochs_even(&copy->epoch, &copy->block_epoch, copy->blocks);
     copy->max_rounds = completion->max_rounds;
     copy->verify_full = completion->verify_full;
     copy->not_after = completion->not_after;
@@ -333,7 +341,7 @@ static nof1_rc read_run(const struct reader *r, struct nof1_plan *plan,
     static const char *const modes[] = {"replay", "full", NULL};
     size_t mode = 0;
     const char *not_after = NULL;
-    TRY(reader_opt_count(r, &plan->epoch, root, "epoch", 0, UINT32_MAX));
+    TRY(nof1_epochs_read(r, &plan->epoch, &plan->block_epoch, plan->blocks, root, "epoch", true));
     TRY(reader_opt_count(r, &plan->max_rounds, root, "max_rounds", 0, UINT32_MAX));
     TRY(reader_opt_count(r, &plan->gather_by, root, "gather_by", 1, UINT32_MAX));
     TRY(reader_opt_count(r, &plan->deadline, root, "deadline", 1, UINT32_MAX));

@@ -43,6 +43,7 @@ struct nof1_plan_completion {
     size_t blocks;
     const size_t *block; /* ascending charter indices */
     uint32_t epoch;
+    const uint32_t *block_epoch; /* [blocks]; NULL: all at `epoch` */
     uint32_t max_rounds;
     bool verify_full;
     int64_t not_after; /* UTC seconds */

@@ -7,6 +7,7 @@
 
 #include <base/json.h>
 #include <base/time.h>
+#include <core/epochs.h>
 
 static nof1_rc put(json_t *object, const char *key, json_t *value)
 {
@@ -104,7 +105,7 @@ nof1_rc nof1_plan_canonical(struct nof1_buffer *out, const struct nof1_plan *pla
     TRY(put(root, "analysis_version", json_integer(plan->analysis_version)));
     TRY(put_question(root, plan, charter));
     TRY(put_blocks(root, plan, charter));
-    TRY(put(root, "epoch", json_integer(plan->epoch)));
+    TRY(put(root, "epoch", nof1_epochs_json(plan->epoch, plan->block_epoch, plan->blocks)));
     TRY(put(root, "max_rounds", json_integer(plan->max_rounds)));
     TRY(put(root, "verify", json_string(plan->verify_full ? "full" : "replay")));
     TRY(put(root, "gather_by", json_integer(plan->gather_by)));

@@ -10,6 +10,7 @@
 
 #include <core/atoms.h>
 #include <core/census_analysis.h>
+#include <core/epochs.h>
 #include <core/plan.h>
 #include <crypto/ring.h>
 
@@ -108,10 +109,16 @@ static nof1_rc compare_layout(struct nof1_query *query, struct nof1_error *error
 
 /* A census needs no signature because its bytes follow from the charter. */
 static nof1_rc compare_census_plan(const struct nof1_charter *charter, struct nof1_slice bytes,
-                                   uint32_t epoch, struct nof1_error *error)
+                                   struct nof1_arena *arena, const struct nof1_plan *plan,
+                                   struct nof1_error *error)
 {
     struct nof1_buffer expected NOF1_CLEANUP(nof1_buffer_free) = {0};
-    TRY(nof1_census_plan(&expected, charter, epoch));
+    uint32_t *epoch = nof1_arena_alloc(arena, charter->blocks + 1, sizeof *epoch);
+    ENSURE(epoch != NULL, NOF1_E_NO_MEMORY);
+    for (size_t i = 0; i < plan->blocks; i++) {
+        epoch[plan->block[i]] = nof1_plan_block_epoch(plan, i);
+    }
+    TRY(nof1_census_plan_at(&expected, charter, epoch));
     if (!nof1_slice_equal(nof1_buffer_slice(&expected), bytes)) {
         return nof1_fail(error, NOF1_E_PLAN, "this is not the census of the charter");
     }
@@ -133,6 +140,18 @@ static nof1_rc check_atom_keys(const struct nof1_plan *plan, struct nof1_error *
                              ATOMS_MAX);
 }
 
+static nof1_rc find_census(struct nof1_query *query, const struct nof1_census *census,
+                           struct nof1_error *error)
+{
+    const struct nof1_plan *plan = query->study.plan;
+    TRY(nof1_census_join(&query->study.census, query->arena, census, plan));
+    if (query->study.census == NULL && census != NULL) {
+        return nof1_fail(error, NOF1_E_PLAN, "the plan is for epoch %u, the census for epoch %u",
+                         plan->epoch, census->epoch);
+    }
+    return NOF1_OK;
+}
+
 static nof1_rc fill(struct nof1_query *query, const struct nof1_charter *charter,
                     const struct nof1_census *census, struct nof1_slice bytes,
                     struct nof1_error *error)
@@ -142,13 +161,10 @@ static nof1_rc fill(struct nof1_query *query, const struct nof1_charter *charter
     query->study.charter = charter;
     TRY(find_analysis(query, charter, error));
     TRY(check_atom_keys(plan, error));
-    query->study.census = query->census ? NULL : census;
-    if (query->study.census != NULL && census->epoch != plan->epoch) {
-        return nof1_fail(error, NOF1_E_PLAN, "the plan is for epoch %u, the census for epoch %u",
-                         plan->epoch, census->epoch);
-    }
     if (query->census) {
-        TRY(compare_census_plan(charter, bytes, plan->epoch, error));
+        TRY(compare_census_plan(charter, bytes, query->arena, plan, error));
+    } else {
+        TRY(find_census(query, census, error));
     }
     nof1_rc_value rc = find_sites(query);
     if (rc != NOF1_OK || query->sites == 0) {
@@ -217,6 +233,25 @@ static nof1_rc all_blocks(const size_t **out, size_t *blocks, struct nof1_arena 
     return NOF1_OK;
 }
 
+/* Of each block of the roster: as the plan wants it, else as it was counted last. */
+static nof1_rc choose_epochs(struct nof1_plan_completion *completion, struct nof1_arena *arena,
+                             const struct nof1_charter *charter, const struct nof1_census *census,
+                             const struct nof1_plan *plan)
+{
+    uint32_t *epoch = nof1_arena_alloc(arena, completion->blocks + 1, sizeof *epoch);
+    bool counted = census != NULL && plan->epoch == 0;
+    ENSURE(epoch != NULL, NOF1_E_NO_MEMORY);
+    for (size_t i = 0; i < completion->blocks; i++) {
+        size_t b = completion->block[i];
+        bool wanted = b < charter->blocks && plan->block_epoch != NULL && plan->block_epoch[b] > 0;
+        epoch[i] = wanted                           ? plan->block_epoch[b]
+                   : counted && b < charter->blocks ? nof1_census_last_epoch(census, b)
+                                                    : completion->epoch;
+    }
+    completion->block_epoch = epoch;
+    return NOF1_OK;
+}
+
 /* Everything that does not depend on the prepared model. */
 static nof1_rc begin_completion(struct nof1_plan_completion *completion, struct nof1_arena *arena,
                                 const struct nof1_charter *charter,
@@ -235,7 +270,7 @@ static nof1_rc begin_completion(struct nof1_plan_completion *completion, struct 
     if (plan->blocks == 0) {
         TRY(all_blocks(&completion->block, &completion->blocks, arena, charter));
     }
-    return NOF1_OK;
+    return choose_epochs(completion, arena, charter, census, plan);
 }
 
 static nof1_rc prepare_completed(struct nof1_model **model, struct nof1_arena *arena,
@@ -294,6 +329,12 @@ static nof1_rc complete(struct nof1_buffer *plan_bytes, struct nof1_arena *arena
             return nof1_fail(error, NOF1_E2204, "the plan names a block that the charter lacks");
         }
     }
+    TRY(nof1_plan_complete(&study->plan, arena, plan, &completion));
+    const struct nof1_census *census = study->census;
+    TRY(nof1_census_join(&study->census, arena, census, study->plan));
+    if (study->census == NULL && census != NULL) {
+        return nof1_fail(error, NOF1_E_PLAN, "epoch: the blocks have not been counted at it yet");
+    }
     TRY(prepare_completed(&model, arena, study, analysis, plan, &completion, error));
     TRY(resolve_form(&plan, arena, model));
     TRY(prepare_completed(&model, arena, study, analysis, plan, &completion, error));
@@ -328,15 +369,35 @@ nof1_rc nof1_census_plan(struct nof1_buffer *plan_bytes, const struct nof1_chart
                          uint32_t epoch)
 {
     struct nof1_arena *arena NOF1_CLEANUP(nof1_arena_freep) = nof1_arena_new();
+    uint32_t *all =
+        arena == NULL ? NULL : nof1_arena_alloc(arena, charter->blocks + 1, sizeof *all);
+    ENSURE(all != NULL, NOF1_E_NO_MEMORY);
+    for (size_t b = 0; b < charter->blocks; b++) {
+        all[b] = epoch;
+    }
+    return nof1_census_plan_at(plan_bytes, charter, all);
+}
+
+nof1_rc nof1_census_plan_at(struct nof1_buffer *plan_bytes, const struct nof1_charter *charter,
+                            const uint32_t *block_epoch)
+{
+    struct nof1_arena *arena NOF1_CLEANUP(nof1_arena_freep) = nof1_arena_new();
     struct nof1_study *study = arena == NULL ? NULL : nof1_arena_alloc(arena, 1, sizeof *study);
     struct nof1_plan *plan = arena == NULL ? NULL : nof1_arena_alloc(arena, 1, sizeof *plan);
     ENSURE(study != NULL && plan != NULL, NOF1_E_NO_MEMORY);
     *plan = (struct nof1_plan){.title = NOF1_CENSUS_ANALYSIS, .analysis = NOF1_CENSUS_ANALYSIS,
-                               .analysis_version = 1, .epoch = epoch, .max_rounds = 1,
+                               .analysis_version = 1, .max_rounds = 1,
                                .verify_full = true,
                                .gather_by = NOF1_PLAN_GATHER_BY, .deadline = NOF1_PLAN_DEADLINE,
                                .not_after = CENSUS_NOT_AFTER};
     TRY(all_blocks(&plan->block, &plan->blocks, arena, charter));
+    uint32_t *epoch = nof1_arena_alloc(arena, plan->blocks + 1, sizeof *epoch);
+    ENSURE(epoch != NULL, NOF1_E_NO_MEMORY);
+    for (size_t i = 0; i < plan->blocks; i++) {
+        epoch[i] = block_epoch[plan->block[i]];
+    }
+    plan->block_epoch = epoch;
+    nof1_epochs_even(&plan->epoch, &plan->block_epoch, plan->blocks);
     *study = (struct nof1_study){.charter = charter, .plan = plan};
     const struct nof1_analysis *analysis = nof1_census_analysis();
     struct nof1_model *model = NULL;

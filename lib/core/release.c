@@ -14,6 +14,7 @@
 #include <base/json.h>
 #include <core/census_analysis.h>
 #include <core/derive.h>
+#include <core/epochs.h>
 #include <core/entropy.h>
 #include <core/ratio.h>
 #include <crypto/transcript.h>
@@ -130,10 +131,11 @@ static nof1_rc privacy_of(json_t **out, const struct nof1_coordinator *coordinat
 
 static json_t *provenance_of(const struct nof1_coordinator *coordinator, const struct run *run)
 {
-    return json_pack("{s:s, s:o, s:i, s:s, s:i, s:I}", "plan", run->hex, "charter",
+    const struct nof1_plan *plan = run->query->study.plan;
+    return json_pack("{s:s, s:o, s:o, s:s, s:i, s:I}", "plan", run->hex, "charter",
                      nof1_hex_json(coordinator->config.charter->hash, NOF1_HASH_BYTES), "epoch",
-                     (int)run->query->study.plan->epoch, "software", coordinator->software,
-                     "attempt", (int)run->attempt_number, "ledger_index",
+                     nof1_epochs_json(plan->epoch, plan->block_epoch, plan->blocks), "software",
+                     coordinator->software, "attempt", (int)run->attempt_number, "ledger_index",
                      (json_int_t)coordinator->entries);
 }
 
@@ -227,7 +229,7 @@ static nof1_rc census_bytes(struct nof1_buffer *out, const struct nof1_coordinat
     const struct attempt *attempt = run->attempt;
     const struct closed_round *closed = &attempt->closed[attempt->closed_count - 1];
     const struct nof1_census *census = NULL;
-    TRY(nof1_census_from_totals(&census, attempt->arena, charter, run->census_epoch,
+    TRY(nof1_census_from_totals(&census, attempt->arena, charter, run->query->study.plan,
                                 closed->value + NOF1_CHECK_ELEMENTS));
     return nof1_census_canonical(out, census, charter);
 }
@@ -237,9 +239,11 @@ static nof1_rc store_census(struct nof1_coordinator *coordinator, const struct r
     NOF1_CLEANUP(nof1_buffer_free) struct nof1_buffer bytes = {0};
     TRY(census_bytes(&bytes, coordinator, run));
     struct nof1_slice census = nof1_buffer_slice(&bytes);
-    TRY(nof1_coordinator_keep_census(coordinator, run->census_epoch, census, NULL));
-    const char *key =
-        nof1_arena_printf(coordinator->actions->arena, "census/%010u", run->census_epoch);
+    TRY(nof1_coordinator_keep_census(coordinator, census, NULL));
+    const struct nof1_plan *plan = run->query->study.plan;
+    struct nof1_arena *arena = coordinator->actions->arena;
+    const char *text = nof1_epochs_text(arena, plan->epoch, plan->block_epoch, plan->blocks);
+    const char *key = text == NULL ? NULL : nof1_arena_printf(arena, "census/%s", text);
     ENSURE(key != NULL, NOF1_E_NO_MEMORY);
     TRY(nof1_actions_add(coordinator->actions, (struct nof1_action){.kind = NOF1_ACTION_PUT,
                                                                     .key = key,
@@ -250,11 +254,10 @@ static nof1_rc store_census(struct nof1_coordinator *coordinator, const struct r
 /* Only once the release is in the ledger. */
 static nof1_rc tell_census(struct nof1_coordinator *coordinator, const struct run *run)
 {
-    struct nof1_slice census = nof1_coordinator_census_bytes(coordinator, run->census_epoch);
     for (size_t i = 0; i < run->query->sites; i++) {
         if (nof1_run_ready(coordinator, run, i)) {
-            TRY(nof1_coordinator_send_census(coordinator, run->query->site[i], run->census_epoch,
-                                             census));
+            TRY(nof1_coordinator_send_census(coordinator, run->query->site[i],
+                                             coordinator->census));
         }
     }
     return NOF1_OK;
@@ -354,6 +357,7 @@ nof1_rc nof1_release(struct nof1_coordinator *coordinator, struct run *run)
     if (run->census) {
         TRY(store_census(coordinator, run));
     }
+    TRY(nof1_epochs_used(coordinator, run));
     TRY(nof1_run_atoms(coordinator, run, true));
     TRY(nof1_run_release(coordinator, run, json_incref(result), evidence_of(coordinator, run)));
     return run->census ? tell_census(coordinator, run) : NOF1_OK;
@@ -386,7 +390,7 @@ static nof1_rc derive_from(struct nof1_history *out, const struct nof1_coordinat
     const char *key = nof1_arena_printf(arena, "evidence/%s", earlier->hex);
     ENSURE(key != NULL, NOF1_E_NO_MEMORY);
     nof1_rc_value rc = nof1_query_new(&query, coordinator->config.charter,
-                                      nof1_coordinator_census_of(coordinator, plan->epoch),
+                                      nof1_coordinator_censuses(coordinator),
                                       earlier->plan, NULL);
     if (rc != NOF1_OK) { /* of an earlier charter or epoch */
         return rc == NOF1_E_NO_MEMORY ? rc : NOF1_E_NOT_FOUND;

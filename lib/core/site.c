@@ -216,6 +216,12 @@ static nof1_rc greet(struct nof1_site *site)
     hello.charter = (ProtobufCBinaryData){
         NOF1_HASH_BYTES, (uint8_t *)(uintptr_t)site->config.charter->hash};
     hello.epoch = site->config.epoch == NULL ? 0 : site->config.epoch->id;
+    uint32_t earlier[NOF1_EPOCHS_MAX];
+    hello.earlier = earlier;
+    for (const struct nof1_epoch *e = hello.epoch == 0 ? NULL : site->config.epoch->earlier;
+         e != NULL && hello.n_earlier < NOF1_EPOCHS_MAX; e = e->earlier) {
+        earlier[hello.n_earlier++] = e->id;
+    }
     hello.software = (char *)(uintptr_t) "nof1-vault " NOF1_VERSION;
     TRY(nof1_site_say_offer(site, &hello));
     Nof1__V1__Frame frame = NOF1__V1__FRAME__INIT;

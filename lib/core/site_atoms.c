@@ -23,153 +23,6 @@ struct site_family *nof1_site_family(const struct nof1_site *site, const struct 
     return NULL;
 }
 
-/* ---- the atoms of the frozen epoch -------------------------------------------- */
-
-static const char *id_of(struct nof1_arena *arena, const struct nof1_epoch *epoch, size_t trial)
-{
-    return nof1_site_trial_id(arena, epoch->patient_key[epoch->patient[trial]],
-                              epoch->trial_key[trial]);
-}
-
-static int by_id(const void *left, const void *right)
-{
-    const struct site_unit *const *a = left;
-    const struct site_unit *const *b = right;
-    return strcmp((*a)->id, (*b)->id);
-}
-
-static nof1_rc sort_units(struct site_unit ***out, size_t *units, struct nof1_arena *arena,
-                          const struct site_family *family)
-{
-    size_t count = 0;
-    for (const struct site_unit *u = family->units; u != NULL; u = u->next) {
-        count++;
-    }
-    *out = nof1_arena_alloc(arena, count + 1, sizeof **out);
-    ENSURE(*out != NULL, NOF1_E_NO_MEMORY);
-    *units = 0;
-    for (struct site_unit *u = family->units; u != NULL; u = u->next) {
-        (*out)[(*units)++] = u;
-    }
-    qsort(*out, *units, sizeof **out, by_id);
-    return NOF1_OK;
-}
-
-/* The atom of a trial that a release has used: of the same content the same, else one of those that
- * changed alike. A change that is part of a larger one must not hide a smaller. */
-static nof1_rc place_unit(struct nof1_site *site, struct nof1_arena *arena,
-                          struct site_family *family, size_t t)
-{
-    const char *change = "";
-    char key[NOF1_ATOM_TEXT];
-    family->unit[t]->frozen = true;
-    TRY(nof1_site_change(&change, &family->number[t], arena, family, family->unit[t],
-                         family->series[t]));
-    if (change[0] == 0) {
-        family->key[t] = family->unit[t]->key;
-        return NOF1_OK;
-    }
-    nof1_atom_changed(key, family->unit[t]->key, change);
-    family->key[t] = nof1_arena_text(site->arena, key);
-    ENSURE(family->key[t] != NULL, NOF1_E_NO_MEMORY);
-    return NOF1_OK;
-}
-
-static const char *last_series(const struct site_unit *unit)
-{
-    return unit->version[unit->versions - 1];
-}
-
-static int by_series(const void *left, const void *right)
-{
-    const struct site_unit *const *a = left;
-    const struct site_unit *const *b = right;
-    return strcmp(last_series(*a), last_series(*b));
-}
-
-/* Patients or trials may have other names than at the last freeze. A trial of a new name that is to
- * the last bit one that is gone is that one: a sum takes no notice of names. */
-static nof1_rc find_renamed(struct nof1_site *site, struct nof1_arena *arena,
-                            struct site_family *family, struct site_unit **gone, size_t units)
-{
-    size_t count = 0;
-    for (size_t u = 0; u < units; u++) {
-        if (!gone[u]->frozen) {
-            gone[count++] = gone[u];
-        }
-    }
-    qsort(gone, count, sizeof *gone, by_series);
-    for (size_t t = 0; count > 0 && t < site->config.epoch->trials; t++) {
-        struct site_unit wanted = {.versions = 1, .version = &family->series[t]}, *key = &wanted;
-        struct site_unit **found = family->unit[t] != NULL
-                                       ? NULL
-                                       : bsearch(&key, gone, count, sizeof *gone, by_series);
-        while (found != NULL && found > gone && by_series(found - 1, &key) == 0) {
-            found--;
-        }
-        while (found != NULL && found < gone + count && by_series(found, &key) == 0 &&
-               (*found)->frozen) {
-            found++; /* taken by another trial of the same numbers */
-        }
-        if (found != NULL && found < gone + count && by_series(found, &key) == 0) {
-            family->unit[t] = *found;
-            (*found)->id = id_of(site->arena, site->config.epoch, t);
-            ENSURE((*found)->id != NULL, NOF1_E_NO_MEMORY);
-            TRY(place_unit(site, arena, family, t));
-        }
-    }
-    return NOF1_OK;
-}
-
-static nof1_rc place_trials(struct nof1_site *site, struct site_family *family)
-{
-    struct nof1_arena *arena NOF1_CLEANUP(nof1_arena_freep) = nof1_arena_new();
-    ENSURE(arena != NULL, NOF1_E_NO_MEMORY);
-    const struct nof1_epoch *epoch = site->config.epoch;
-    size_t trials = epoch == NULL ? 0 : epoch->trials, units = 0;
-    struct site_unit **sorted = NULL;
-    TRY(sort_units(&sorted, &units, arena, family));
-    family->unit = nof1_arena_alloc(site->arena, trials + 1, sizeof *family->unit);
-    family->series = nof1_arena_alloc(site->arena, trials + 1, sizeof *family->series);
-    family->key = nof1_arena_alloc(site->arena, trials + 1, sizeof *family->key);
-    family->number = nof1_arena_alloc(site->arena, trials + 1, sizeof *family->number);
-    ENSURE(family->unit != NULL && family->series != NULL && family->key != NULL &&
-               family->number != NULL,
-           NOF1_E_NO_MEMORY);
-    for (size_t t = 0; t < trials; t++) {
-        struct site_unit wanted = {.id = id_of(arena, epoch, t)}, *key = &wanted;
-        ENSURE(wanted.id != NULL, NOF1_E_NO_MEMORY);
-        struct site_unit **found = bsearch(&key, sorted, units, sizeof *sorted, by_id);
-        family->key[t] = NOF1_ATOM_FRESH;
-        TRY(nof1_site_series(&family->series[t], site, family, &epoch->trial[t]));
-        if (found != NULL) {
-            family->unit[t] = *found;
-            TRY(place_unit(site, arena, family, t));
-        }
-    }
-    return epoch == NULL ? NOF1_OK : find_renamed(site, arena, family, sorted, units);
-}
-
-nof1_rc nof1_site_restore_atoms(struct nof1_site *site, struct nof1_error *error)
-{
-    const struct nof1_charter *charter = site->config.charter;
-    site->family = nof1_arena_alloc(site->arena, charter->outcomes + 1, sizeof *site->family);
-    ENSURE(site->family != NULL, NOF1_E_NO_MEMORY);
-    for (size_t o = 0; o < charter->outcomes; o++) {
-        bool seen = false;
-        for (size_t f = 0; f < site->families; f++) {
-            seen = seen || strcmp(site->family[f].name, charter->outcome[o].family) == 0;
-        }
-        if (!seen) {
-            struct site_family *family = &site->family[site->families++];
-            family->name = charter->outcome[o].family;
-            TRY(nof1_site_restore_family(site, family, error));
-            TRY(place_trials(site, family));
-        }
-    }
-    return NOF1_OK;
-}
-
 /* ---- what a plan uses and leaves out --------------------------------------------- */
 
 static const char *listed(const struct nof1_plan *plan, size_t atom)
@@ -254,28 +107,24 @@ static void count_tallies(struct site_attempt *attempt, const struct tallies *al
 static nof1_rc tally_trials(struct nof1_site *site, struct site_attempt *attempt,
                             const struct site_family *family)
 {
-    const struct nof1_epoch *epoch = site->config.epoch;
+    const struct nof1_epoch *epoch = attempt->epoch;
     const struct nof1_study *study = &attempt->query->study;
-    size_t most = 2 * epoch->trials;
-    for (const struct site_unit *u = family == NULL ? NULL : family->units; u != NULL; u = u->next) {
-        most += u->frozen ? 0 : 1;
-    }
+    const struct site_view *view = family == NULL ? NULL : nof1_site_view(family, epoch);
+    size_t gone = view == NULL ? 0 : view->gone, most = 2 * epoch->trials + gone;
     struct tallies all = {.atoms = attempt->opening.atoms};
     all.tally = nof1_arena_alloc(site->scratch, most + 1, sizeof *all.tally);
     ENSURE(all.tally != NULL, NOF1_E_NO_MEMORY);
     for (size_t t = 0; t < epoch->trials; t++) {
         bool used = attempt->group[t] != NOF1_LEFT_OUT;
-        if (used || family == NULL || family->unit[t] != NULL ||
+        if (used || view == NULL || view->unit[t] != NULL ||
             nof1_in_analysis_set(study->charter, study->plan->outcome, &epoch->trial[t])) {
-            const char *id = id_of(site->scratch, epoch, t);
+            const char *id = nof1_site_id_of(site->scratch, epoch, t);
             ENSURE(id != NULL, NOF1_E_NO_MEMORY);
             add_tally(&all, id, attempt->part[t], attempt->group[t]);
         }
     }
-    for (const struct site_unit *u = family == NULL ? NULL : family->units; u != NULL; u = u->next) {
-        if (!u->frozen) {
-            add_tally(&all, u->id, index_of(attempt, u->key), NOF1_LEFT_OUT);
-        }
+    for (size_t g = 0; g < gone; g++) {
+        add_tally(&all, view->left[g]->id, index_of(attempt, view->left[g]->key), NOF1_LEFT_OUT);
     }
     count_tallies(attempt, &all);
     return NOF1_OK;
@@ -284,7 +133,9 @@ static nof1_rc tally_trials(struct nof1_site *site, struct site_attempt *attempt
 static nof1_rc find_parts(struct nof1_site *site, struct site_attempt *attempt,
                           const struct site_family *family)
 {
-    size_t trials = site->config.epoch->trials;
+    const struct site_view *view = nof1_site_view(family, attempt->epoch);
+    size_t trials = attempt->epoch->trials;
+    ENSURE(view != NULL, NOF1_E_BUG);
     if (attempt->record != NULL && attempt->record->opened) {
         ENSURE(attempt->record->parts == trials, NOF1_E2502); /* another freeze, same number */
         memcpy(attempt->part, attempt->record->part, trials * sizeof *attempt->part);
@@ -298,8 +149,8 @@ static nof1_rc find_parts(struct nof1_site *site, struct site_attempt *attempt,
     }
     attempt->family_version = family->version;
     for (size_t t = 0; t < trials; t++) {
-        uint64_t number = family->number[t];
-        attempt->part[t] = index_of(attempt, family->key[t]);
+        uint64_t number = view->number[t];
+        attempt->part[t] = index_of(attempt, view->key[t]);
         attempt->changed[0] += number > 0 ? 1 : 0;
         attempt->changed[1] += number;
         attempt->changed[2] += number * number;
@@ -311,8 +162,8 @@ nof1_rc nof1_site_parts(struct nof1_site *site, struct site_attempt *attempt)
 {
     const struct site_family *family =
         attempt->query->census ? NULL : nof1_site_family(site, attempt->query->study.plan);
-    attempt->part = nof1_arena_alloc(attempt->arena, site->config.epoch->trials + 1,
-                                     sizeof *attempt->part);
+    attempt->part =
+        nof1_arena_alloc(attempt->arena, attempt->epoch->trials + 1, sizeof *attempt->part);
     attempt->atom_patients =
         nof1_arena_alloc(attempt->arena, (2 + attempt->opening.groups) * attempt->opening.atoms,
                          sizeof *attempt->atom_patients);
@@ -505,24 +356,37 @@ static nof1_rc split_atom(struct nof1_site *site, struct site_attempt *attempt,
     return hold_used(site, attempt, opened, atom, group, *used);
 }
 
-static nof1_rc use_trial(struct nof1_site *site, struct site_family *family, size_t t,
-                         const char *used)
+static nof1_rc use_trial(struct nof1_site *site, struct site_family *family,
+                         struct site_view *view, size_t t, const char *used)
 {
-    struct site_unit *unit = family->unit[t];
-    bool changed = unit != NULL && strcmp(unit->key, family->key[t]) != 0;
+    struct site_unit *unit = view->unit[t];
+    bool changed = unit != NULL && strcmp(unit->key, view->key[t]) != 0;
     if (unit == NULL) {
         unit = nof1_arena_alloc(site->arena, 1, sizeof *unit);
         ENSURE(unit != NULL, NOF1_E_NO_MEMORY);
-        unit->id = id_of(site->arena, site->config.epoch, t);
-        ENSURE(unit->id != NULL, NOF1_E_NO_MEMORY);
-        unit->frozen = true;
         unit->next = family->units;
         family->units = unit;
-        family->unit[t] = unit;
+        view->unit[t] = unit;
     }
-    TRY(nof1_site_remember(site, family, unit, family->series[t], changed));
-    unit->key = family->key[t] = used;
-    family->number[t] = 0;
+    TRY(nof1_site_remember(site, family, unit, view->series[t], changed));
+    unit->key = used;
+    return NOF1_OK;
+}
+
+/* From now on the trials have the names of this epoch, and every epoch kept is held against what the
+ * release has used. */
+static nof1_rc move_on(struct nof1_site *site, struct site_family *family, struct site_view *used)
+{
+    for (size_t t = 0; t < used->epoch->trials; t++) {
+        if (used->unit[t] != NULL) {
+            used->unit[t]->id = nof1_site_id_of(site->arena, used->epoch, t);
+            ENSURE(used->unit[t]->id != NULL, NOF1_E_NO_MEMORY);
+        }
+    }
+    family->epoch = used->epoch->id;
+    for (struct site_view *view = family->views; view != NULL; view = view->next) {
+        TRY(nof1_site_place(site, family, view));
+    }
     return NOF1_OK;
 }
 
@@ -565,12 +429,15 @@ nof1_rc nof1_site_split(struct nof1_site *site, struct site_attempt *attempt,
             TRY(hold_left(site, attempt, opened, base));
         }
     }
-    for (size_t t = 0; t < site->config.epoch->trials; t++) {
+    struct site_view *view = nof1_site_view(family, attempt->epoch);
+    ENSURE(view != NULL, NOF1_E_BUG);
+    for (size_t t = 0; t < attempt->epoch->trials; t++) {
         if (attempt->group[t] != NOF1_LEFT_OUT && attempt->part[t] != SITE_UNLISTED) {
-            TRY(use_trial(site, family, t,
+            TRY(use_trial(site, family, view, t,
                           used[(size_t)attempt->group[t] * atoms + attempt->part[t]]));
         }
     }
+    TRY(move_on(site, family, view));
     TRY(remember_outcome(site, family, &site->config.charter->outcome[plan->outcome]));
     family->version += 1;
     return nof1_site_put_family(site, family);

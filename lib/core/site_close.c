@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include <core/census_analysis.h>
+#include <core/epochs.h>
 
 /* The plan's update rule says that there is no further round. */
 static nof1_rc check_done(struct nof1_site *site, struct site_attempt *attempt)
@@ -26,15 +27,17 @@ static nof1_rc check_done(struct nof1_site *site, struct site_attempt *attempt)
 static nof1_rc keep_census(struct nof1_site *site, const struct site_attempt *attempt)
 {
     const struct nof1_charter *charter = site->config.charter;
-    uint32_t epoch = attempt->query->study.plan->epoch;
+    const struct nof1_plan *plan = attempt->query->study.plan;
     const struct nof1_census *census = NULL;
     struct nof1_buffer bytes NOF1_CLEANUP(nof1_buffer_free) = {0};
-    TRY(nof1_census_from_totals(&census, site->arena, charter, epoch,
+    TRY(nof1_census_from_totals(&census, site->arena, charter, plan,
                                 attempt->history.round[0].total));
     TRY(nof1_census_canonical(&bytes, census, charter));
-    const char *key = nof1_arena_printf(site->scratch, "census/%010u", epoch);
+    const char *text =
+        nof1_epochs_text(site->scratch, plan->epoch, plan->block_epoch, plan->blocks);
+    const char *key = text == NULL ? NULL : nof1_arena_printf(site->scratch, "census/%s", text);
     ENSURE(key != NULL, NOF1_E_NO_MEMORY);
-    site->census = census;
+    TRY(nof1_site_add_census(site, census));
     return nof1_actions_add(site->actions,
                             (struct nof1_action){.kind = NOF1_ACTION_PUT, .peer = "", .key = key,
                                                  .bytes = nof1_buffer_slice(&bytes)});

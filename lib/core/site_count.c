@@ -24,7 +24,7 @@ static size_t scratch_bytes(const struct nof1_model *model, const struct nof1_ep
 /* Count a patient once per group and in all. */
 static nof1_rc count_own(struct nof1_site *site, struct site_attempt *attempt)
 {
-    const struct nof1_epoch *epoch = site->config.epoch;
+    const struct nof1_epoch *epoch = attempt->epoch;
     size_t groups = attempt->query->model->groups;
     uint64_t *per_group = nof1_arena_alloc(attempt->arena, groups, sizeof *per_group);
     bool *seen = nof1_arena_alloc(site->scratch, epoch->patients + 1, groups * sizeof *seen);
@@ -50,7 +50,7 @@ static nof1_rc count_own(struct nof1_site *site, struct site_attempt *attempt)
 struct nof1_trial nof1_site_trial(const struct nof1_site *site, const struct site_attempt *attempt,
                                   size_t t)
 {
-    struct nof1_trial trial = site->config.epoch->trial[t];
+    struct nof1_trial trial = attempt->epoch->trial[t];
     trial.site = site->self;
     trial.site_mean = attempt->site_mean;
     trial.site_trials = attempt->own.trials;
@@ -67,7 +67,7 @@ static nof1_rc average_own(struct nof1_site *site, struct site_attempt *attempt)
     double *sum = nof1_arena_alloc(attempt->arena, 3 * n + 1, sizeof *sum);
     ENSURE(sum != NULL, NOF1_E_NO_MEMORY);
     double *first = sum + n, *value = first + n;
-    for (size_t t = 0; n > 0 && t < site->config.epoch->trials; t++) {
+    for (size_t t = 0; n > 0 && t < attempt->epoch->trials; t++) {
         if (attempt->group[t] == NOF1_LEFT_OUT) {
             continue;
         }
@@ -88,7 +88,7 @@ static nof1_rc average_own(struct nof1_site *site, struct site_attempt *attempt)
 
 nof1_rc nof1_site_assign(struct nof1_site *site, struct site_attempt *attempt)
 {
-    const struct nof1_epoch *epoch = site->config.epoch;
+    const struct nof1_epoch *epoch = attempt->epoch;
     const struct nof1_query *query = attempt->query;
     attempt->group = nof1_arena_alloc(attempt->arena, epoch->trials + 1, sizeof *attempt->group);
     attempt->scratch =
@@ -111,11 +111,10 @@ nof1_rc nof1_site_assign(struct nof1_site *site, struct site_attempt *attempt)
 
 /* ---- round 0 ------------------------------------------------------------ */
 
-static void count_groups(const struct nof1_site *site, const struct site_attempt *attempt,
-                         double *count)
+static void count_groups(const struct site_attempt *attempt, double *count)
 {
     const struct nof1_opening *opening = &attempt->opening;
-    for (size_t t = 0; t < site->config.epoch->trials; t++) {
+    for (size_t t = 0; t < attempt->epoch->trials; t++) {
         if (attempt->group[t] != NOF1_LEFT_OUT) {
             count[opening->group_trials + (size_t)attempt->group[t]] += 1;
         }
@@ -181,8 +180,8 @@ nof1_rc nof1_site_count(struct nof1_site *site, struct site_attempt *attempt, st
     count[0] = 1;
     count[1] = (double)attempt->own.trials;
     count[2] = (double)attempt->own.patients;
-    count[3] = (double)(site->config.epoch->trials - attempt->own.trials);
-    count_groups(site, attempt, count);
+    count[3] = (double)(attempt->epoch->trials - attempt->own.trials);
+    count_groups(attempt, count);
     TRY(count_atoms(site, attempt, count));
     TRY(nof1_site_count_feeding(site, attempt, count));
     for (size_t e = 0; e < elements; e++) {
@@ -215,7 +214,7 @@ static nof1_rc add_terms(struct nof1_ring *y, const struct nof1_layout *layout, 
 static nof1_rc seed_of(uint8_t seed[NOF1_HASH_BYTES], const struct nof1_site *site,
                        const struct site_attempt *attempt, size_t t, uint64_t nth)
 {
-    const struct nof1_epoch *epoch = site->config.epoch;
+    const struct nof1_epoch *epoch = attempt->epoch;
     ENSURE(site->config.secret.length == NOF1_HASH_BYTES, NOF1_E_BUG);
     struct nof1_hasher *hasher = nof1_hasher_new(NOF1_DOMAIN_SEED);
     nof1_hasher_bytes(hasher, nof1_slice_text(site->config.charter->study));
@@ -249,7 +248,7 @@ static nof1_rc contribute_census(struct nof1_site *site, struct site_attempt *at
     double *count = nof1_arena_alloc(site->scratch, layout->elements, sizeof *count);
     ENSURE(count != NULL, NOF1_E_NO_MEMORY);
     TRY(nof1_census_site_counts(count, site->scratch, site->config.charter, site->self,
-                                site->config.epoch, attempt->counts.patients,
+                                attempt->epoch, attempt->counts.patients,
                                 site->config.policy.max_site_share));
     return add_terms(y, layout, count);
 }
@@ -258,7 +257,7 @@ nof1_rc nof1_site_contribute(struct nof1_site *site, struct site_attempt *attemp
                              const double *theta, const struct nof1_layout *layout,
                              struct nof1_ring *y)
 {
-    const struct nof1_epoch *epoch = site->config.epoch;
+    const struct nof1_epoch *epoch = attempt->epoch;
     double *term = nof1_arena_alloc(site->scratch, layout->elements + 1, sizeof *term);
     uint64_t *nth = nof1_arena_alloc(site->scratch, epoch->patients + 1, sizeof *nth);
     bool *used = nof1_arena_alloc(site->scratch, epoch->patients + 1, sizeof *used);
@@ -313,7 +312,7 @@ static double own_share(const struct site_attempt *attempt)
 nof1_rc nof1_site_weights(struct nof1_site *site, struct site_attempt *attempt,
                           const double *theta)
 {
-    const struct nof1_epoch *epoch = site->config.epoch;
+    const struct nof1_epoch *epoch = attempt->epoch;
     const struct nof1_model *model = attempt->query->model;
     double *weight = nof1_arena_alloc(site->scratch, epoch->trials + 1, sizeof *weight);
     size_t trials = 0;

@@ -68,7 +68,7 @@ static void count_trial(struct feeding *f, size_t t, double *count)
 {
     const struct nof1_opening *opening = &f->attempt->opening;
     double most = f->site->config.charter->limits.min_class_patients;
-    bool *seen = f->seen + f->site->config.epoch->patient[t] * opening->sparse;
+    bool *seen = f->seen + f->attempt->epoch->patient[t] * opening->sparse;
     for (size_t i = 0; i < opening->sparse; i++) {
         double *patients = &count[opening->sparse_patients + i];
         if (opening->support[i].round == f->round && !seen[i] &&
@@ -88,7 +88,7 @@ static nof1_rc count_round(struct feeding *f, double *count)
     f->term = nof1_arena_alloc(arena, f->layout.elements + 1, sizeof *f->term);
     f->fed = nof1_arena_alloc(arena, f->layout.elements + 1, sizeof *f->fed);
     ENSURE(f->term != NULL && f->fed != NULL, NOF1_E_NO_MEMORY);
-    for (size_t t = 0; t < f->site->config.epoch->trials; t++) {
+    for (size_t t = 0; t < f->attempt->epoch->trials; t++) {
         if (f->attempt->group[t] != NOF1_LEFT_OUT) {
             TRY(try_trial(f, t));
             count_trial(f, t, count);
@@ -106,7 +106,7 @@ nof1_rc nof1_site_count_feeding(struct nof1_site *site, struct site_attempt *att
         return NOF1_OK;
     }
     f.theta = nof1_arena_alloc(site->scratch, THETA_MAX, sizeof *f.theta);
-    f.seen = nof1_arena_alloc(site->scratch, site->config.epoch->patients + 1, opening->sparse);
+    f.seen = nof1_arena_alloc(site->scratch, attempt->epoch->patients + 1, opening->sparse);
     ENSURE(f.theta != NULL && f.seen != NULL, NOF1_E_NO_MEMORY);
     uint32_t last = opening->support[opening->sparse - 1].round;
     for (f.round = 1; f.round <= last; f.round++) {

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
  * The difference rule's memory in the site's own store, one document per outcome family and study,
- * "atoms/FAMILY": trials that releases used with digests of their parts and their atom, what was
- * released about each atom, how many patients of it each block had, and the outcomes released.
+ * "atoms/FAMILY": the last epoch that a release used, trials that releases used with digests of their
+ * parts and their atom, what was released about each atom, how many patients of it each block had, and
+ * the outcomes released.
  * Patients appear under the hex of their local key, in the site's own store only.
  */
 #include <core/site_parts.h>
@@ -12,7 +13,7 @@
 #include <base/document.h>
 #include <base/json.h>
 
-#define VERSION 2
+#define VERSION 3
 
 /* ---- reading ------------------------------------------------------------ */
 
@@ -134,7 +135,7 @@ static nof1_rc read_family(struct nof1_site *site, struct site_family *family,
     const struct nof1_node *charges = nof1_node_get(node, "charges");
     const struct nof1_node *holdings = nof1_node_get(node, "blocks");
     const struct nof1_node *outcomes = nof1_node_get(node, "outcomes");
-    int64_t version = 0;
+    int64_t version = 0, epoch = 0;
     if (parts == NULL || trials == NULL || charges == NULL || holdings == NULL ||
         outcomes == NULL || nof1_node_integer(&version, node, "version", VERSION, VERSION, NULL)) {
         return nof1_fail(error, NOF1_E_STORE,
@@ -142,6 +143,8 @@ static nof1_rc read_family(struct nof1_site *site, struct site_family *family,
                          "version of the program; start the site with that version",
                          family->name);
     }
+    TRY(nof1_node_integer(&epoch, node, "epoch", 0, UINT32_MAX, error));
+    family->epoch = (uint32_t)epoch;
     const char **name = nof1_arena_alloc(arena, parts->items, sizeof *name);
     ENSURE(name != NULL, NOF1_E_NO_MEMORY);
     for (size_t p = 0; p < parts->items; p++) {
@@ -273,6 +276,7 @@ nof1_rc nof1_site_put_family(struct nof1_site *site, const struct site_family *f
     const char *key = nof1_arena_printf(site->scratch, "atoms/%s", family->name);
     ENSURE(key != NULL, NOF1_E_NO_MEMORY);
     json_t *root = with(json_object(), "version", json_integer(VERSION));
+    root = with(root, "epoch", json_integer((json_int_t)family->epoch));
     root = with(root, "parts", texts_json(NULL, family->parts, family->part));
     root = with(root, "trials", trials_json(family));
     root = with(root, "charges", charges_json(family));

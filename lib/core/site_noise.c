@@ -20,11 +20,17 @@ static nof1_rc question_of(uint8_t out[NOF1_HASH_BYTES], struct nof1_arena *aren
                            const struct nof1_query *query, uint32_t round)
 {
     const struct nof1_model *model = query->model;
+    const struct nof1_plan *plan = query->study.plan;
     struct nof1_layout layout = {0};
     TRY(query->analysis->layout(model, round, arena, &layout));
     struct nof1_hasher *hasher = nof1_hasher_new(NOF1_DOMAIN_NOISE);
     nof1_hasher_bytes(hasher, nof1_slice_of(query->study.charter->hash, NOF1_HASH_BYTES));
-    nof1_hasher_integer(hasher, query->study.plan->epoch);
+    nof1_hasher_integer(hasher, plan->epoch);
+    for (size_t b = 0; plan->block_epoch != NULL && b < plan->blocks; b++) {
+        /* other epochs of other blocks are another question: with the same noise, the difference of
+         * two answers would bear that of the blocks that moved alone */
+        nof1_hasher_integer(hasher, plan->block_epoch[b]);
+    }
     nof1_hasher_bytes(hasher, nof1_slice_text(query->analysis->id));
     nof1_hasher_bytes(hasher, nof1_slice_text(model->question));
     for (size_t e = 0; e < layout.elements; e++) {

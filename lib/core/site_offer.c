@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include <core/charter.h>
+#include <core/plan.h>
 
 #define MILLISECONDS 1000
 #define DAY (INT64_C(86400) * MILLISECONDS)
@@ -21,22 +22,22 @@ static nof1_rc check_charter(struct nof1_site *site, const Nof1__V1__QueryOffer 
     if (site->now < charter->effective_at * MILLISECONDS) {
         return nof1_fail(&site->error, NOF1_E2104, "the charter is not in force yet");
     }
-    if (site->paused || site->stopped) {
+    if (site->paused) {
         return nof1_fail(&site->error, NOF1_E2313, "no new queries");
     }
     return NOF1_OK;
 }
 
-/* The census of this epoch needs no signature: its bytes follow from the charter. */
-static nof1_rc is_census(bool *out, const struct nof1_site *site, struct nof1_slice plan)
+/* The census needs no signature: its bytes follow from the charter and the epochs, and are compared
+ * when the query is made. */
+static nof1_rc is_census(bool *out, const struct nof1_site *site, struct nof1_slice bytes)
 {
-    struct nof1_buffer census NOF1_CLEANUP(nof1_buffer_free) = {0};
-    *out = false;
-    if (site->config.epoch == NULL) {
-        return NOF1_OK;
-    }
-    TRY(nof1_census_plan(&census, site->config.charter, site->config.epoch->id));
-    *out = nof1_slice_equal(nof1_buffer_slice(&census), plan);
+    const struct nof1_plan *plan = NULL;
+    struct nof1_error ignored = {0};
+    nof1_rc_value rc =
+        nof1_plan_read(&plan, site->scratch, site->config.charter, bytes, &ignored);
+    ENSURE(rc != NOF1_E_NO_MEMORY, rc);
+    *out = rc == NOF1_OK && strcmp(plan->analysis, NOF1_CENSUS_ANALYSIS) == 0;
     return NOF1_OK;
 }
 
@@ -59,28 +60,64 @@ static nof1_rc check_signature(struct nof1_site *site, const Nof1__V1__QueryOffe
     return rc;
 }
 
-static nof1_rc check_time(struct nof1_site *site, const struct nof1_query *query)
+uint32_t nof1_site_asked_epoch(const struct nof1_site *site, const struct nof1_plan *plan)
+{
+    size_t block = nof1_charter_block_of(site->config.charter, site->self), place = 0;
+    while (place < plan->blocks && plan->block[place] != block) {
+        place++;
+    }
+    return place == plan->blocks ? 0 : nof1_plan_block_epoch(plan, place);
+}
+
+const struct nof1_epoch *nof1_site_epoch(const struct nof1_site *site, const struct nof1_plan *plan)
+{
+    const struct nof1_epoch *epoch = site->config.epoch;
+    uint32_t asked = nof1_site_asked_epoch(site, plan);
+    while (epoch != NULL && epoch->id != asked) {
+        epoch = epoch->earlier;
+    }
+    return epoch;
+}
+
+/* There is no way back: an earlier epoch after a later one would tell the patients that changed in
+ * between from the others, once more and with every other choice of blocks. All sites of the block
+ * took part in the same releases, so all say the same. */
+static nof1_rc check_epoch(struct nof1_site *site, const struct nof1_query *query)
 {
     const struct nof1_plan *plan = query->study.plan;
-    if (site->now > plan->not_after * MILLISECONDS) {
-        return nof1_fail(&site->error, NOF1_E_EXPIRED, "the plan's last day has passed");
+    const struct nof1_epoch *epoch = nof1_site_epoch(site, plan);
+    if (nof1_site_asked_epoch(site, plan) <= site->stopped && site->stopped > 0) {
+        return nof1_fail(&site->error, NOF1_E2313, "no new queries");
     }
-    if (site->config.epoch == NULL || plan->epoch != site->config.epoch->id) {
+    if (epoch == NULL) {
         return nof1_fail(&site->error, NOF1_E_PLAN,
                          "the plan is for another epoch than the one frozen here");
+    }
+    if (!query->census && epoch->id < nof1_site_family(site, plan)->epoch) {
+        return nof1_fail(&site->error, NOF1_E_PLAN,
+                         "a release of the outcome family has used a later epoch of the block");
     }
     return NOF1_OK;
 }
 
-static void count_charges(const struct nof1_site *site, const uint8_t *h_q, uint64_t *epoch,
-                          uint64_t *day)
+static nof1_rc check_time(struct nof1_site *site, const struct nof1_query *query)
 {
+    if (site->now > query->study.plan->not_after * MILLISECONDS) {
+        return nof1_fail(&site->error, NOF1_E_EXPIRED, "the plan's last day has passed");
+    }
+    return check_epoch(site, query);
+}
+
+static void count_charges(const struct nof1_site *site, const struct nof1_plan *plan,
+                          uint64_t *epoch, uint64_t *day)
+{
+    uint32_t asked = nof1_site_asked_epoch(site, plan);
     *epoch = *day = 0;
     for (const struct site_record *r = site->records; r != NULL; r = r->next) {
-        if (r->census || memcmp(r->h_q, h_q, sizeof r->h_q) == 0) {
+        if (r->census || memcmp(r->h_q, plan->hash, sizeof r->h_q) == 0) {
             continue;
         }
-        *epoch += r->epoch == site->config.epoch->id ? 1 : 0;
+        *epoch += r->epoch == asked ? 1 : 0;
         *day += r->day == site->now / DAY ? 1 : 0;
     }
 }
@@ -91,7 +128,7 @@ nof1_rc nof1_site_check_budget(struct nof1_site *site, const struct nof1_query *
     if (nof1_site_record(site, query->study.plan->hash) != NULL) {
         return NOF1_OK; /* a re-run costs nothing */
     }
-    count_charges(site, query->study.plan->hash, &epoch, &day);
+    count_charges(site, query->study.plan, &epoch, &day);
     TRY(nof1_check_budget(&site->config.policy, query, epoch, day, &site->error));
     return nof1_site_check_noise(site, query);
 }
@@ -150,6 +187,7 @@ static nof1_rc new_attempt(struct site_attempt **out, struct nof1_site *site,
     }
     attempt->arena = arena;
     attempt->query = query;
+    attempt->epoch = nof1_site_epoch(site, query->study.plan);
     attempt->round = -1;
     attempt->record = nof1_site_record(site, query->study.plan->hash);
     memcpy(attempt->h_q, frame->query.data, sizeof attempt->h_q);

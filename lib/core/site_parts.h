@@ -63,7 +63,7 @@ struct site_unit {
     const char *key;           /* its atom when a release last used it */
     size_t versions;
     const char **version;      /* digests of its parts in those releases, the last one last */
-    bool frozen;               /* in this epoch */
+    bool frozen;               /* in the epoch being placed */
 };
 
 /* How many patients, in how many sites, of a released atom a block had in the last release of the
@@ -81,15 +81,25 @@ struct site_released {
     double lower, upper, quantum;
 };
 
+/* A frozen epoch held against what a family's releases used. */
+struct site_view {
+    struct site_view *next;
+    const struct nof1_epoch *epoch;
+    struct site_unit **unit;   /* [trials] NULL: never used */
+    const char **series;       /* [trials] digests of the parts, as frozen */
+    const char **key;          /* [trials] the atom now */
+    uint32_t *number;          /* [trials] of a change in part; 0: none */
+    size_t gone;
+    struct site_unit **left;   /* [gone] used by releases, but not frozen in this epoch */
+};
+
 struct site_family {
     const char *name;
     size_t parts;
     const char **part;         /* names of what a trial's digests are of */
     struct site_unit *units;
-    struct site_unit **unit;   /* [trials] NULL: never used */
-    const char **series;       /* [trials] digests of the parts, as frozen */
-    const char **key;          /* [trials] the atom now */
-    uint32_t *number;          /* [trials] of a change in part; 0: none */
+    struct site_view *views;   /* of each epoch kept */
+    uint32_t epoch;            /* the last that a release used; 0: none. There is no way back */
     struct site_holding *holdings;
     struct site_released *released;
     uint64_t version;          /* changes with every split */
@@ -120,6 +130,7 @@ struct site_attempt {
     enum site_phase phase;
     uint8_t h_q[NOF1_HASH_BYTES], nonce[NOF1_HASH_BYTES];
     struct nof1_query *query;
+    const struct nof1_epoch *epoch;        /* of this site's block in the plan */
     struct site_record *record;            /* NULL: not charged yet */
     int64_t deadline;                      /* milliseconds; of gathering, then of the run */
 
@@ -188,11 +199,11 @@ struct nof1_site {
     bool paused;
     bool has_offer;                        /* a later charter was offered: */
     uint8_t offered[NOF1_HASH_BYTES];      /* the last one's hash */
-    bool stopped;                          /* a trial was withdrawn: no answer until the next freeze */
+    uint32_t stopped;                      /* no answer about epochs up to this: a trial was withdrawn */
     size_t families;
     struct site_family *family;
     struct site_record *records;           /* of any epoch */
-    const struct nof1_census *census;      /* of this epoch; NULL: none taken */
+    const struct nof1_census *census;      /* the last; earlier ones behind it; NULL: none taken */
     struct site_attempt *attempts;
     struct site_held *held;                /* in the order in which they were asked for */
     struct site_past *past;                /* [SITE_HISTORY_MAX], the latest at past_count - 1 */
@@ -247,6 +258,8 @@ bool nof1_site_may_greet(struct nof1_site *site);
 bool nof1_site_may_keep_charter(struct nof1_site *site);
 
 /* site_record.c: store and ledger */
+/* Put a census before those that are known; lives as long as the session. */
+nof1_rc nof1_site_add_census(struct nof1_site *site, const struct nof1_census *census);
 nof1_rc nof1_site_restore(struct nof1_site *site, struct nof1_error *error);
 struct site_record *nof1_site_record(const struct nof1_site *site, const uint8_t *h_q);
 nof1_rc nof1_site_put_record(struct nof1_site *site, const struct site_record *record);
@@ -301,8 +314,15 @@ nof1_rc nof1_site_add_charge(struct nof1_site *site, struct site_family *family,
 nof1_rc nof1_site_hold(struct nof1_site *site, struct site_family *family, const char *key,
                        const char *block, uint64_t patients, uint64_t sites);
 
-/* site_atoms.c: the difference rule's memory */
+/* site_view.c: epochs held against what releases used */
 nof1_rc nof1_site_restore_atoms(struct nof1_site *site, struct nof1_error *error);
+struct site_view *nof1_site_view(const struct site_family *family, const struct nof1_epoch *epoch);
+/* Hold the epoch's trials against what releases used by now. */
+nof1_rc nof1_site_place(struct nof1_site *site, struct site_family *family, struct site_view *view);
+/* nof1_site_trial_id of a frozen trial; in arena. */
+const char *nof1_site_id_of(struct nof1_arena *arena, const struct nof1_epoch *epoch, size_t trial);
+
+/* site_atoms.c: what a plan uses and leaves out of every atom, and what a release changes */
 struct site_family *nof1_site_family(const struct nof1_site *site, const struct nof1_plan *plan);
 /* Index of a key in the plan's list; the number of atoms when it is not there. */
 size_t nof1_site_atom_index(const struct nof1_plan *plan, const char *key);
@@ -325,6 +345,10 @@ nof1_rc nof1_site_split(struct nof1_site *site, struct site_attempt *attempt,
 
 /* site_offer.c, site_roster.c */
 nof1_rc nof1_site_offer(struct nof1_site *site, const Nof1__V1__Frame *frame);
+/* The epoch at which a plan asks this site's block, 0: not at all; and what is kept of it, or NULL. */
+uint32_t nof1_site_asked_epoch(const struct nof1_site *site, const struct nof1_plan *plan);
+const struct nof1_epoch *nof1_site_epoch(const struct nof1_site *site,
+                                         const struct nof1_plan *plan);
 /* E2302, E2303, E2304 against what is charged by now; nothing for a plan that is charged itself. */
 nof1_rc nof1_site_check_budget(struct nof1_site *site, const struct nof1_query *query);
 nof1_rc nof1_site_advertise(struct nof1_site *site, struct site_attempt *attempt);

@@ -244,18 +244,32 @@ static nof1_rc_value visit_paused(void *context, const char *key, struct nof1_sl
     return NOF1_OK;
 }
 
+nof1_rc nof1_site_add_census(struct nof1_site *site, const struct nof1_census *census)
+{
+    struct nof1_census *kept = nof1_arena_alloc(site->arena, 1, sizeof *kept);
+    ENSURE(kept != NULL, NOF1_E_NO_MEMORY);
+    *kept = *census;
+    kept->earlier = site->census;
+    site->census = kept;
+    return NOF1_OK;
+}
+
 static nof1_rc_value visit_census(void *context, const char *key, struct nof1_slice value)
 {
     struct reading *reading = context;
     struct nof1_site *site = reading->site;
-    uint32_t epoch = (uint32_t)strtoul(key + strlen("census/"), NULL, 10);
-    if (value.length == 0 || site->config.epoch == NULL || epoch != site->config.epoch->id) {
+    const struct nof1_census *census = NULL;
+    (void)key;
+    if (value.length == 0) {
         return NOF1_OK;
     }
-    /* a census under an earlier charter version is no census any more */
-    nof1_rc_value rc = nof1_census_read(&site->census, site->arena, site->config.charter, value,
-                                        NULL, reading->error);
-    return rc == NOF1_E_DECODE ? NOF1_OK : rc;
+    nof1_rc_value rc = nof1_census_read(&census, site->arena, site->config.charter, value, NULL,
+                                        reading->error);
+    if (rc == NOF1_E_DECODE) { /* under an earlier charter version it is no census any more */
+        return NOF1_OK;
+    }
+    TRY(rc);
+    return nof1_site_add_census(site, census);
 }
 
 nof1_rc nof1_site_restore(struct nof1_site *site, struct nof1_error *error)

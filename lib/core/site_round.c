@@ -18,7 +18,7 @@ static nof1_rc new_record(struct site_record **out, struct nof1_site *site,
     struct site_record *record = nof1_arena_alloc(site->arena, 1, sizeof *record);
     size_t rounds = (size_t)attempt->query->model->max_rounds + 1;
     ENSURE(record != NULL, NOF1_E_NO_MEMORY);
-    *record = (struct site_record){.epoch = site->config.epoch->id, .day = site->now / DAY,
+    *record = (struct site_record){.epoch = attempt->epoch->id, .day = site->now / DAY,
                                    .census = attempt->query->census, .rounds = rounds,
                                    .round = nof1_arena_alloc(site->arena, rounds,
                                                              sizeof *record->round),
@@ -139,7 +139,7 @@ static nof1_rc open_record(struct nof1_site *site, struct site_attempt *attempt,
     if (record->opened) {
         return NOF1_OK;
     }
-    size_t trials = site->config.epoch->trials;
+    size_t trials = attempt->epoch->trials;
     record->part = nof1_arena_alloc(site->arena, trials + 1, sizeof *record->part);
     ENSURE(record->part != NULL, NOF1_E_NO_MEMORY);
     memcpy(record->part, attempt->part, trials * sizeof *record->part);

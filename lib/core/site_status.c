@@ -7,6 +7,8 @@
 
 #include <string.h>
 
+#include <core/epochs.h>
+
 static const char *phase_text(const struct site_attempt *attempt)
 {
     switch (attempt->phase) {
@@ -57,6 +59,22 @@ static json_t *queries_json(const struct nof1_site *site)
     return queries;
 }
 
+/* Which epoch the releases of each outcome family have used, and whether a later one waits until the
+ * difference rule lets enough blocks move on together. */
+static json_t *families_json(const struct nof1_site *site, uint32_t last)
+{
+    json_t *families = json_array();
+    for (size_t f = 0; f < site->families; f++) {
+        const struct site_family *family = &site->family[f];
+        bool waits = family->epoch > 0 && family->epoch < last;
+        json_array_append_new(families,
+                              json_pack("{s:s, s:I, s:s}", "family", family->name, "epoch",
+                                        (json_int_t)(family->epoch > 0 ? family->epoch : last),
+                                        "next", waits ? "not yet" : ""));
+    }
+    return families;
+}
+
 json_t *nof1_site_status(const struct nof1_site *site)
 {
     const struct nof1_limits *limits = &site->config.policy;
@@ -67,10 +85,15 @@ json_t *nof1_site_status(const struct nof1_site *site)
     }
     json_t *budget = json_pack("{s:I, s:I}", "queries", charged, "max_queries_epoch",
                                (json_int_t)limits->max_queries_epoch);
-    return json_pack("{s:s, s:s, s:I, s:I, s:b, s:b, s:b, s:o, s:o}", "site",
+    const struct nof1_census *census = site->census;
+    size_t block = nof1_charter_block_of(site->config.charter, site->self);
+    while (census != NULL && nof1_census_block_epoch(census, block) != epoch) {
+        census = census->earlier;
+    }
+    return json_pack("{s:s, s:s, s:I, s:I, s:b, s:b, s:b, s:o, s:o, s:o}", "site",
                      site->config.id, "study", site->config.charter->study, "charter",
                      (json_int_t)site->config.charter->version, "epoch", (json_int_t)epoch,
-                     "census", site->census != NULL ? 1 : 0, "paused", site->paused ? 1 : 0,
-                     "stopped", site->stopped ? 1 : 0,
-                     "budget", budget, "queries", queries_json(site));
+                     "census", census != NULL ? 1 : 0, "paused", site->paused ? 1 : 0,
+                     "stopped", epoch > 0 && epoch <= site->stopped ? 1 : 0, "families",
+                     families_json(site, epoch), "budget", budget, "queries", queries_json(site));
 }

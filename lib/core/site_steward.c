@@ -63,7 +63,7 @@ static nof1_rc_value visit_plan(void *context, const char *key, struct nof1_slic
     return nof1_site_add_plan(visit->site, visit->plans, h_q);
 }
 
-/* {"epoch":N}: a trial was withdrawn while epoch N was frozen. */
+/* {"epoch":N}: a trial was withdrawn when epoch N was the last one frozen. */
 static nof1_rc_value visit_stopped(void *context, const char *key, struct nof1_slice value)
 {
     struct nof1_site *site = context;
@@ -76,7 +76,7 @@ static nof1_rc_value visit_stopped(void *context, const char *key, struct nof1_s
     }
     TRY(nof1_canonical_read(&node, arena, value, NULL));
     TRY(nof1_node_integer(&epoch, node, "epoch", 0, UINT32_MAX, NULL));
-    site->stopped = site->config.epoch != NULL && site->config.epoch->id == (uint32_t)epoch;
+    site->stopped = (uint32_t)epoch;
     return NOF1_OK;
 }
 
@@ -154,7 +154,7 @@ const char *nof1_site_trial_id(struct nof1_arena *arena, const char *patient, co
 
 static json_t *used_trials(struct nof1_site *site, const struct site_attempt *attempt)
 {
-    const struct nof1_epoch *epoch = site->config.epoch;
+    const struct nof1_epoch *epoch = attempt->epoch;
     json_t *trials = json_array();
     bool ok = trials != NULL;
     for (size_t t = 0; ok && t < epoch->trials; t++) {
@@ -184,7 +184,7 @@ nof1_rc nof1_site_put_used(struct nof1_site *site, const struct site_attempt *at
     ENSURE(key != NULL && trials != NULL, NOF1_E_NO_MEMORY);
     return nof1_site_put(site, key,
                          json_pack("{s:I, s:I, s:s, s:s, s:s, s:o}", "time",
-                                   (json_int_t)site->now, "epoch", (json_int_t)plan->epoch,
+                                   (json_int_t)site->now, "epoch", (json_int_t)attempt->epoch->id,
                                    "analysis", plan->analysis, "title", plan->title, "outcome",
                                    plan->outcome_name, "trials", trials));
 }

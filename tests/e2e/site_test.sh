@@ -146,6 +146,58 @@ if [ $took -le 4 ] && grep -q "stopped before the plan was submitted" "$work/int
     pass "an interrupt ends a call that nobody answers"
 else fail "an interrupt ends a call that nobody answers: $code after $took s" "$work/interrupted"; fi
 
+# ---- a second freeze in which one patient changed -------------------------------------------------
+consortium_end
+start none
+mkdir -p "$work/again/sites"
+cp "$work/data/map.yaml" "$work/again/map.yaml"
+cp "$work"/data/sites/*.csv "$work/again/sites/"
+python3 - "$work/again/sites/site-01.csv" << 'PY'
+import csv, sys
+rows = list(csv.DictReader(open(sys.argv[1], newline="")))
+row = next(r for r in rows if r["phase"] == "treatment" and r["pain"] != "")
+row["pain"] = "5" if float(row["pain"]) != 5 else "6"
+with open(sys.argv[1], "w", newline="") as out:
+    writer = csv.DictWriter(out, rows[0].keys(), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+PY
+good=true
+for id in $sites; do
+    "$bin/nof1-node" freeze "$work/again/sites/$id.csv" --dir "$work/$id" --map "$work/again/map.yaml" \
+        --site "$id" > "$work/out" 2>&1 || { good=false; cat "$work/out"; }
+    consortium_wait "$work/$id.log" epoch=2 || good=false
+done
+if $good; then pass "every site freezes a second epoch beside the first"; else fail "a second freeze"; fi
+turn=0 # the census of the new epoch is taken by itself
+until "$bin/nof1-coordinator" status --dir "$work/hub" | tr -d ' \n' | grep -q '"epoch":2,"next"' ||
+    [ $turn -ge 100 ]; do sleep 0.2; turn=$((turn + 1)); done
+waits() { # how many blocks may not move on yet, as the coordinator says
+    "$bin/nof1-coordinator" status --dir "$work/hub" | grep -o "\"next\": *\"not yet\"" | wc -l
+}
+waiting() { # SITE: does it say that a family waits?
+    "$bin/nof1-node" status --dir "$work/$1" | tr -d ' \n' | grep -c '"next":"notyet"' || true
+}
+cp "$work/plan-z.yaml" "$work/data/plan.yaml"
+if run "$work/kept" && grep -q '"epoch": 1' "$work/kept" && [ "$(waits)" -ge 1 ] &&
+    [ "$(waiting site-01)" -ge 1 ]; then
+    pass "one changed patient: the plan is answered about the epoch before, and status says not yet"
+else fail "one changed patient: $(waits)" "$work/kept.err" "$work/kept"; fi
+consortium_end
+start none
+kill -9 "$(echo "$pids" | awk '{print $2}')"
+"$bin/nof1-node" freeze "$work/again/sites/site-01.csv" --dir "$work/site-01" \
+    --map "$work/again/map.yaml" --site site-01 > "$work/out" 2>&1 || cat "$work/out"
+consortium_end
+start none
+if run "$work/later" &&
+    python3 -c 'import json, sys
+a, b = (json.load(open(name)) for name in sys.argv[1:])
+sys.exit(a["estimates"] != b["estimates"] or a["provenance"]["plan"] != b["provenance"]["plan"])' \
+        "$work/kept" "$work/later"; then
+    pass "a vault killed between two freezes keeps what plans are about"
+else fail "a vault killed between two freezes keeps what plans are about" "$work/later.err" "$work/site-01.log"; fi
+
 # ---- a lost secret --------------------------------------------------------------------------------
 consortium_end
 rm "$work/site-04/secret"
@@ -155,7 +207,7 @@ if consortium_wait "$work/site-04.log" event=vault.secret_lost_freeze_again; the
 else fail "a site that lost its secret answers no plan" "$work/site-04.log"; fi
 "$bin/nof1-node" freeze "$work/data/sites/site-04.csv" --dir "$work/site-04" \
     --map "$work/data/map.yaml" --site site-04 > "$work/out" 2>&1 || cat "$work/out"
-if consortium_wait "$work/site-04.log" epoch=2; then pass "until the next freeze, which the running vault loads"
+if consortium_wait "$work/site-04.log" epoch=3; then pass "until the next freeze, which the running vault loads"
 else fail "a freeze is loaded by the running vault" "$work/site-04.log"; fi
 
 # ---- a charter put in place by hand ---------------------------------------------------------------

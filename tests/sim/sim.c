@@ -473,6 +473,23 @@ void sim_set_faults(struct sim *sim, const struct sim_faults *faults)
     sim->faults = faults == NULL ? (struct sim_faults){0} : *faults;
 }
 
+void sim_freeze_changed(struct sim *sim, size_t site, uint32_t epoch, size_t changed, uint32_t from)
+{
+    struct nof1_epoch *before = nof1_arena_alloc(sim->arena, 1, sizeof *before);
+    SIM_MUST(before != NULL);
+    *before = sim->epoch[site];
+    sim_change_trials(sim, site, changed);
+    sim->epoch[site].id = epoch;
+    sim->epoch[site].earlier = before->id >= from ? before : before->earlier;
+    for (; before->earlier != NULL; before = (struct nof1_epoch *)(uintptr_t)before->earlier) {
+        if (before->earlier->id < from) {
+            before->earlier = NULL;
+            break;
+        }
+    }
+    sim_crash(sim, site, sim->options.reboot);
+}
+
 void sim_freeze(struct sim *sim, size_t site, uint32_t epoch)
 {
     sim->epoch[site].id = epoch;

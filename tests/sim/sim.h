@@ -82,6 +82,8 @@ struct test_random *sim_random(struct sim *sim);
 struct nof1_slice sim_plan(struct sim *sim, const char *yaml);
 struct nof1_slice sim_plan_on(struct sim *sim, const char *yaml, size_t blocks,
                               const size_t *block); /* the roster: 0 all blocks */
+/* The same with epochs of the test's choice, by block of the charter. */
+struct nof1_slice sim_plan_at(struct sim *sim, const char *yaml, const uint32_t *block_epoch);
 const char *sim_plan_text(void);
 /* Signed by the statistician. h_q may be NULL. Returns the submit error's rc. */
 nof1_rc_value sim_submit(struct sim *sim, struct nof1_slice plan, uint8_t h_q[32]);
@@ -125,5 +127,8 @@ struct nof1_site *sim_site(struct sim *sim, size_t site);   /* NULL while down *
 struct nof1_coordinator *sim_coordinator(struct sim *sim);  /* NULL while down */
 /* The site freezes another epoch: the session restarts with it. */
 void sim_freeze(struct sim *sim, size_t site, uint32_t epoch);
+/* It keeps the epoch before, too, and the outcomes of its first `changed` patients are others; of the
+ * epochs kept before that, those from `from` on stay. */
+void sim_freeze_changed(struct sim *sim, size_t site, uint32_t epoch, size_t changed, uint32_t from);
 
 #endif

@@ -252,6 +252,22 @@ static void add_trial(struct pooling *pooling, const struct nof1_trial *trial)
     }
 }
 
+static const struct nof1_epoch *asked_epoch(const struct sim *sim, const struct nof1_query *query,
+                                            size_t site)
+{
+    const struct nof1_plan *plan = query->study.plan;
+    const struct nof1_epoch *epoch = &sim->epoch[site];
+    size_t block = nof1_charter_block_of(sim->charter, site), place = 0;
+    while (plan->block[place] != block) {
+        place++;
+    }
+    while (epoch != NULL && epoch->id != nof1_plan_block_epoch(plan, place)) {
+        epoch = epoch->earlier;
+    }
+    SIM_MUST(epoch != NULL);
+    return epoch;
+}
+
 static void pool_round(struct sim *sim, struct pooling *pooling)
 {
     const struct nof1_model *model = pooling->query->model;
@@ -262,7 +278,7 @@ static void pool_round(struct sim *sim, struct pooling *pooling)
     SIM_MUST(pooling->sum != NULL);
     add_value(&pooling->sum[0], (double)pooling->query->sites);
     for (size_t i = 0; i < pooling->query->sites; i++) {
-        const struct nof1_epoch *epoch = &sim->epoch[pooling->query->site[i]];
+        const struct nof1_epoch *epoch = asked_epoch(sim, pooling->query, pooling->query->site[i]);
         for (size_t t = 0; t < epoch->trials; t++) {
             add_trial(pooling, &epoch->trial[t]);
         }
@@ -338,8 +354,8 @@ bool sim_pooled_equal(struct sim *sim, const uint8_t h_q[32])
     const struct nof1_census *census = NULL;
     struct nof1_query *query = NULL;
     bool same = plan != NULL &&
-                nof1_census_read(&census, sim->arena, sim->charter,
-                                 nof1_coordinator_census(sim_coordinator(sim)), NULL, NULL) ==
+                nof1_census_read_all(&census, sim->arena, sim->charter,
+                                     nof1_coordinator_census(sim_coordinator(sim)), NULL) ==
                     NOF1_OK &&
                 nof1_query_new(&query, sim->charter, census, nof1_slice_text(plan), NULL) ==
                     NOF1_OK &&

@@ -224,6 +224,25 @@ static void make_epoch(struct sim *sim, size_t site)
                                            .patient_key = key, .trial_key = key};
 }
 
+void sim_change_trials(struct sim *sim, size_t site, size_t changed)
+{
+    struct nof1_epoch *epoch = &sim->epoch[site];
+    struct nof1_trial *trial = room(sim, epoch->trials, sizeof *trial);
+    for (size_t t = 0; t < epoch->trials; t++) {
+        trial[t] = epoch->trial[t];
+        if (t < changed) {
+            double *y = room(sim, PERIODS, sizeof *y);
+            const double **outcome = room(sim, 1, sizeof *outcome);
+            for (size_t row = 0; row < PERIODS; row++) {
+                y[row] = trial[t].outcome[0][row] + 1;
+            }
+            outcome[0] = y;
+            trial[t].outcome = outcome;
+        }
+    }
+    epoch->trial = trial;
+}
+
 void sim_make_study(struct sim *sim)
 {
     size_t sites = sim->options.sites;
@@ -255,22 +274,30 @@ const char *sim_plan_text(void)
                  "gather_by: 2h\ndeadline: 10m\n";
 }
 
-/* The atoms that the coordinator publishes for the plan's outcome family. */
+/* The atoms and epochs that the coordinator publishes for the plan's outcome family. */
 static void name_atoms(struct sim *sim, struct nof1_plan *plan)
 {
     json_t *families = nof1_coordinator_atoms(sim_coordinator(sim));
-    json_t *keys = json_object_get(families, sim->charter->outcome[plan->outcome].family);
+    json_t *family = json_object_get(families, sim->charter->outcome[plan->outcome].family);
+    json_t *keys = json_object_get(family, "atoms"), *epochs = json_object_get(family, "epochs");
     const char **atom = room(sim, json_array_size(keys), sizeof *atom);
+    uint32_t *epoch = room(sim, sim->charter->blocks, sizeof *epoch);
     for (size_t i = 0; i < json_array_size(keys); i++) {
         atom[i] = nof1_arena_text(sim->arena, json_string_value(json_array_get(keys, i)));
     }
+    for (size_t b = 0; b < sim->charter->blocks; b++) {
+        epoch[b] = (uint32_t)json_integer_value(
+            json_object_get(epochs, sim->charter->block[b].id));
+    }
     plan->atoms = json_array_size(keys);
     plan->atom = atom;
+    plan->block_epoch = epoch;
     json_decref(families);
 }
 
 static nof1_rc complete_plan(struct sim *sim, struct nof1_buffer *bytes, const char *yaml,
-                             size_t blocks, const size_t *block, struct nof1_error *error)
+                             size_t blocks, const size_t *block, const uint32_t *epoch,
+                             struct nof1_error *error)
 {
     const struct nof1_node *node = NULL;
     const struct nof1_plan *plan = NULL;
@@ -278,10 +305,11 @@ static nof1_rc complete_plan(struct sim *sim, struct nof1_buffer *bytes, const c
     struct nof1_plan named;
     TRY(nof1_yaml_read(&node, sim->arena, "plan", nof1_slice_text(yaml), error));
     TRY(nof1_plan_from_yaml(&plan, sim->arena, node, sim->charter, error));
-    TRY(nof1_census_read(&census, sim->arena, sim->charter,
-                         nof1_coordinator_census(sim_coordinator(sim)), NULL, error));
+    TRY(nof1_census_read_all(&census, sim->arena, sim->charter,
+                             nof1_coordinator_census(sim_coordinator(sim)), error));
     named = *plan;
     name_atoms(sim, &named);
+    named.block_epoch = epoch == NULL ? named.block_epoch : epoch;
     named.blocks = blocks;
     named.block = block;
     return nof1_query_complete(bytes, sim->charter, census, &named,
@@ -293,20 +321,31 @@ struct nof1_slice sim_plan(struct sim *sim, const char *yaml)
     return sim_plan_on(sim, yaml, 0, NULL);
 }
 
-struct nof1_slice sim_plan_on(struct sim *sim, const char *yaml, size_t blocks, const size_t *block)
+static struct nof1_slice make_plan(struct sim *sim, const char *yaml, size_t blocks,
+                                   const size_t *block, const uint32_t *epoch)
 {
     NOF1_CLEANUP(nof1_buffer_free) struct nof1_buffer bytes = {0};
     struct nof1_error error = {0};
     char message[1024];
     SIM_MUST(sim_coordinator(sim) != NULL);
     nof1_rc_value rc = complete_plan(sim, &bytes, yaml == NULL ? sim_plan_text() : yaml, blocks,
-                                     block, &error);
+                                     block, epoch, &error);
     if (rc != NOF1_OK) {
         nof1_error_text(&error, message, sizeof message);
         fprintf(stderr, "sim: the plan: %s %s\n", nof1_rc_code(rc), message);
     }
     SIM_MUST(rc == NOF1_OK);
     return nof1_arena_copy(sim->arena, nof1_buffer_slice(&bytes));
+}
+
+struct nof1_slice sim_plan_on(struct sim *sim, const char *yaml, size_t blocks, const size_t *block)
+{
+    return make_plan(sim, yaml, blocks, block, NULL);
+}
+
+struct nof1_slice sim_plan_at(struct sim *sim, const char *yaml, const uint32_t *block_epoch)
+{
+    return make_plan(sim, yaml, 0, NULL, block_epoch);
 }
 
 /* ---- what tests may look at ---------------------------------------------------------------------------- */

@@ -86,6 +86,7 @@ void sim_must(bool condition, const char *text, const char *file, int line);
 
 /* sim_data.c */
 void sim_make_study(struct sim *sim);
+void sim_change_trials(struct sim *sim, size_t site, size_t changed);
 struct nof1_key *const *sim_keys(size_t count); /* made once, kept for the process */
 
 /* sim_store.c */

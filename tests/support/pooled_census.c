@@ -164,5 +164,6 @@ void test_pooled_census(struct test_study *s, bool classes, struct nof1_arena *a
         census_pattern(s, &c, i);
     }
     s->charter.class_ = list;
-    s->census = (struct nof1_census){1, 1, c.elements, c.name, c.count};
+    s->census = (struct nof1_census){.epoch = 1, .blocks = 1, .elements = c.elements,
+                                     .element = c.name, .count = c.count};
 }

@@ -70,6 +70,7 @@ struct hand {
     size_t elements;
     const double *parameter;
     size_t parameters;
+    const uint32_t *block_epoch;       /* of plans that are completed; NULL: the last everywhere */
 };
 
 struct hand_options {

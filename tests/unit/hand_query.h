@@ -50,7 +50,8 @@ static inline struct nof1_slice hand_complete(struct hand *h, const char *yaml, 
     struct nof1_plan filled = *plan;
     filled.atoms = atoms;
     filled.atom = atom;
-    filled.epoch = h->epoch[0].id;
+    filled.epoch = h->block_epoch != NULL ? 0 : h->epoch[0].id;
+    filled.block_epoch = h->block_epoch;
     rc = nof1_query_complete(&bytes, h->charter, h->census, &filled, h->now / 1000, &error);
     cr_assert_eq(rc, NOF1_OK, "%s %s", nof1_rc_code(rc), error.message);
     struct nof1_slice copy = nof1_arena_copy(h->arena, nof1_buffer_slice(&bytes));

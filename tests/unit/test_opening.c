@@ -249,16 +249,17 @@ Test(opening, census_totals_must_be_counts)
     struct hand *h = hand_new(&plain);
     const struct nof1_census *census = NULL;
     const struct nof1_census_element *element = NULL;
+    const struct nof1_plan at = {.epoch = 3};
     size_t elements = 0;
     MUST(nof1_census_elements(&element, &elements, h->arena, h->charter));
     double *total = nof1_arena_alloc(h->arena, elements, sizeof *total);
     total[0] = 7;
-    MUST(nof1_census_from_totals(&census, h->arena, h->charter, 3, total));
+    MUST(nof1_census_from_totals(&census, h->arena, h->charter, &at, total));
     cr_expect_eq(census->count[0], 7);
     cr_expect_eq(census->epoch, 3);
     total[1] = -1;
-    cr_expect_eq(nof1_census_from_totals(&census, h->arena, h->charter, 3, total), NOF1_E2501);
+    cr_expect_eq(nof1_census_from_totals(&census, h->arena, h->charter, &at, total), NOF1_E2501);
     total[1] = 0.25;
-    cr_expect_eq(nof1_census_from_totals(&census, h->arena, h->charter, 3, total), NOF1_E2501);
+    cr_expect_eq(nof1_census_from_totals(&census, h->arena, h->charter, &at, total), NOF1_E2501);
     hand_free(h);
 }

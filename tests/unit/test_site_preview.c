@@ -103,17 +103,18 @@ Test(site_preview, a_refusal_is_final_even_after_a_restart)
     hand_free(h);
 }
 
-Test(site_preview, a_withdrawal_stops_its_epoch_only)
+/* Whatever is frozen up to it holds the patient; what is frozen after it does not. */
+Test(site_preview, a_withdrawal_stops_the_epochs_up_to_its_own)
 {
-    static const char *const stored[] = {"{\"epoch\":1}", "{\"epoch\":2}"};
-    for (size_t i = 0; i < 2; i++) {
+    static const char *const stored[] = {"{\"epoch\":1}", "{\"epoch\":2}", "{\"epoch\":0}"};
+    for (size_t i = 0; i < 3; i++) {
         struct hand *h = hand_new(&plain);
         hand_put(h, 0, "stopped", nof1_slice_text(stored[i]));
         hand_start(h, 0);
         const Nof1__V1__Frame *reply = hand_offer(h, 0);
         cr_assert_not_null(reply);
-        cr_expect_eq(reply->body_case, i == 0 ? NOF1__V1__FRAME__BODY_REFUSAL
-                                              : NOF1__V1__FRAME__BODY_KEY_AD);
+        cr_expect_eq(reply->body_case, i < 2 ? NOF1__V1__FRAME__BODY_REFUSAL
+                                             : NOF1__V1__FRAME__BODY_KEY_AD);
         hand_free(h);
     }
 }

@@ -260,10 +260,11 @@ Test(store_epoch, another_charter)
 /* Every damage of a stored value is an error, never a wrong epoch or a crash. */
 Test(store_epoch, damage_is_noticed)
 {
-    static const char *const keys[] = {"epoch/head", "epoch/0000000001/trial/0000000000",
+    static const char *const keys[] = {"epoch/head", "epoch/0000000001/head",
+                                       "epoch/0000000001/trial/0000000000",
                                        "epoch/0000000001/patient/0000000001"};
-    for (size_t k = 0; k < 3; k++) {
-        for (size_t cut = 0; cut < 400; cut += k == 0 ? 1 : 7) {
+    for (size_t k = 0; k < 4; k++) {
+        for (size_t cut = 0; cut < 400; cut += k < 2 ? 1 : 7) {
             struct fixture f = {0};
             struct nof1_epoch epoch = {0};
             struct nof1_epoch loaded = {0};
@@ -289,6 +290,74 @@ Test(store_epoch, damage_is_noticed)
             nof1_arena_free(f.arena);
         }
     }
+}
+
+static void put(struct nof1_store *store, const char *key, const char *value)
+{
+    cr_assert_eq(nof1_store_begin(store), NOF1_OK);
+    cr_assert_eq(nof1_store_put(store, key, nof1_slice_text(value)), NOF1_OK);
+    cr_assert_eq(nof1_store_commit(store), NOF1_OK);
+}
+
+/* The numbers kept, as "4 1"; every other one has left nothing behind. */
+static void expect_kept(struct fixture *f, struct nof1_store *store, const char *wanted)
+{
+    char found[64] = "";
+    struct nof1_epoch loaded = {0};
+    struct nof1_slice value;
+    cr_assert_eq(nof1_epoch_load(&loaded, f->arena, store, f->charter, &f->error), NOF1_OK);
+    for (const struct nof1_epoch *e = &loaded; e != NULL; e = e->earlier) {
+        snprintf(found + strlen(found), sizeof found - strlen(found), "%s%u", found[0] ? " " : "",
+                 e->id);
+        cr_expect_eq(e->trials, 3u);
+    }
+    cr_expect_str_eq(found, wanted);
+    for (unsigned id = 1; id < 10; id++) {
+        char key[64], word[16];
+        snprintf(word, sizeof word, "%u", id);
+        snprintf(key, sizeof key, "epoch/%010u/trial/%010u", id, 0u);
+        nof1_rc_value rc = nof1_store_get(&value, f->arena, store, key);
+        cr_expect_eq(rc, strstr(wanted, word) != NULL ? NOF1_OK : NOF1_E_NOT_FOUND, "%s: %s", wanted,
+                     key);
+    }
+}
+
+/* Beside the last epoch stay those that releases of a family used last, unless a withdrawal stopped
+ * them; nothing grows. */
+Test(store_epoch, keeps_what_releases_used)
+{
+    struct fixture f = {0};
+    struct nof1_epoch epoch = {0};
+    struct nof1_store *store = NULL;
+    start(&f, charter_text);
+    cr_assert_eq(nof1_store_open(&store, ":memory:", &f.error), NOF1_OK);
+    static const struct { uint32_t next; const char *key, *value, *kept; } steps[] = {
+        {1, NULL, NULL, "1"},
+        {2, NULL, NULL, "2 1"}, /* nothing was released: what runs goes on */
+        {3, NULL, NULL, "3 2"},
+        {0, "atoms/y", "{\"epoch\":2}", "3 2"},
+        {4, NULL, NULL, "4 2"}, /* a further freeze replaces what no release used */
+        {5, NULL, NULL, "5 2"},
+        {0, "atoms/z", "{\"epoch\":5}", "5 2"},
+        {6, NULL, NULL, "6 5 2"},
+        {0, "atoms/y", "{\"epoch\":6}", "6 5"},
+        {0, "atoms/z", "{\"epoch\":6}", "6"},
+        {7, NULL, NULL, "7 6"},
+        {0, "stopped", "{\"epoch\":6}", "7"},
+    };
+    for (size_t i = 0; i < sizeof steps / sizeof steps[0]; i++) {
+        if (steps[i].next > 0) {
+            cr_assert_eq(freeze(&epoch, &f, good, steps[i].next), NOF1_OK);
+            cr_assert_eq(nof1_epoch_save(store, &epoch, f.charter, 1000 + (int64_t)i, &f.error),
+                         NOF1_OK, "%s", f.error.message);
+        } else {
+            put(store, steps[i].key, steps[i].value);
+            cr_assert_eq(nof1_epoch_prune(store), NOF1_OK);
+        }
+        expect_kept(&f, store, steps[i].kept);
+    }
+    nof1_store_close(store);
+    nof1_arena_free(f.arena);
 }
 
 /* Kill a process in the middle of freezing, many times: epoch 1 or epoch 2 is there, whole. */
