@@ -12,8 +12,8 @@
 #include <sys/arguments.h>
 
 struct texts {
-    const char *form, *n, *scalars, *levels, *quantum, *periods, *missing, *points, *share, *seed, *runs,
-        *starts;
+    const char *form, *n, *scalars, *levels, *quantum, *periods, *missing, *points, *share, *seed,
+        *runs, *starts;
 };
 
 static nof1_rc number(double *out, const char *name, const char *text, double least, double most,
@@ -96,17 +96,19 @@ static void print_text(const json_t *result)
            "spread %.2f sd\n",
            100 * at(least, "right"), 100 * at(least, "right_by_chance"), at(least, "spread"));
     if (json_is_object(counted)) {
-        printf("enumeration:    %g multisets give these sums (%g to %g); %.0f %% of values in all of "
-               "them; %.1f bits by the policy's estimate\n",
-               at(counted, "median_multisets"), at(counted, "least_multisets"),
-               at(counted, "most_multisets"), 100 * at(counted, "certain"),
-               at(counted, "policy_entropy_bits"));
+        printf(
+            "enumeration:    %g multisets give these sums (%g to %g); %.0f %% of values in all of "
+            "them; %.1f bits by the policy's estimate\n",
+            at(counted, "median_multisets"), at(counted, "least_multisets"),
+            at(counted, "most_multisets"), 100 * at(counted, "certain"),
+            at(counted, "policy_entropy_bits"));
     }
     if (json_is_object(lattice)) {
-        printf("lattice:        %.0f %% of pattern sums found exactly; %.0f %% of %g patients who are "
-               "alone in their pattern\n",
-               100 * at(lattice, "pattern_sums_found"), 100 * at(lattice, "single_patients_found"),
-               at(lattice, "single_patients"));
+        printf(
+            "lattice:        %.0f %% of pattern sums found exactly; %.0f %% of %g patients who are "
+            "alone in their pattern\n",
+            100 * at(lattice, "pattern_sums_found"), 100 * at(lattice, "single_patients_found"),
+            at(lattice, "single_patients"));
     }
 }
 
@@ -143,7 +145,8 @@ int audit_command_reconstruct(int argc, char **argv)
          false},
         {"periods", "N", &text.periods, NULL, "basis: most periods of an arm (3)", false},
         {"missing", "P", &text.missing, NULL, "basis: share of periods missing (0.25)", false},
-        {"points", "N", &text.points, NULL, "regression: points of a covariate; 0: real (0)", false},
+        {"points", "N", &text.points, NULL, "regression: points of a covariate; 0: real (0)",
+         false},
         {"share", "P", &text.share, NULL, "share: one patient's part of the weights (0.33)", false},
         {"studies", "N", &text.runs, NULL, "made-up studies (20)", false},
         {"starts", "N", &text.starts, NULL, "starts of the least squares, each study (12)", false},

@@ -100,8 +100,8 @@ int audit_command_release(int argc, char **argv)
     struct nof1_error error = {.rc = NOF1_OK};
     const struct nof1_argument rows[] = {
         {"charter", "FILE", &by.charter, NULL, "limits of this charter (signed or draft)", false},
-        {"policy", "NAME", &by.policy, NULL, "limits of a preset: standard or ultra-rare (standard)",
-         false},
+        {"policy", "NAME", &by.policy, NULL,
+         "limits of a preset: standard or ultra-rare (standard)", false},
         NOF1_ARGUMENTS_END};
     const struct nof1_usage_text usage = {
         "nof1-audit release [--charter FILE | --policy NAME] FILE",

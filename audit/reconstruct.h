@@ -7,8 +7,9 @@
  * Forms of release. DIFFERENCE: a number d a patient, sum d and sum d^2. SLOPE: two numbers (a, b)
  * a patient, sums of a, b, a^2, ab, b^2. BASIS: d a patient with u = 1/k_A + 1/k_B known from the
  * schedule, R sums of w d and R of w d^2 with public weights w_r = 1 / (lambda_r + u). REGRESSION:
- * y a patient with p known numbers x_1 = 1, x_2, ..., real or on a grid, the p sums of x_j y and sum y^2. SHARE: d a
- * patient, sums of w d and w d^2 in which one patient has a given share of the weights.
+ * y a patient with p known numbers x_1 = 1, x_2, ..., real or on a grid, the p sums of x_j y and
+ * sum y^2. SHARE: d a patient, sums of w d and w d^2 in which one patient has a given share of the
+ * weights.
  */
 #ifndef NOF1_AUDIT_RECONSTRUCT_H
 #define NOF1_AUDIT_RECONSTRUCT_H
@@ -97,8 +98,9 @@ size_t reconstruct_free(const struct reconstruct_case *c);
 void reconstruct_solve(struct reconstruct_solved *out, const struct reconstruct_case *c,
                        gsl_rng *rng);
 void reconstruct_count(struct reconstruct_counted *out, const struct reconstruct_case *c);
-/* Integer outcomes under real weights or covariates: every class's sum (REGRESSION: every patient's y) is
- * a whole number, so one weighted sum of 50 bits may tell many of them (lattice reduction). */
+/* Integer outcomes under real weights or covariates: every class's sum (REGRESSION: every patient's
+ * y) is a whole number, so one weighted sum of 50 bits may tell many of them (lattice reduction).
+ */
 void reconstruct_reduce(struct reconstruct_lattice *out, const struct reconstruct_case *c);
 
 /* All attacks on `asked->runs` studies, summed up. New reference. Errors: NOF1_E_USAGE. */

@@ -158,8 +158,10 @@ void reconstruct_make(struct reconstruct_case *c, const struct reconstruct *aske
 size_t reconstruct_free(const struct reconstruct_case *c)
 {
     size_t rows = c->numbers, columns = c->asked->scalars;
-    size_t most = rows > columns ? rows : columns; /* the decomposition wants at least as many rows */
-    gsl_matrix *jacobian = gsl_matrix_calloc(most, columns), *v = gsl_matrix_alloc(columns, columns);
+    size_t most =
+        rows > columns ? rows : columns; /* the decomposition wants at least as many rows */
+    gsl_matrix *jacobian = gsl_matrix_calloc(most, columns),
+               *v = gsl_matrix_alloc(columns, columns);
     gsl_vector *singular = gsl_vector_alloc(columns), *work = gsl_vector_alloc(columns);
     double x[2 * RECONSTRUCT_PATIENTS], up[RECONSTRUCT_SUMS], down[RECONSTRUCT_SUMS];
     memcpy(x, c->x, sizeof x);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
  * The counting attack on whole numbers: every multiset of patients' numbers that gives the released
- * sums, and which values occur in all of them. One number a patient: a table over (patients, sum, sum
- * of squares). Two: halves of the patients, met in the middle.
+ * sums, and which values occur in all of them. One number a patient: a table over (patients, sum,
+ * sum of squares). Two: halves of the patients, met in the middle.
  */
 #include "reconstruct.h"
 
@@ -15,7 +15,7 @@
 #define SUMS 5
 #define SUM_BITS 12
 
-/* ---- one number a patient ------------------------------------------------------------------------ */
+/* ---- one number a patient -------------------------------------------------------------------- */
 
 struct table {
     size_t n, sums, squares; /* sum + sums / 2 is the index */
@@ -91,7 +91,7 @@ static void count_single(struct reconstruct_counted *out, const struct reconstru
     free(t.cell);
 }
 
-/* ---- two numbers a patient ----------------------------------------------------------------------- */
+/* ---- two numbers a patient ------------------------------------------------------------------- */
 
 struct half {
     uint64_t key;  /* the five sums */

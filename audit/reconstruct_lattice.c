@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
- * The lattice attack on sums under public real weights. Outcomes are decimals, so every pattern's sum
- * D_g of d is a whole number of steps, and sum_g w_g D_g is known to about 50 bits: few whole numbers
- * D_g give it. Lenstra, Lenstra, Lovasz (1982) with Kannan's embedding finds them in no time.
+ * The lattice attack on sums under public real weights. Outcomes are decimals, so every pattern's
+ * sum D_g of d is a whole number of steps, and sum_g w_g D_g is known to about 50 bits: few whole
+ * numbers D_g give it. Lenstra, Lenstra, Lovasz (1982) with Kannan's embedding finds them in no
+ * time.
  */
 #include "reconstruct.h"
 
@@ -81,8 +82,8 @@ static void reduce(struct lattice *l)
     }
 }
 
-/* Patients of equal u: their number, the step of d (1 / least common multiple of their periods), what
- * is to be found. */
+/* Patients of equal u: their number, the step of d (1 / least common multiple of their periods),
+ * what is to be found. */
 struct pattern {
     double u, step, d, squares;
     size_t patients, last;
@@ -149,8 +150,9 @@ static double weight_of(const struct reconstruct_case *c, const struct pattern *
                                                     : 1 / (c->lambda[r] + pattern->u);
 }
 
-/* Find whole numbers of steps with sum_g w_rg step_g N_g = total_r for all r: the row of the reduced
- * basis that holds the embedding's 1. expected and spread: of N_g, from the design alone. */
+/* Find whole numbers of steps with sum_g w_rg step_g N_g = total_r for all r: the row of the
+ * reduced basis that holds the embedding's 1. expected and spread: of N_g, from the design alone.
+ */
 static bool find(double *found, const struct reconstruct_case *c, const struct pattern *pattern,
                  size_t classes, bool squares, const double *expected, const double *spread)
 {

@@ -53,8 +53,8 @@ static double step_bits(double sd)
     return log2(sd) + LOG2_SQRT_2PIE;
 }
 
-/* The policy's estimate (E2311) with these studies' sd: the most over m <= n of m H - log2 m! - what
- * the sums tell. */
+/* The policy's estimate (E2311) with these studies' sd: the most over m <= n of m H - log2 m! -
+ * what the sums tell. */
 static double entropy_bits(const struct reconstruct *asked, double sd)
 {
     bool pair = asked->form == RECONSTRUCT_SLOPE;

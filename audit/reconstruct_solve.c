@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
- * The least-squares attack: from many starts drawn from the population, numbers that give the released
- * sums. A vanishing pull towards the start keeps the problem regular where the sums leave directions
- * open. What a solution is worth is judged patient by patient, among those whom nothing tells apart.
+ * The least-squares attack: from many starts drawn from the population, numbers that give the
+ * released sums. A vanishing pull towards the start keeps the problem regular where the sums leave
+ * directions open. What a solution is worth is judged patient by patient, among those whom nothing
+ * tells apart.
  */
 #include "reconstruct.h"
 

@@ -22,8 +22,8 @@ struct nof1_charter_wish {
 };
 
 /* What was decided without being asked, one line each, is appended to notes. now: UTC seconds.
- * Errors: NOF1_E_USAGE for a missing or wrong answer and for a file that is there; NOF1_E_CONFIG for
- * what a successor may not do; those of reading files and of nof1_charter_from_node. */
+ * Errors: NOF1_E_USAGE for a missing or wrong answer and for a file that is there; NOF1_E_CONFIG
+ * for what a successor may not do; those of reading files and of nof1_charter_from_node. */
 nof1_rc nof1_charter_new(struct nof1_buffer *notes, const struct nof1_charter_wish *wish,
                          int64_t now, struct nof1_error *error);
 

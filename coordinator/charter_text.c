@@ -110,15 +110,17 @@ static nof1_rc put_outcomes(struct nof1_buffer *out, const struct nof1_charter *
     static const char *const benefit[3] = {"lower", "none", "higher"};
     PRINT(out, "# Names as in the data, 2 to 8.\ntreatments: ");
     TRY(put_labels(out, c->treatment, c->treatments));
-    PRINT(out,
-          "\n# What is measured. kind: continuous | binary | count | ordinal | effect. In the unit of "
-          "the\n# outcome: bounds [lowest, highest] (a value outside is an error when data are "
-          "frozen), quantum\n# (smallest step, 0: none), centre (subtracted from every value), "
-          "sd_within and sd_between\n# (planning values from the literature, never from these "
-          "data, at most half of\n# highest less lowest). benefit: lower | none | higher.\n"
-          "# Outcomes of one family share their budget of numbers. What was released keeps family,\n"
-          "# bounds and quantum in later versions.\n"
-          "outcomes:\n");
+    PRINT(
+        out,
+        "\n# What is measured. kind: continuous | binary | count | ordinal | effect. In the unit "
+        "of "
+        "the\n# outcome: bounds [lowest, highest] (a value outside is an error when data are "
+        "frozen), quantum\n# (smallest step, 0: none), centre (subtracted from every value), "
+        "sd_within and sd_between\n# (planning values from the literature, never from these "
+        "data, at most half of\n# highest less lowest). benefit: lower | none | higher.\n"
+        "# Outcomes of one family share their budget of numbers. What was released keeps family,\n"
+        "# bounds and quantum in later versions.\n"
+        "outcomes:\n");
     for (size_t i = 0; i < c->outcomes; i++) {
         const struct nof1_outcome *o = &c->outcome[i];
         PRINT(out, "  %s:\n    kind: %s\n", o->name, nof1_outcome_kind_text(o->kind));
@@ -139,14 +141,18 @@ static nof1_rc put_outcomes(struct nof1_buffer *out, const struct nof1_charter *
 
 static nof1_rc put_covariates(struct nof1_buffer *out, const struct nof1_charter *c)
 {
-    PRINT(out, "# What describes a trial. numeric: bounds and centre in its unit; quantum: the "
-               "step in\n# which values are coded at the sites, at most 32 between the bounds (0: open lab). "
-               "factor: levels, the first is\n# the reference. within: true when it may change within a trial.\n"
-               "%s",
-          c->covariates == 0 ? "# covariates:\n"
-                               "#   age: {kind: numeric, bounds: [0, 110], centre: 50, quantum: 5}  # years\n"
-                               "#   sex: {kind: factor, levels: [F, M]}\n"
-                             : "covariates:\n");
+    PRINT(out,
+          "# What describes a trial. numeric: bounds and centre in its unit; quantum: the "
+          "step in\n# which values are coded at the sites, at most 32 between the bounds (0: open "
+          "lab). "
+          "factor: levels, the first is\n# the reference. within: true when it may change within a "
+          "trial.\n"
+          "%s",
+          c->covariates == 0
+              ? "# covariates:\n"
+                "#   age: {kind: numeric, bounds: [0, 110], centre: 50, quantum: 5}  # years\n"
+                "#   sex: {kind: factor, levels: [F, M]}\n"
+              : "covariates:\n");
     for (size_t i = 0; i < c->covariates; i++) {
         const struct nof1_covariate *v = &c->covariate[i];
         PRINT(out, "  %s:\n    kind: %s\n    within: %s\n", v->name,
@@ -170,9 +176,10 @@ static nof1_rc put_covariates(struct nof1_buffer *out, const struct nof1_charter
 
 static nof1_rc put_classes(struct nof1_buffer *out, const struct nof1_charter *c)
 {
-    PRINT(out, "# Planned schedules: n, the rows on each treatment in the order above; periods, the "
-               "period of every\n# row, ascending. A schedule that many trials keep makes sums "
-               "smaller.\n%s",
+    PRINT(out,
+          "# Planned schedules: n, the rows on each treatment in the order above; periods, the "
+          "period of every\n# row, ascending. A schedule that many trials keep makes sums "
+          "smaller.\n%s",
           c->classes == 0 ? "# classes:\n#   \"2x2\": {n: [2, 2], periods: [1, 2, 3, 4]}\n"
                           : "classes:\n");
     for (size_t i = 0; i < c->classes; i++) {
@@ -205,7 +212,8 @@ static nof1_rc put_rules(struct nof1_buffer *out, const struct nof1_charter *c)
     PRINT(out, "  # subtracted from times, in the unit of the data's time; 0 unless they are far "
                "from it\n");
     TRY(put_number(out, "beta_box: ", c->beta_box));
-    PRINT(out, "  # bound of fixed effects in rounds, in ranges of the outcome (highest - lowest)\n");
+    PRINT(out,
+          "  # bound of fixed effects in rounds, in ranges of the outcome (highest - lowest)\n");
     TRY(put_number(out, "variance_ratio_box: ", c->variance_ratio_box));
     PRINT(out, "  # bound of variance ratios in rounds\n");
     PRINT(out, "analysis_set: %s  # both_arms: trials with outcomes under both treatments\n",

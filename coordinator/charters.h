@@ -38,7 +38,8 @@ json_t *nof1_charters_status(const struct coordinator *coordinator);
 
 /* The command: check a signed charter against the one in force and put it into the folder.
  * hash: of the charter; *running: a coordinator took it up. Errors: NOF1_E_CONFIG for one that is
- * not signed here, not offered to hospitals or may not follow; those of reading and writing files. */
+ * not signed here, not offered to hospitals or may not follow; those of reading and writing files.
+ */
 nof1_rc nof1_coordinator_publish(uint8_t hash[32], bool *running, const char *folder,
                                  const char *charter, struct nof1_error *error);
 

@@ -26,9 +26,11 @@
 static const char usage[] =
     "usage: nof1-coordinator COMMAND [options]\n\n"
     "  init --dir DIR                make the folder and the key that signs charters\n"
-    "  charter new --out FILE.yaml --dir DIR --study NAME --treatments A,B --outcomes LIST --sites DIR\n"
+    "  charter new --out FILE.yaml --dir DIR --study NAME --treatments A,B --outcomes LIST --sites "
+    "DIR\n"
     "  charter new --out FILE.yaml --from FILE [--sites DIR --add-site IDS] [--remove-site IDS]\n"
-    "                                write a charter with a comment at every key; the next version\n"
+    "                                write a charter with a comment at every key; the next "
+    "version\n"
     "  charter sign --dir DIR --charter FILE.yaml --out FILE\n"
     "                                write the canonical charter and its signature\n"
     "  charter publish --dir DIR --charter FILE\n"

@@ -19,12 +19,12 @@
 
 #define HEX (2 * 32 + 1)
 
-/* ---- what is there ---------------------------------------------------------------------------- */
+/* ---- what is there --------------------------------------------------------------------------- */
 
 struct found {
     struct nof1_steward *steward;
     const struct nof1_charter *in_force, *next; /* NULL: none */
-    json_t *list;                               /* [{state, version, hash, effective, by, at, changes}] */
+    json_t *list; /* [{state, version, hash, effective, by, at, changes}] */
 };
 
 static nof1_rc add_charter(struct found *found, const struct nof1_charter *charter,
@@ -349,7 +349,7 @@ static nof1_rc refuse(struct nof1_steward *steward, const char *file, const char
     return NOF1_OK;
 }
 
-/* ---- the words of the command line ------------------------------------------------------------ */
+/* ---- the words of the command line ----------------------------------------------------------- */
 
 static int run_show(int argc, char **argv)
 {

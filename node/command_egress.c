@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
- * nof1-node egress, preview, status, pause, resume, approve, refuse: what left this site, what a plan
- * would make leave, and the decisions about it. The list comes from the ledger, where the vault
- * writes every frame before it leaves.
+ * nof1-node egress, preview, status, pause, resume, approve, refuse: what left this site, what a
+ * plan would make leave, and the decisions about it. The list comes from the ledger, where the
+ * vault writes every frame before it leaves.
  */
 #include <node/steward.h>
 
@@ -148,9 +148,10 @@ static void show_round(const json_t *round)
         json_array_foreach((json_t *)(uintptr_t)parameters, at, number) {
             printf(" %.10g", json_number_value(number));
         }
-        printf("%s\n", json_is_true(json_object_get(round, "parameters_known"))
-                           ? ""
-                           : " (as if there were this site alone; the true ones follow from round 0)");
+        printf("%s\n",
+               json_is_true(json_object_get(round, "parameters_known"))
+                   ? ""
+                   : " (as if there were this site alone; the true ones follow from round 0)");
     }
     json_array_foreach((json_t *)(uintptr_t)json_object_get(round, "numbers"), at, number) {
         printf("  %-9s %22.15g  %s\n", json_string_value(json_object_get(number, "role")),

@@ -134,7 +134,8 @@ static nof1_rc show_text_change(struct nof1_arena *arena, struct nof1_slice befo
 
 /* ---- show ------------------------------------------------------------ */
 
-/* Where an effective limit comes from. `vault`: what the running vault says, NULL when none runs. */
+/* Where an effective limit comes from. `vault`: what the running vault says, NULL when none runs.
+ */
 static const char *origin(struct nof1_arena *arena, const struct nof1_limit *row, double effective,
                           const struct policies *policies, double own, const struct nof1_node *node)
 {
@@ -440,7 +441,7 @@ static nof1_rc approve(struct nof1_steward *steward, const char *number)
     return NOF1_OK;
 }
 
-/* ---- the words of the command line ------------------------------------------------------------ */
+/* ---- the words of the command line ----------------------------------------------------------- */
 
 int nof1_command_policy(int argc, char **argv)
 {

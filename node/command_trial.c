@@ -74,10 +74,11 @@ static nof1_rc choose(struct choice *choice, struct nof1_steward *steward)
         }
     }
     if (choice->trials == 0) {
-        return nof1_fail(&steward->error, NOF1_E_NOT_FOUND,
-                         "the frozen epoch %u has no such %s; what is not frozen yet is left out of "
-                         "the source",
-                         choice->epoch.id, choice->trial == NULL ? "patient" : "trial");
+        return nof1_fail(
+            &steward->error, NOF1_E_NOT_FOUND,
+            "the frozen epoch %u has no such %s; what is not frozen yet is left out of "
+            "the source",
+            choice->epoch.id, choice->trial == NULL ? "patient" : "trial");
     }
     return NOF1_OK;
 }

@@ -258,8 +258,8 @@ static int compare_owners(const void *left, const void *right)
     return strcmp(a->patient, b->patient);
 }
 
-/* Patients in order of their identifier, so that their numbering does not depend on the order of the
- * file. */
+/* Patients in order of their identifier, so that their numbering does not depend on the order of
+ * the file. */
 static nof1_rc freeze_patients(const struct freezer *f, struct nof1_epoch *epoch)
 {
     size_t trials = f->table->trials;

@@ -19,7 +19,8 @@
 
 static const char usage[] =
     "usage: nof1-node COMMAND [options]\n\n"
-    "  charter show [FILE] --dir DIR the charters in force, approved, offered and refused, and what an\n"
+    "  charter show [FILE] --dir DIR the charters in force, approved, offered and refused, and "
+    "what an\n"
     "                                offered one changes; of a FILE the readable summary\n"
     "  charter approve [FILE] --dir DIR --hash HASH\n"
     "                                agree to it; HASH as told by the consortium\n"
@@ -44,7 +45,8 @@ static const char usage[] =
     "  trial withdraw [TRIAL] [--patient PATIENT] --dir DIR\n"
     "                                answer no plan of this epoch, and freeze without it from now "
     "on\n"
-    "  trial withdrawn --dir DIR     the days of totals that contained what was withdrawn, by date only\n"
+    "  trial withdrawn --dir DIR     the days of totals that contained what was withdrawn, by date "
+    "only\n"
     "  trial queries [TRIAL] [--patient PATIENT] --dir DIR\n"
     "                                which analyses included it\n"
     "  report PATIENT --dir DIR --result FILE [--out FILE]\n"

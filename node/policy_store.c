@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
  * Versions of a site's policy: see policy_store.h. Keys "policy-text/N" (the bytes) and
- * "policy-note/N" (canonical JSON), N in ten digits; nothing is ever overwritten but by an approval.
+ * "policy-note/N" (canonical JSON), N in ten digits; nothing is ever overwritten but by an
+ * approval.
  */
 #include <node/policy_store.h>
 

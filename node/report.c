@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
  * One patient's posterior: (tau^2 y + v mu) / (tau^2 + v), averaged over the hyper-posterior of a
- * Bayesian result, or at the estimates of random_effects and mixed_model (empirical Bayes). Reads the
- * vault's store without writing; nothing here reaches a socket.
+ * Bayesian result, or at the estimates of random_effects and mixed_model (empirical Bayes). Reads
+ * the vault's store without writing; nothing here reaches a socket.
  */
 #include <node/report.h>
 

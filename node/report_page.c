@@ -140,9 +140,10 @@ static nof1_rc put_periods(struct nof1_buffer *out, const struct nof1_report *r)
     }
     double least = y.low, most = y.high;
     widen(&y);
-    TRY(put(out, "<svg role=\"img\" aria-labelledby=\"t1 d1\" viewBox=\"0 0 640 270\" width=\"640\" "
-                 "height=\"270\" font-size=\"13\"><title id=\"t1\">Values by period</title>"
-                 "<desc id=\"d1\">One mark a period in order of time; circles: "));
+    TRY(put(out,
+            "<svg role=\"img\" aria-labelledby=\"t1 d1\" viewBox=\"0 0 640 270\" width=\"640\" "
+            "height=\"270\" font-size=\"13\"><title id=\"t1\">Values by period</title>"
+            "<desc id=\"d1\">One mark a period in order of time; circles: "));
     TRY(put_text(out, r->reference));
     TRY(put(out, ", squares on a shaded ground: "));
     TRY(put_text(out, r->active));
@@ -185,8 +186,10 @@ static nof1_rc put_interval(struct nof1_buffer *out, const struct scale *x, doub
 static nof1_rc put_line(struct nof1_buffer *out, const struct scale *x, double at,
                         const char *dash, const char *label, double y)
 {
-    TRY(nof1_buffer_printf(out, "<line x1=\"%.1f\" y1=\"20\" x2=\"%.1f\" y2=\"200\" stroke=\"#111\" "
-                                "stroke-dasharray=\"%s\"/>\n", place(x, at), place(x, at), dash));
+    TRY(nof1_buffer_printf(out,
+                           "<line x1=\"%.1f\" y1=\"20\" x2=\"%.1f\" y2=\"200\" stroke=\"#111\" "
+                           "stroke-dasharray=\"%s\"/>\n",
+                           place(x, at), place(x, at), dash));
     return put_label(out, place(x, at), y, "middle", label);
 }
 
@@ -199,11 +202,12 @@ static nof1_rc put_effects(struct nof1_buffer *out, const struct nof1_report *r)
     x.low = fmin(x.low, limit);
     x.high = fmax(x.high, limit);
     widen(&x);
-    TRY(put(out, "<svg role=\"img\" aria-labelledby=\"t2 d2\" viewBox=\"0 0 640 250\" width=\"640\" "
-                 "height=\"250\" font-size=\"13\"><title id=\"t2\">The difference with its "
-                 "uncertainty</title><desc id=\"d2\">Three intervals: the patient alone, the patient "
-                 "together with what other patients tell, and patients on average. The table below "
-                 "has the same numbers.</desc>\n"));
+    TRY(put(out,
+            "<svg role=\"img\" aria-labelledby=\"t2 d2\" viewBox=\"0 0 640 250\" width=\"640\" "
+            "height=\"250\" font-size=\"13\"><title id=\"t2\">The difference with its "
+            "uncertainty</title><desc id=\"d2\">Three intervals: the patient alone, the patient "
+            "together with what other patients tell, and patients on average. The table below "
+            "has the same numbers.</desc>\n"));
     TRY(put_line(out, &x, 0.0, "4 3", "0 (no difference)", 216.0));
     if (limit != 0.0) {
         snprintf(text, sizeof text, "%.3g (smallest that matters)", limit);
@@ -284,13 +288,16 @@ nof1_rc_value nof1_report_page(struct nof1_buffer *out, const struct nof1_report
     TRY(put_effects(out, r));
     TRY(put_effect_table(out, r));
     TRY(nof1_buffer_printf(
-        out, "<p class=\"note\">A single trial is short, so chance moves its result. The second row "
-             "therefore also uses how patients like this one did on average: here their share is "
-             "%.0f %%, and this patient's own values have %.0f %%. It is the better guess of what "
-             "this patient can expect.</p>\n", 100.0 * r->borrowed, 100.0 * (1.0 - r->borrowed)));
-    return put(out, "<p class=\"note\">Made at this hospital for the treating clinician. It shows one "
-                    "patient's data, belongs to the patient's record, and is not sent to "
-                    "anyone.</p>\n</main></body></html>\n");
+        out,
+        "<p class=\"note\">A single trial is short, so chance moves its result. The second row "
+        "therefore also uses how patients like this one did on average: here their share is "
+        "%.0f %%, and this patient's own values have %.0f %%. It is the better guess of what "
+        "this patient can expect.</p>\n",
+        100.0 * r->borrowed, 100.0 * (1.0 - r->borrowed)));
+    return put(out,
+               "<p class=\"note\">Made at this hospital for the treating clinician. It shows one "
+               "patient's data, belongs to the patient's record, and is not sent to "
+               "anyone.</p>\n</main></body></html>\n");
 }
 
 nof1_rc_value nof1_report_json(struct nof1_buffer *out, const struct nof1_report *r)

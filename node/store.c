@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
  * Frozen epochs as bytes: see store.h. Keys: "epoch/head" (which epochs are kept, the last first),
- * "epoch/ID/head", "epoch/ID/trial/N", "epoch/ID/patient/N". A trial is a header of 16 bytes, then whole columns: doubles (time,
- * outcomes with their variances, covariates), 32-bit cycle and period, 8-bit treatment; so a loaded
- * value is used where it lies; its name follows. A patient is a name. Names end with
- * a zero byte.
+ * "epoch/ID/head", "epoch/ID/trial/N", "epoch/ID/patient/N". A trial is a header of 16 bytes, then
+ * whole columns: doubles (time, outcomes with their variances, covariates), 32-bit cycle and
+ * period, 8-bit treatment; so a loaded value is used where it lies; its name follows. A patient is
+ * a name. Names end with a zero byte.
  */
 #include <node/store.h>
 
@@ -507,8 +507,8 @@ nof1_rc_value nof1_epoch_save(struct nof1_store *store, const struct nof1_epoch 
     uint32_t current = 0;
     TRY(nof1_epoch_current(&current, store));
     if (charter->outcomes > MOST_OUTCOMES) {
-        return nof1_fail(error, NOF1_E_CONFIG, "a charter of more than %d outcomes cannot be frozen",
-                         MOST_OUTCOMES);
+        return nof1_fail(error, NOF1_E_CONFIG,
+                         "a charter of more than %d outcomes cannot be frozen", MOST_OUTCOMES);
     }
     if (epoch->id <= current) {
         return nof1_fail(error, NOF1_E_CONFIG, "epoch %u does not follow epoch %u",

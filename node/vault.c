@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
  * The vault's loop: one thread, poll(2), no network (sys/confine.h). One connection of the edge at
- * a time is "the link is up"; what arrives on it is a frame for the session. Any error of the session
- * or the store ends the process: it restarts from what is durable.
+ * a time is "the link is up"; what arrives on it is a frame for the session. Any error of the
+ * session or the store ends the process: it restarts from what is durable.
  */
 #include "vault_parts.h"
 
@@ -239,8 +239,8 @@ static nof1_rc loop(struct nof1_vault *vault)
             ENSURE(errno == EINTR, NOF1_E_IO);
             continue;
         }
-        /* a steward's command has written here: what it decided holds before anything else is read or
-         * sent, even when the command died before it could say so */
+        /* a steward's command has written here: what it decided holds before anything else is read
+         * or sent, even when the command died before it could say so */
         bool changed = false;
         TRY(nof1_store_changed(&changed, vault->store));
         if (changed) {

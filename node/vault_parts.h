@@ -32,7 +32,7 @@ struct nof1_vault {
     struct nof1_epoch epoch;
     struct nof1_site_config site_config;
     struct nof1_site *site;
-    int64_t charter_due;                     /* the next charter comes into force; 0: there is none */
+    int64_t charter_due; /* the next charter comes into force; 0: there is none */
     bool stop, reload;
 };
 

@@ -141,11 +141,13 @@ static nof1_rc note_secret(struct nof1_vault *vault, bool made, struct nof1_erro
     nof1_rc_value rc = nof1_store_get(&known, vault->arena, vault->store, SECRET_DIGEST);
     bool first = rc == NOF1_E_NOT_FOUND;
     ENSURE(rc == NOF1_OK || first, rc);
-    if (first && !made) { /* its budgets and atoms are gone with it: a start anew would forget them */
-        return nof1_fail(error, NOF1_E_CONFIG,
-                         "%s holds a secret but its store is lost or empty: restore the store from a "
-                         "backup",
-                         vault->config->folder);
+    if (first &&
+        !made) { /* its budgets and atoms are gone with it: a start anew would forget them */
+        return nof1_fail(
+            error, NOF1_E_CONFIG,
+            "%s holds a secret but its store is lost or empty: restore the store from a "
+            "backup",
+            vault->config->folder);
     }
     struct nof1_slice mark;
     rc = nof1_store_get(&mark, vault->arena, vault->store, SECRET_KEPT);
@@ -169,8 +171,9 @@ static nof1_rc note_secret(struct nof1_vault *vault, bool made, struct nof1_erro
     return nof1_store_commit(vault->store);
 }
 
-/* The store knows of it first: a secret without its digest means a lost store. Killed in between, the
- * vault makes another at its next start: nothing was drawn from one that was never read back. */
+/* The store knows of it first: a secret without its digest means a lost store. Killed in between,
+ * the vault makes another at its next start: nothing was drawn from one that was never read back.
+ */
 static nof1_rc make_secret(struct nof1_vault *vault, const char *path, struct nof1_error *error)
 {
     TRY(nof1_random_fill(vault->secret, sizeof vault->secret));

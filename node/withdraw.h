@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
- * Withdrawal of a trial or a patient (docs/protocol.md, "Withdrawal"): kept in the site's store under
- * the patient's local key, never in the ledger and never sent. The running epoch is not answered
- * about any more; every later freeze leaves the trial out whatever the source still holds.
+ * Withdrawal of a trial or a patient (docs/protocol.md, "Withdrawal"): kept in the site's store
+ * under the patient's local key, never in the ledger and never sent. The running epoch is not
+ * answered about any more; every later freeze leaves the trial out whatever the source still holds.
  */
 #ifndef NOF1_NODE_WITHDRAW_H
 #define NOF1_NODE_WITHDRAW_H

@@ -251,8 +251,8 @@ static bool other_epochs(struct nof1_slice plan, struct nof1_slice next)
 }
 
 /* A plan that was to use a later epoch of some blocks is refused while too few of their patients
- * changed (E2210). Then the coordinator knows which blocks stay, and the same plan about their epoch
- * before is another one. *again: it was made and is submitted next. */
+ * changed (E2210). Then the coordinator knows which blocks stay, and the same plan about their
+ * epoch before is another one. *again: it was made and is submitted next. */
 static nof1_rc go_back(bool *again, struct nof1_submission *submission,
                        const struct nof1_remote *remote, struct nof1_client *client,
                        const struct nof1_node *plan, const json_t *result, struct nof1_error *error)
@@ -307,11 +307,12 @@ static nof1_rc_value say_stopped(bool made, const uint8_t *hash, struct nof1_err
     char query[2 * NOF1_HASH_BYTES + 1];
     nof1_hex_text(query, hash, NOF1_HASH_BYTES);
     *error = (struct nof1_error){0};
-    return made ? nof1_fail(error, NOF1_E_STOPPED,
-                            "stopped waiting; a query that was submitted goes on: nof1 status shows "
-                            "it, nof1 result %s prints its result",
-                            query)
-                : nof1_fail(error, NOF1_E_STOPPED, "stopped before the plan was submitted");
+    return made
+               ? nof1_fail(error, NOF1_E_STOPPED,
+                           "stopped waiting; a query that was submitted goes on: nof1 status shows "
+                           "it, nof1 result %s prints its result",
+                           query)
+               : nof1_fail(error, NOF1_E_STOPPED, "stopped before the plan was submitted");
 }
 
 nof1_rc_value nof1_remote_run(json_t **result, const struct nof1_remote *remote,

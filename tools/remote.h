@@ -20,8 +20,8 @@ struct nof1_remote {
     const struct nof1_key *key; /* signs plans */
     const uint8_t *pin;         /* hash of the charter that plans are signed for; NULL: any */
     int wait;                   /* seconds to wait for a census and for the result */
-    int patience;               /* seconds to wait, once the plan is being submitted, for a coordinator
-                                 * that cannot be reached any more; 0: not at all */
+    int patience; /* seconds to wait, once the plan is being submitted, for a coordinator
+                   * that cannot be reached any more; 0: not at all */
     int stop_fd;                /* readable: stop (nof1_signals_open); -1: none */
     /* Progress: state text and the object of nof1_coordinator_status; may be NULL. */
     void (*progress)(void *self, const char *state, const json_t *status);

@@ -78,8 +78,8 @@ struct nof1_next {
 struct nof1_model {
     const struct nof1_analysis *analysis;
     const struct nof1_study *study;
-    const char *form;           /* "class" | "score" | "pool" | "cycles" | ... as labelled in output */
-    const char *incomplete;     /* word of the option `incomplete` that asks for it; NULL: the form */
+    const char *form;       /* "class" | "score" | "pool" | "cycles" | ... as labelled in output */
+    const char *incomplete; /* word of the option `incomplete` that asks for it; NULL: the form */
     size_t groups;              /* >= 1 */
     const char *const *group;   /* names: "all", "class:3x3", "stratum:F" ... */
     bool group_is_class;        /* min_class_patients applies to every group */
@@ -88,12 +88,12 @@ struct nof1_model {
     size_t scratch;             /* bytes of scratch that contribute needs for a trial of r rows: */
     size_t scratch_row;         /*   scratch + r * scratch_row */
     uint32_t fixed_parameters;  /* intercept + treatment + columns varying between patients */
-    size_t site_means;          /* numbers of site_value, which contribute takes about the mean of the
-                                 * trial's own site: such sums are not invariant to the split of
-                                 * trials over sites. One group. 0: none */
+    size_t site_means; /* numbers of site_value, which contribute takes about the mean of the
+                        * trial's own site: such sums are not invariant to the split of
+                        * trials over sites. One group. 0: none */
     bool random;                /* contribute draws from trial->seed, and from nothing else */
-    const char *question;       /* with site_noise: what is asked, in words; the noise of a site is the
-                                 * same for every plan that asks it (layout, charter, epoch alike) */
+    const char *question; /* with site_noise: what is asked, in words; the noise of a site is the
+                           * same for every plan that asks it (layout, charter, epoch alike) */
     double rho;                 /* with site_noise: what an answer costs, in zCDP */
     const char *sums;           /* Which trials add, and what: models with equal text about the same
                                  * series add the same numbers to elements of equal name, whatever
@@ -102,7 +102,13 @@ struct nof1_model {
 };
 
 /* One documented option of a plan. */
-enum nof1_option_kind { NOF1_OPT_CHOICE, NOF1_OPT_NUMBER, NOF1_OPT_NAMES, NOF1_OPT_MAP, NOF1_OPT_FLAG };
+enum nof1_option_kind {
+    NOF1_OPT_CHOICE,
+    NOF1_OPT_NUMBER,
+    NOF1_OPT_NAMES,
+    NOF1_OPT_MAP,
+    NOF1_OPT_FLAG
+};
 struct nof1_option {
     const char *key;
     enum nof1_option_kind kind;
@@ -118,7 +124,7 @@ struct nof1_analysis {
     const char *summary;                /* one line for `nof1 catalog` */
     const struct nof1_option *option;   /* terminated by key == NULL */
     bool many_arms;                     /* a plan may name several active treatments */
-    bool tables;                        /* publishes counts cut to the charter's min_cell, rounding */
+    bool tables; /* publishes counts cut to the charter's min_cell, rounding */
 
     /* Check options against charter and census, choose the form, build the model in `arena`.
      * Options of the plan are complete (defaults filled). When the plan says incomplete: auto, the
@@ -132,12 +138,13 @@ struct nof1_analysis {
     nof1_rc_value (*layout)(const struct nof1_model *model, uint32_t round,
                             struct nof1_arena *arena, struct nof1_layout *out);
     /* Write ONE trial's terms to out[elements] (all of them, zeros included). Called only for
-     * trials with group_of >= 0. Must not allocate. Errors: NOF1_E2403 when a term is not finite. */
+     * trials with group_of >= 0. Must not allocate. Errors: NOF1_E2403 when a term is not finite.
+     */
     nof1_rc_value (*contribute)(const struct nof1_model *model, uint32_t round,
                                 const double *theta, const struct nof1_trial *trial,
                                 void *scratch, double *out);
-    /* The numbers of a trial whose mean over its site contribute needs: out[model->site_means]. NULL:
-     * site_means is 0. Must not allocate. */
+    /* The numbers of a trial whose mean over its site contribute needs: out[model->site_means].
+     * NULL: site_means is 0. Must not allocate. */
     nof1_rc_value (*site_value)(const struct nof1_model *model, const struct nof1_trial *trial,
                                 void *scratch, double *out);
     /* A site's share of the noise of a round, added once a site, also by one without trials:
@@ -149,14 +156,15 @@ struct nof1_analysis {
     nof1_rc_value (*advance)(const struct nof1_model *model, const struct nof1_history *history,
                              struct nof1_arena *arena, struct nof1_next *out,
                              struct nof1_error *error);
-    /* |theta| inside its domain (variances >= 0, charter boxes)? NULL: rounds have no parameters. */
+    /* |theta| inside its domain (variances >= 0, charter boxes)? NULL: rounds have no parameters.
+     */
     bool (*in_domain)(const struct nof1_model *model, const double *theta, size_t parameters);
     /* The trial's weight at theta (NULL: no share rule), for max_trial_share. */
     double (*weight)(const struct nof1_model *model, const double *theta,
                      const struct nof1_trial *trial, void *scratch);
-    /* The element of a round with parameters whose term in a trial goes with its weight: what a site
-     * adds to it and its total tell how much the others weigh. NULL, or NOF1_NO_ELEMENT in a form
-     * without one: trials are counted instead. */
+    /* The element of a round with parameters whose term in a trial goes with its weight: what a
+     * site adds to it and its total tell how much the others weigh. NULL, or NOF1_NO_ELEMENT in a
+     * form without one: trials are counted instead. */
     size_t (*weight_element)(const struct nof1_model *model);
     /* The result: an object with the keys of interfaces.md (estimates, variance_components, fit,
      * heterogeneity, warnings, estimand, form). New reference in *out. Never NaN: absent numbers

@@ -50,6 +50,7 @@ void *nof1_arena_alloc(struct nof1_arena *arena, size_t count, size_t size);
 char *nof1_arena_text(struct nof1_arena *arena, const char *text);
 char *nof1_arena_printf(struct nof1_arena *arena, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
-struct nof1_slice nof1_arena_copy(struct nof1_arena *arena, struct nof1_slice bytes); /* data NULL: no memory */
+struct nof1_slice nof1_arena_copy(struct nof1_arena *arena,
+                                  struct nof1_slice bytes); /* data NULL: no memory */
 
 #endif

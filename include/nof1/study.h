@@ -90,7 +90,7 @@ enum nof1_missing { NOF1_MISSING_CENTRE, NOF1_MISSING_EXCLUDE, NOF1_MISSING_ROWS
 struct nof1_charter {
     const char *study;
     uint32_t version;
-    struct nof1_slice follows;      /* hash of the version that this one replaces; empty: the first */
+    struct nof1_slice follows; /* hash of the version that this one replaces; empty: the first */
     bool lab;                       /* deployed vaults refuse a lab charter */
     int64_t effective_at;           /* UTC seconds */
     size_t sites, blocks, statisticians, treatments, outcomes, covariates, classes, analyses,
@@ -108,22 +108,23 @@ struct nof1_charter {
     uint32_t max_cycles;
     const char *const *analysis;    /* allowed ids */
     const double *lambda;           /* public lambda_r of the weight basis, ascending */
-    double time_centre;             /* subtracted from times that a model takes as a column; undone */
+    double time_centre; /* subtracted from times that a model takes as a column; undone */
     double beta_box;                /* |fixed effect| bound in units of outcome upper - lower */
     double variance_ratio_box;      /* bound of relative covariance parameters */
-    bool any_arm;                   /* analysis set: false = both arms observed; true = any row (lab) */
+    bool any_arm; /* analysis set: false = both arms observed; true = any row (lab) */
     enum nof1_missing missing;
     struct nof1_limits limits;
     uint8_t hash[32];               /* H_c, SHA-256 of the canonical bytes */
 };
 
 /* Fixed counts of an epoch, per block; the same for every plan. Blocks may be counted at epochs of
- * their own; `earlier` are further censuses, for the blocks that have stayed at one. Element names are those of
- * nof1_census_elements (lib/core/census.h): "patients", "trials", "sites", "class:NAME",
- * "pattern:KA:KB", "cycles:K", "stratum:LEVEL", ... prefixed by "OUTCOME/" where they depend on it. */
+ * their own; `earlier` are further censuses, for the blocks that have stayed at one. Element names
+ * are those of nof1_census_elements (lib/core/census.h): "patients", "trials", "sites",
+ * "class:NAME", "pattern:KA:KB", "cycles:K", "stratum:LEVEL", ... prefixed by "OUTCOME/" where they
+ * depend on it. */
 struct nof1_census {
     uint32_t epoch;                 /* the highest of its blocks */
-    const uint32_t *block_epoch;    /* [blocks] of the charter; NULL: all at `epoch`; 0: not counted */
+    const uint32_t *block_epoch; /* [blocks] of the charter; NULL: all at `epoch`; 0: not counted */
     const struct nof1_census *earlier;
     size_t blocks, elements;
     const char *const *element;
@@ -137,8 +138,8 @@ struct nof1_plan {
     const char *outcome_name;
     size_t outcome;                 /* index in the charter */
     size_t reference, active;       /* treatment indices; effect = active minus reference */
-    size_t others, other[6];        /* further active treatments, where the analysis compares several */
-    size_t strata;                  /* 0: all; else charter levels (indices) the plan is limited to */
+    size_t others, other[6]; /* further active treatments, where the analysis compares several */
+    size_t strata;           /* 0: all; else charter levels (indices) the plan is limited to */
     const size_t *stratum;
     const struct nof1_node *options;/* the analysis' own keys, defaults filled in */
     size_t blocks;                  /* roster = union of these */
@@ -152,7 +153,7 @@ struct nof1_plan {
     int64_t not_after;              /* UTC seconds */
     size_t elements;                /* layout of round 1: names, '!'-prefixed when design */
     const char *const *element;
-    size_t atoms;                   /* difference rule: the atom keys the plan was made against; 0: */
+    size_t atoms; /* difference rule: the atom keys the plan was made against; 0: */
     const char *const *atom;        /*   one atom of everybody, only before the first release */
     uint8_t hash[32];               /* H_q, SHA-256 of the canonical bytes */
 };

@@ -27,7 +27,7 @@ struct nof1_trial {
     const double *const *covariate;  /* [covariate][row] */
     bool counted;                    /* the first of its patient's trials that the plan uses */
     size_t site;                     /* the charter's index of the trial's site */
-    size_t site_trials;              /* this site's trials in the trial's group, and the mean over */
+    size_t site_trials; /* this site's trials in the trial's group, and the mean over */
     const double *site_mean;         /*   them of site_value; NULL unless model->site_means */
     const uint8_t *seed;             /* 32 private bytes of the trial in this epoch and analysis,
                                         the same for every plan; NULL unless model->random */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
- * Hexadecimal text: see hex.h. No case but the lower one is read, so that text and bytes answer each
- * other one to one.
+ * Hexadecimal text: see hex.h. No case but the lower one is read, so that text and bytes answer
+ * each other one to one.
  */
 #include <base/hex.h>
 

@@ -26,5 +26,6 @@ static void leave(void *self, void *pointer)
 
 void nof1_capped_init(struct nof1_capped *capped, struct nof1_arena *arena, size_t most)
 {
-    *capped = (struct nof1_capped){.allocator = {take, leave, capped}, .arena = arena, .left = most};
+    *capped =
+        (struct nof1_capped){.allocator = {take, leave, capped}, .arena = arena, .left = most};
 }

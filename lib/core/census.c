@@ -280,7 +280,8 @@ nof1_rc nof1_census_read_all(const struct nof1_census **out, struct nof1_arena *
         const struct nof1_census *read = NULL;
         struct nof1_census *kept = nof1_arena_alloc(arena, 1, sizeof *kept);
         ENSURE(kept != NULL, NOF1_E_NO_MEMORY);
-        TRY(nof1_census_read(&read, arena, charter, nof1_slice_of(bytes.data, length), NULL, error));
+        TRY(nof1_census_read(&read, arena, charter, nof1_slice_of(bytes.data, length), NULL,
+                             error));
         *kept = *read;
         *end = kept;
         end = &kept->earlier;

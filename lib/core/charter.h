@@ -69,11 +69,11 @@ size_t nof1_charter_outcome(const struct nof1_charter *charter, const char *name
 size_t nof1_charter_covariate(const struct nof1_charter *charter, const char *name);
 bool nof1_charter_allows(const struct nof1_charter *charter, const char *analysis);
 /* Who knows a covariate of many digits solves sums that it weighs for whole-number outcomes
- * (docs/disclosure.md, "Known covariates on a grid"): outside an open lab its values are coded in at most
- * this many steps between its bounds. */
+ * (docs/disclosure.md, "Known covariates on a grid"): outside an open lab its values are coded in
+ * at most this many steps between its bounds. */
 #define NOF1_COVARIATE_STEPS 32u
-/* A value as frozen: the nearest multiple of the quantum (halves up), within the bounds. Factors and
- * missing values are returned as they are. */
+/* A value as frozen: the nearest multiple of the quantum (halves up), within the bounds. Factors
+ * and missing values are returned as they are. */
 double nof1_covariate_coded(const struct nof1_covariate *covariate, double value);
 /* The least of 1, 2, 5, 10, ... (times any power of ten) that gives at most that many steps. */
 double nof1_covariate_step(double lower, double upper);
@@ -83,8 +83,8 @@ const struct nof1_covariate *nof1_charter_strata(const struct nof1_charter *char
 /* The block that holds a site (index); NOF1_NONE when the site is in none. */
 size_t nof1_charter_block_of(const struct nof1_charter *charter, size_t site);
 
-/* May the block be asked? Not when a site of it has left: the rest of it alone would show that site's
- * share of earlier totals. */
+/* May the block be asked? Not when a site of it has left: the rest of it alone would show that
+ * site's share of earlier totals. */
 bool nof1_charter_block_open(const struct nof1_charter *charter, size_t block);
 
 /* What changes from one charter to a later one: [{what, old, new}], "old" or "new" absent for what

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
  * What a later charter changes, in words: every rule of a charter as one line under a name, and the
- * lines of two charters compared. For the steward who decides: all that the hash covers but the hash
- * of the version before, numbers to 15 digits.
+ * lines of two charters compared. For the steward who decides: all that the hash covers but the
+ * hash of the version before, numbers to 15 digits.
  */
 #include <core/charter.h>
 
@@ -133,8 +133,9 @@ static nof1_rc add_dictionary(struct lines *l, const struct nof1_charter *c)
             ENSURE(levels != NULL, NOF1_E_NO_MEMORY);
             ADD(l, NAME(l, "covariates.%s", v->name), "%s%s", levels, within);
         } else {
-            ADD(l, NAME(l, "covariates.%s", v->name), "%.15g to %.15g, centre %.15g, steps of %.15g%s",
-                v->lower, v->upper, v->centre, v->quantum, within);
+            ADD(l, NAME(l, "covariates.%s", v->name),
+                "%.15g to %.15g, centre %.15g, steps of %.15g%s", v->lower, v->upper, v->centre,
+                v->quantum, within);
         }
     }
     for (size_t i = 0; i < c->classes; i++) {

@@ -40,12 +40,13 @@ static nof1_rc read_outcome_numbers(const struct reader *r, struct nof1_outcome 
         return FAIL_AT(r, node, NOF1_E_INPUT,
                        "sd_within and sd_between: expected numbers of 0 or more");
     }
-    /* nothing within the bounds varies more; what exact sums leave open is reckoned by these (E2311) */
+    /* nothing within the bounds varies more; what exact sums leave open is reckoned by these
+     * (E2311) */
     double most = (o->upper - o->lower) / 2;
     if (o->kind != NOF1_EFFECT && fmax(o->sd_within, o->sd_between) > most) {
-        return FAIL_AT(r, node, NOF1_E_INPUT,
-                       "sd_within and sd_between: expected at most half the width of the bounds, %.15g",
-                       most);
+        return FAIL_AT(
+            r, node, NOF1_E_INPUT,
+            "sd_within and sd_between: expected at most half the width of the bounds, %.15g", most);
     }
     return NOF1_OK;
 }

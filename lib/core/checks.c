@@ -149,7 +149,8 @@ static nof1_rc too_few_in_block(const struct nof1_limits *limits, const struct n
                      query->study.charter->block[block].id, limits->min_patients_block);
 }
 
-/* Patients of one block whom the plan may use, as the census has them: never fewer than in round 0. */
+/* Patients of one block whom the plan may use, as the census has them: never fewer than in round 0.
+ */
 static uint64_t census_block(const struct nof1_query *query, size_t block)
 {
     const struct nof1_charter *charter = query->study.charter;
@@ -347,7 +348,8 @@ uint64_t nof1_plan_ratio(const struct nof1_opened *opened, size_t atom)
     uint64_t groups =
         nof1_ratio_groups(opened->loads, opened->query->model->groups, opened->counts->patients,
                           opened->counts->group_patients, 0, NULL);
-    return larger(groups, nof1_ratio_atom(opened->loads, opened->opening, opened->total, atom, used));
+    return larger(groups,
+                  nof1_ratio_atom(opened->loads, opened->opening, opened->total, atom, used));
 }
 
 nof1_rc nof1_check_ratio(const struct nof1_opened *opened, struct nof1_error *error)

@@ -38,13 +38,14 @@ nof1_rc nof1_check_roster(const struct nof1_limits *limits, const struct nof1_qu
 nof1_rc nof1_check_budget(const struct nof1_limits *limits, const struct nof1_query *query,
                           uint64_t queries_epoch, uint64_t queries_day, struct nof1_error *error);
 
-/* E2401: the analysis publishes tables of counts, which the charter's limits cut, and this site asks
- * for larger cells or coarser counts than the charter: all that it can do is not to take part. */
+/* E2401: the analysis publishes tables of counts, which the charter's limits cut, and this site
+ * asks for larger cells or coarser counts than the charter: all that it can do is not to take part.
+ */
 nof1_rc nof1_check_tables(const struct nof1_limits *limits, const struct nof1_query *query,
                           struct nof1_error *error);
 
-/* E2206, E2205 before round 0: the census already says that round 0 could not pass. What a set of few
- * patients is like must not be counted at all. NOF1_E_PLAN: there is no census. */
+/* E2206, E2205 before round 0: the census already says that round 0 could not pass. What a set of
+ * few patients is like must not be counted at all. NOF1_E_PLAN: there is no census. */
 nof1_rc nof1_check_census(const struct nof1_limits *limits, const struct nof1_query *query,
                           struct nof1_error *error);
 
@@ -64,9 +65,9 @@ nof1_rc nof1_check_opening(const struct nof1_opened *opened, struct nof1_error *
 /* Silent: E2207, E2212 (others, then net ratio), E2311 on the patients of others. */
 nof1_rc nof1_check_own(const struct nof1_opened *opened, const struct nof1_own *own,
                        struct nof1_error *error);
-/* Silent: E2208. The weights of this site's trials at the round's parameters. Those of others are not
- * known before the round's total is: `own_share` is this site's share in the round before, or of the
- * trials when there was none. */
+/* Silent: E2208. The weights of this site's trials at the round's parameters. Those of others are
+ * not known before the round's total is: `own_share` is this site's share in the round before, or
+ * of the trials when there was none. */
 nof1_rc nof1_check_weights(const struct nof1_limits *limits, size_t own_trials,
                            const double *weight, double own_share, struct nof1_error *error);
 

@@ -61,7 +61,7 @@ void nof1_atom_lists_free(struct nof1_coordinator *coordinator)
     }
 }
 
-/* ---- changing a list ----------------------------------------------------------------------------- */
+/* ---- changing a list ------------------------------------------------------------------------- */
 
 static bool names(size_t atoms, const char *const *atom, const char *key)
 {
@@ -137,7 +137,8 @@ static nof1_rc keep(struct nof1_coordinator *coordinator, const struct atom_list
 static nof1_rc add_changed(struct atom_list *list)
 {
     NOF1_CLEANUP(nof1_arena_freep) struct nof1_arena *arena = nof1_arena_new();
-    const char **key = arena == NULL ? NULL : nof1_arena_alloc(arena, 3 * list->atoms + 1, sizeof *key);
+    const char **key =
+        arena == NULL ? NULL : nof1_arena_alloc(arena, 3 * list->atoms + 1, sizeof *key);
     char text[NOF1_ATOM_TEXT];
     size_t keys = 0;
     ENSURE(key != NULL, NOF1_E_NO_MEMORY);
@@ -218,7 +219,7 @@ nof1_rc nof1_atom_lists_epoch(struct nof1_coordinator *coordinator)
     return NOF1_OK;
 }
 
-/* ---- order and restart ---------------------------------------------------------------------------- */
+/* ---- order and restart ----------------------------------------------------------------------- */
 
 bool nof1_family_busy(const struct nof1_coordinator *coordinator, const struct run *run)
 {

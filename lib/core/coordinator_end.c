@@ -17,7 +17,7 @@
 #define BACK_OFF_MAX 10000
 #define DAY (INT64_C(86400) * 1000)
 
-/* ---- attempts ---------------------------------------------------------------------------------- */
+/* ---- attempts -------------------------------------------------------------------------------- */
 
 static nof1_rc write_end(struct nof1_coordinator *coordinator, const struct run *run,
                          struct nof1_slice *out, bool released, nof1_rc_value code)
@@ -71,7 +71,7 @@ nof1_rc nof1_run_abort(struct nof1_coordinator *coordinator, struct run *run, no
     return nof1_record_run(coordinator, run);
 }
 
-/* ---- final states ------------------------------------------------------------------------------ */
+/* ---- final states ---------------------------------------------------------------------------- */
 
 json_t *nof1_refusal_json(nof1_rc_value code, const char *text, int64_t retry_after)
 {
@@ -185,7 +185,7 @@ nof1_rc nof1_run_release(struct nof1_coordinator *coordinator, struct run *run, 
     return finish(coordinator, run, RUN_RELEASED, NOF1_OK, json_incref(held));
 }
 
-/* ---- refusals of sites -------------------------------------------------------------------------- */
+/* ---- refusals of sites ----------------------------------------------------------------------- */
 
 static bool retryable(nof1_rc_value code)
 {

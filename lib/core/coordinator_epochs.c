@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
- * Which epoch of every block the next plan of an outcome family is about (docs/protocol.md, "Epochs"):
- * the last one frozen, unless a refused round 0 has shown that too few patients of the block changed;
- * then that of the last release. Proposals only: a plan may name others, and the vaults decide.
+ * Which epoch of every block the next plan of an outcome family is about (docs/protocol.md,
+ * "Epochs"): the last one frozen, unless a refused round 0 has shown that too few patients of the
+ * block changed; then that of the last release. Proposals only: a plan may name others, and the
+ * vaults decide.
  */
 #include <core/coordinator_parts.h>
 
@@ -14,7 +15,7 @@
 #include <core/checks.h>
 #include <core/epochs.h>
 
-/* ---- what blocks have ---------------------------------------------------------------------------- */
+/* ---- what blocks have ------------------------------------------------------------------------ */
 
 static bool all_keep(const struct nof1_coordinator *coordinator, size_t block, uint32_t epoch)
 {
@@ -78,7 +79,7 @@ uint32_t nof1_block_next(const struct nof1_coordinator *coordinator, const struc
     return stays && (pending == at->held || pending < at->used) ? at->used : pending;
 }
 
-/* ---- the census ---------------------------------------------------------------------------------- */
+/* ---- the census ------------------------------------------------------------------------------ */
 
 static bool fill_wanted(uint32_t *epoch, const struct nof1_coordinator *coordinator,
                         const struct atom_list *list)
@@ -104,24 +105,28 @@ static bool fill_wanted(uint32_t *epoch, const struct nof1_coordinator *coordina
 nof1_rc nof1_epochs_uncounted(const uint32_t **out, const struct nof1_coordinator *coordinator,
                               struct nof1_arena *arena)
 {
-    uint32_t *epoch = nof1_arena_alloc(arena, coordinator->config.charter->blocks + 1, sizeof *epoch);
+    uint32_t *epoch =
+        nof1_arena_alloc(arena, coordinator->config.charter->blocks + 1, sizeof *epoch);
     ENSURE(epoch != NULL, NOF1_E_NO_MEMORY);
     bool wanted = fill_wanted(epoch, coordinator, NULL);
     for (const struct atom_list *l = coordinator->atoms; l != NULL && !wanted; l = l->next) {
-        wanted = fill_wanted(epoch, coordinator, l); /* under a new charter, what stays is counted, too */
+        wanted = fill_wanted(epoch, coordinator,
+                             l); /* under a new charter, what stays is counted, too */
     }
     *out = wanted ? epoch : NULL;
     return NOF1_OK;
 }
 
 /* Is this census the first to count a block at an epoch that a plan may ask for? */
-static bool is_needed(const struct nof1_coordinator *coordinator, const struct census_record *record)
+static bool is_needed(const struct nof1_coordinator *coordinator,
+                      const struct census_record *record)
 {
     const struct nof1_charter *charter = coordinator->config.charter;
     for (size_t b = 0; b < charter->blocks; b++) {
         uint32_t epoch = nof1_census_block_epoch(record->census, b);
         bool first = nof1_charter_block_open(charter, b);
-        for (const struct census_record *r = coordinator->census; first && r != record; r = r->next) {
+        for (const struct census_record *r = coordinator->census; first && r != record;
+             r = r->next) {
             first = nof1_census_block_epoch(r->census, b) != epoch;
         }
         bool asked = epoch == last_counted(coordinator, b);
@@ -149,7 +154,7 @@ nof1_rc nof1_epochs_publish(struct nof1_coordinator *coordinator)
     return NOF1_OK;
 }
 
-/* ---- how far a family has come -------------------------------------------------------------------- */
+/* ---- how far a family has come --------------------------------------------------------------- */
 
 static nof1_rc keep(struct nof1_coordinator *coordinator, const struct atom_list *list)
 {
@@ -204,9 +209,10 @@ nof1_rc nof1_epochs_used(struct nof1_coordinator *coordinator, const struct run 
     return moved ? keep(coordinator, list) : NOF1_OK;
 }
 
-/* ---- what a refused round 0 tells ---------------------------------------------------------------- */
+/* ---- what a refused round 0 tells ------------------------------------------------------------ */
 
-/* Round 0 of a run that moved blocks on; stays[i]: the roster's block i has not moved, or must stay. */
+/* Round 0 of a run that moved blocks on; stays[i]: the roster's block i has not moved, or must
+ * stay. */
 struct verdict {
     const struct nof1_coordinator *coordinator;
     const struct run *run;
@@ -216,7 +222,8 @@ struct verdict {
 };
 
 /* Of an atom in a block: what a group uses, or (group == groups) what is left out. */
-static void count_of(double out[2], const struct verdict *v, size_t atom, size_t group, size_t block)
+static void count_of(double out[2], const struct verdict *v, size_t atom, size_t group,
+                     size_t block)
 {
     bool left = group == v->opening->groups;
     const double *at =
@@ -298,8 +305,8 @@ static nof1_rc hold_back(struct nof1_coordinator *coordinator, const struct run 
     return keep(coordinator, list);
 }
 
-nof1_rc nof1_epochs_refused(struct nof1_coordinator *coordinator, const struct run *run, size_t site,
-                            nof1_rc_value code)
+nof1_rc nof1_epochs_refused(struct nof1_coordinator *coordinator, const struct run *run,
+                            size_t site, nof1_rc_value code)
 {
     struct atom_list *list = list_of_run(coordinator, run);
     const struct attempt *attempt = run->attempt;
@@ -319,7 +326,7 @@ nof1_rc nof1_epochs_refused(struct nof1_coordinator *coordinator, const struct r
     return keep(coordinator, list);
 }
 
-/* ---- restart, and what people see ------------------------------------------------------------------ */
+/* ---- restart, and what people see ------------------------------------------------------------ */
 
 static nof1_rc_value restore_list(void *context, const char *key, struct nof1_slice value)
 {
@@ -337,7 +344,8 @@ static nof1_rc_value restore_list(void *context, const char *key, struct nof1_sl
     for (size_t b = 0; list != NULL && b < charter->blocks; b++) {
         json_int_t used = 0, before = 0, held = 0;
         json_t *at = json_object_get(blocks, charter->block[b].id);
-        ENSURE(at == NULL || json_unpack(at, "[I, I, I]", &used, &before, &held) == 0, NOF1_E_STORE);
+        ENSURE(at == NULL || json_unpack(at, "[I, I, I]", &used, &before, &held) == 0,
+               NOF1_E_STORE);
         list->advance[b] = (struct advance){(uint32_t)used, (uint32_t)before, (uint32_t)held};
     }
     return NOF1_OK;
@@ -373,9 +381,9 @@ json_t *nof1_coordinator_epochs(const struct nof1_coordinator *coordinator)
             uint32_t next = nof1_block_next(coordinator, l, b);
             const struct advance *at = &l->advance[b];
             bool waits = at->held > at->used && at->held == nof1_block_pending(coordinator, b);
-            rows = nof1_json_row(rows, json_pack("{s:s, s:s, s:I, s:s}", "family", l->family, "block",
-                                                 charter->block[b].id, "epoch", (json_int_t)next,
-                                                 "next", waits ? "not yet" : ""));
+            rows = nof1_json_row(rows, json_pack("{s:s, s:s, s:I, s:s}", "family", l->family,
+                                                 "block", charter->block[b].id, "epoch",
+                                                 (json_int_t)next, "next", waits ? "not yet" : ""));
         }
     }
     return rows;

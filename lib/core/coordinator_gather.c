@@ -121,8 +121,8 @@ static nof1_rc start_attempt(struct nof1_coordinator *coordinator, struct run *r
 
 /* ---- gathering ------------------------------------------------------------------------------- */
 
-/* A site that has frozen a later epoch and keeps this one no more never goes back: the plan cannot run
- * any more. */
+/* A site that has frozen a later epoch and keeps this one no more never goes back: the plan cannot
+ * run any more. */
 static bool epoch_is_over(const struct nof1_coordinator *coordinator, const struct run *run)
 {
     for (size_t i = 0; i < run->query->sites; i++) {

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
  * What the files of the coordinator's session share; private to lib/core/coordinator*.c and
- * release.c. One `run` is one query from submission to its final state; one `attempt` is one try with
- * one nonce and one frozen roster. Runs share nothing but the peers, so queries run side by side.
+ * release.c. One `run` is one query from submission to its final state; one `attempt` is one try
+ * with one nonce and one frozen roster. Runs share nothing but the peers, so queries run side by
+ * side.
  */
 #ifndef NOF1_CORE_COORDINATOR_PARTS_H
 #define NOF1_CORE_COORDINATOR_PARTS_H
@@ -17,10 +18,12 @@
 
 #define NOF1_HEX_TEXT (2 * NOF1_HASH_BYTES + 1)
 #define NOF1_ATTEMPTS_MAX 50   /* tries of one query before it counts as expired */
-#define NOF1_KEYADS_MAX 16     /* advertisements of one site in one attempt: a vault restarts rarely */
+#define NOF1_KEYADS_MAX 16 /* advertisements of one site in one attempt: a vault restarts rarely   \
+                            */
 #define NOF1_SUBMISSIONS 200   /* of a statistician in a day, beside two for every query allowed */
-#define NOF1_FAULTS_MAX 3      /* sums that fail their check elements (E2501) before it is refused */
-#define NOF1_CENSUS_PAUSE (15 * 60 * 1000) /* before a census that ended without one is tried again */
+#define NOF1_FAULTS_MAX 3 /* sums that fail their check elements (E2501) before it is refused */
+#define NOF1_CENSUS_PAUSE                                                                          \
+    (15 * 60 * 1000) /* before a census that ended without one is tried again */
 
 enum run_state {
     RUN_GATHERING, RUN_OPENING, RUN_ROUNDS, RUN_CLOSING,
@@ -147,7 +150,8 @@ static inline bool run_final(const struct run *run)
     return run->state >= RUN_RELEASED;
 }
 const char *nof1_run_state_text(enum run_state state);
-/* Takes over `row`; a row that could not be made loses the list (NULL), so that none is ever shorter. */
+/* Takes over `row`; a row that could not be made loses the list (NULL), so that none is ever
+ * shorter. */
 json_t *nof1_json_row(json_t *list, json_t *row);
 
 /* coordinator.c */
@@ -182,7 +186,8 @@ nof1_rc nof1_run_restore(struct nof1_coordinator *coordinator, struct nof1_error
 void nof1_run_free(struct run *run);
 
 /* coordinator_gather.c: gathering and opening */
-bool nof1_run_ready(const struct nof1_coordinator *coordinator, const struct run *run, size_t roster_index);
+bool nof1_run_ready(const struct nof1_coordinator *coordinator, const struct run *run,
+                    size_t roster_index);
 nof1_rc nof1_run_gather(struct nof1_coordinator *coordinator, struct run *run);
 nof1_rc nof1_run_key_ad(struct nof1_coordinator *coordinator, struct run *run, size_t roster_index,
                         const Nof1__V1__Frame *frame, struct nof1_slice bytes);
@@ -220,8 +225,8 @@ nof1_rc nof1_epochs_used(struct nof1_coordinator *coordinator, const struct run 
 /* A site has refused the run: blocks that were to move on may have to stay, or cannot stay. */
 nof1_rc nof1_epochs_refused(struct nof1_coordinator *coordinator, const struct run *run,
                             size_t site, nof1_rc_value code);
-/* The blocks' epochs (charter index) that are wanted and not counted yet, in arena; *out NULL: none,
- * or not all sites are there. */
+/* The blocks' epochs (charter index) that are wanted and not counted yet, in arena; *out NULL:
+ * none, or not all sites are there. */
 nof1_rc nof1_epochs_uncounted(const uint32_t **out, const struct nof1_coordinator *coordinator,
                               struct nof1_arena *arena);
 /* Make the text of nof1_coordinator_census anew. */
@@ -247,8 +252,8 @@ nof1_rc nof1_run_object(struct nof1_coordinator *coordinator, struct run *run);
 nof1_rc nof1_run_release(struct nof1_coordinator *coordinator, struct run *run, json_t *result,
                          json_t *evidence);
 
-/* release.c: is the new run answered by the totals of an earlier release (core/derive.h)? Then it is
- * released here and now; else it is left as it was. */
+/* release.c: is the new run answered by the totals of an earlier release (core/derive.h)? Then it
+ * is released here and now; else it is left as it was. */
 nof1_rc nof1_run_derive(struct nof1_coordinator *coordinator, struct run *run);
 
 /* coordinator_record.c: what is stored and what is logged */

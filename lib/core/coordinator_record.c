@@ -55,12 +55,14 @@ nof1_rc nof1_record_put(struct nof1_coordinator *coordinator, const char *folder
 
 nof1_rc nof1_record_run(struct nof1_coordinator *coordinator, const struct run *run)
 {
-    NOF1_CLEANUP(nof1_json_freep) json_t *record = json_pack(
-        "{s:s%, s:o, s:s, s:b, s:i, s:i, s:I, s:I, s:s}", "plan", (const char *)run->plan.data,
-        run->plan.length, "signature", nof1_hex_json(run->signature.data, run->signature.length),
-        "statistician", run->statistician, "census", (int)run->census, "attempt", (int)run->attempt_number, "faults", (int)run->faults,
-        "submitted", (json_int_t)run->submitted, "started", (json_int_t)run->started, "state",
-        nof1_run_state_text(run->state));
+    NOF1_CLEANUP(nof1_json_freep)
+    json_t *record = json_pack("{s:s%, s:o, s:s, s:b, s:i, s:i, s:I, s:I, s:s}", "plan",
+                               (const char *)run->plan.data, run->plan.length, "signature",
+                               nof1_hex_json(run->signature.data, run->signature.length),
+                               "statistician", run->statistician, "census", (int)run->census,
+                               "attempt", (int)run->attempt_number, "faults", (int)run->faults,
+                               "submitted", (json_int_t)run->submitted, "started",
+                               (json_int_t)run->started, "state", nof1_run_state_text(run->state));
     return nof1_record_put(coordinator, "query", run->hex, record, true);
 }
 
@@ -119,7 +121,8 @@ nof1_rc nof1_record_read(struct stored_run *out, struct nof1_arena *arena, struc
     return fill_record(out, arena, record);
 }
 
-/* Who acted: the statistician who submitted, else the coordinator; by the hash of the pinned key. */
+/* Who acted: the statistician who submitted, else the coordinator; by the hash of the pinned key.
+ */
 static json_t *actor_of(const struct nof1_coordinator *coordinator, const struct run *run,
                         const char *kind)
 {

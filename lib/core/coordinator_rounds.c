@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
- * Rounds and closing (docs/protocol.md, messages 4 to 6): open a round, add the masked vectors, check
- * the check elements, let the analysis say what comes next, announce the last total, collect every
- * attestation. Counts each site once a round; the order of arrival does not matter because the ring
- * is exact. A total is never released from here.
+ * Rounds and closing (docs/protocol.md, messages 4 to 6): open a round, add the masked vectors,
+ * check the check elements, let the analysis say what comes next, announce the last total, collect
+ * every attestation. Counts each site once a round; the order of arrival does not matter because
+ * the ring is exact. A total is never released from here.
  */
 #include <core/coordinator_parts.h>
 
@@ -29,7 +29,7 @@ static nof1_rc write_stage(const struct run *run, struct attempt *attempt, Nof1_
     return nof1_frame_write(&attempt->current, attempt->round_arena, frame);
 }
 
-/* ---- opening a round -------------------------------------------------------------------------- */
+/* ---- opening a round ------------------------------------------------------------------------- */
 
 static nof1_rc write_round_open(const struct run *run, struct attempt *attempt,
                                 const Nof1__V1__Masked **previous)
@@ -122,7 +122,7 @@ nof1_rc nof1_run_first_round(struct nof1_coordinator *coordinator, struct run *r
     return open_round(coordinator, run, 0);
 }
 
-/* ---- masked vectors ---------------------------------------------------------------------------- */
+/* ---- masked vectors -------------------------------------------------------------------------- */
 
 static bool masked_belongs(const struct nof1_coordinator *coordinator, const struct run *run,
                            size_t index, const Nof1__V1__Masked *masked)
@@ -154,7 +154,7 @@ nof1_rc nof1_run_masked(struct nof1_coordinator *coordinator, struct run *run, s
     return frame->masked->round == 0 ? NOF1_OK : nof1_epochs_used(coordinator, run);
 }
 
-/* ---- closing a round ---------------------------------------------------------------------------- */
+/* ---- closing a round ------------------------------------------------------------------------- */
 
 static nof1_rc keep_signatures(const struct run *run, struct attempt *attempt,
                                struct closed_round *closed)
@@ -229,7 +229,7 @@ static bool all_present(const void *const *answer, size_t sites)
     return true;
 }
 
-/* ---- what comes next ---------------------------------------------------------------------------- */
+/* ---- what comes next ------------------------------------------------------------------------- */
 
 static nof1_rc begin_close(struct nof1_coordinator *coordinator, struct run *run)
 {
@@ -320,8 +320,8 @@ static bool element_is(const struct closed_round *closed, size_t element, uint64
            nof1_ring_equal(&expected, &found);
 }
 
-/* [0] wrong: a fault. [0] right and the rest noise: a site objects. Round 0 knows no trials yet; there
- * the noise shows because a count is a small integer. */
+/* [0] wrong: a fault. [0] right and the rest noise: a site objects. Round 0 knows no trials yet;
+ * there the noise shows because a count is a small integer. */
 static nof1_rc_value check_total(struct run *run)
 {
     struct attempt *attempt = run->attempt;
@@ -359,7 +359,7 @@ nof1_rc nof1_run_rounds(struct nof1_coordinator *coordinator, struct run *run)
     return NOF1_OK;
 }
 
-/* ---- closing ------------------------------------------------------------------------------------ */
+/* ---- closing --------------------------------------------------------------------------------- */
 
 static bool attest_belongs(const struct nof1_coordinator *coordinator, const struct run *run,
                            size_t index, const Nof1__V1__Attest *attest)

@@ -32,8 +32,8 @@ void nof1_run_free(struct run *run)
 
 /* ---- a new run ------------------------------------------------------------------------------- */
 
-/* What a plan asks: its bytes without the moment it ends and the atoms it was made against, in which
- * alone the same question asked again differs. */
+/* What a plan asks: its bytes without the moment it ends and the atoms it was made against, in
+ * which alone the same question asked again differs. */
 static nof1_rc question_of(uint8_t out[NOF1_HASH_BYTES], struct nof1_slice plan)
 {
     NOF1_CLEANUP(nof1_buffer_free) struct nof1_buffer bytes = {0};
@@ -112,10 +112,11 @@ static nof1_rc prepare(const struct nof1_coordinator *coordinator, struct run *r
     TRY(nof1_census_join(&joined, arena, census, plan));
     run->census = strcmp(plan->analysis, NOF1_CENSUS_ANALYSIS) == 0;
     if (joined == NULL && !run->census) {
-        return nof1_fail(error, NOF1_E_PLAN,
-                         "epoch: the census of epoch %u has not been taken yet: it starts by itself "
-                         "when all sites are online with that epoch; submit again then",
-                         plan->epoch);
+        return nof1_fail(
+            error, NOF1_E_PLAN,
+            "epoch: the census of epoch %u has not been taken yet: it starts by itself "
+            "when all sites are online with that epoch; submit again then",
+            plan->epoch);
     }
     nof1_rc_value rc = nof1_query_new(&run->query, charter, census, run->plan, error);
     return rc == NOF1_E_DECODE || rc == NOF1_E_INPUT ? NOF1_E_PLAN : rc;
@@ -354,7 +355,8 @@ static nof1_rc_value restore_run(void *context, const char *key, struct nof1_sli
     if (rc != NOF1_OK) {
         /* planned under another charter: no site answers it any more */
         run->state = RUN_EXPIRED;
-        run->result = nof1_refusal_json(NOF1_E_EXPIRED, "the plan belongs to an earlier charter", 0);
+        run->result =
+            nof1_refusal_json(NOF1_E_EXPIRED, "the plan belongs to an earlier charter", 0);
     }
     link_run(coordinator, run);
     return NOF1_OK;

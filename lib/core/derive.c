@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
  * Totals of one plan out of the release of another: see derive.h. Nothing is computed from totals
- * here, they are only found again under their names, so a derived result has the bits that rounds of
- * its own would have given.
+ * here, they are only found again under their names, so a derived result has the bits that rounds
+ * of its own would have given.
  */
 #include <core/derive.h>
 
@@ -112,7 +112,7 @@ nof1_rc nof1_derive(struct nof1_history *out, const struct nof1_model *model,
     return NOF1_OK;
 }
 
-/* ---- stored evidence ------------------------------------------------------------------------------ */
+/* ---- stored evidence ------------------------------------------------------------------------- */
 
 static nof1_rc decode_total(double **out, size_t *elements, const json_t *round,
                             struct nof1_arena *arena)

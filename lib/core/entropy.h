@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
- * The entropy rule (docs/protocol.md, E2311): exact sums of few integers have few solutions. How many
- * bits of the multiset of per-patient statistics remain once its sums are known, from the charter's
- * planning values and never from data.
+ * The entropy rule (docs/protocol.md, E2311): exact sums of few integers have few solutions. How
+ * many bits of the multiset of per-patient statistics remain once its sums are known, from the
+ * charter's planning values and never from data.
  */
 #ifndef NOF1_CORE_ENTROPY_H
 #define NOF1_CORE_ENTROPY_H

@@ -11,10 +11,11 @@
 #include <core/reader.h>
 #include <nof1/study.h>
 
-/* The document's value: a number when `list` is NULL, else the list. New reference, NULL: no memory. */
+/* The document's value: a number when `list` is NULL, else the list. New reference, NULL: no
+ * memory. */
 json_t *nof1_epochs_json(uint32_t epoch, const uint32_t *list, size_t count);
-/* Read it from `key`: *epoch the highest, *list NULL when it is one number. Errors: NOF1_E_INPUT when
- * it is neither, is a list of another length, or (uneven) a list of equal numbers. */
+/* Read it from `key`: *epoch the highest, *list NULL when it is one number. Errors: NOF1_E_INPUT
+ * when it is neither, is a list of another length, or (uneven) a list of equal numbers. */
 nof1_rc nof1_epochs_read(const struct reader *reader, uint32_t *epoch, const uint32_t **list,
                          size_t count, const struct nof1_node *map, const char *key, bool uneven);
 /* "0000000003", or of a list "0000000003.0000000002": orders and names what is stored. In arena. */
@@ -26,8 +27,8 @@ void nof1_epochs_even(uint32_t *epoch, const uint32_t **list, size_t count);
 uint32_t nof1_census_block_epoch(const struct nof1_census *census, size_t block);
 /* The last at which it or one behind it counted the block. */
 uint32_t nof1_census_last_epoch(const struct nof1_census *list, size_t block);
-/* The counts of a plan's blocks, each at the plan's epoch of it, out of `list` and those linked behind
- * it; *out NULL when one of them was not counted. Borrows. Errors: NOF1_E_NO_MEMORY. */
+/* The counts of a plan's blocks, each at the plan's epoch of it, out of `list` and those linked
+ * behind it; *out NULL when one of them was not counted. Borrows. Errors: NOF1_E_NO_MEMORY. */
 nof1_rc nof1_census_join(const struct nof1_census **out, struct nof1_arena *arena,
                          const struct nof1_census *list, const struct nof1_plan *plan);
 

@@ -5,13 +5,14 @@
  *
  * [0] 1 per site; [1] trials used; [2] patients used; [3] trials left out; then per group:
  * patients, trials, sites; per roster block: patients; per sparse outcome element, and per factor
- * of such elements and group (the level without an element): sites feeding it, and patients, of each
- * site at most min_class_patients; per atom of the plan's list (docs/protocol.md, difference rule) and roster block:
- * patients and sites used, patients and sites not used; patients of atoms that are not on the list;
- * of the trials changed in some columns only: how many, and sum and sum of squares of the number of
- * the change; where the model has several groups, per atom, group and roster block patients and sites
- * used, because sums of a group are a release of their own. Every later round starts with the check
- * elements [0] 1 per site and [1] trials used; the analysis' elements follow.
+ * of such elements and group (the level without an element): sites feeding it, and patients, of
+ * each site at most min_class_patients; per atom of the plan's list (docs/protocol.md, difference
+ * rule) and roster block: patients and sites used, patients and sites not used; patients of atoms
+ * that are not on the list; of the trials changed in some columns only: how many, and sum and sum
+ * of squares of the number of the change; where the model has several groups, per atom, group and
+ * roster block patients and sites used, because sums of a group are a release of their own. Every
+ * later round starts with the check elements [0] 1 per site and [1] trials used; the analysis'
+ * elements follow.
  */
 #ifndef NOF1_CORE_OPENING_H
 #define NOF1_CORE_OPENING_H

@@ -199,10 +199,11 @@ static nof1_rc check_charter(const struct nof1_limit *row, const struct nof1_lim
     }
     nof1_double_short(found, value);
     nof1_double_short(limit, most);
-    return nof1_fail_at(error, NOF1_E_INPUT, place->file, place->line, place->column,
-                        "%s: %s is looser than the charter's %s; a site may only be stricter: write "
-                        "%s or %s, or leave the key out",
-                        row->key, found, limit, limit, row->larger_is_stricter ? "more" : "less");
+    return nof1_fail_at(
+        error, NOF1_E_INPUT, place->file, place->line, place->column,
+        "%s: %s is looser than the charter's %s; a site may only be stricter: write "
+        "%s or %s, or leave the key out",
+        row->key, found, limit, limit, row->larger_is_stricter ? "more" : "less");
 }
 
 nof1_rc nof1_policy_site(struct nof1_limits *out, const struct nof1_limits *charter,

@@ -37,11 +37,11 @@ nof1_rc nof1_policy_preset(struct nof1_limits *out, const char *name);
 nof1_rc nof1_policy_read(struct nof1_limits *out, const struct nof1_node *node,
                          struct nof1_error *error);
 /* What a site's own policy and its charter ask together. `node`: a map of keys that the site wants
- * stricter than the charter, with `preset: NAME` for a whole preset; a key that is neither named nor
- * in a preset is the charter's. NULL: the charter's limits. `strict`: refuse a key that is looser
- * than the charter's, as when a person writes it; else the stricter applies, as when a later charter
- * has overtaken an approved policy.
- * Errors: NOF1_E_INPUT with file, line, column, key, value, limit and what would do. */
+ * stricter than the charter, with `preset: NAME` for a whole preset; a key that is neither named
+ * nor in a preset is the charter's. NULL: the charter's limits. `strict`: refuse a key that is
+ * looser than the charter's, as when a person writes it; else the stricter applies, as when a later
+ * charter has overtaken an approved policy. Errors: NOF1_E_INPUT with file, line, column, key,
+ * value, limit and what would do. */
 nof1_rc nof1_policy_site(struct nof1_limits *out, const struct nof1_limits *charter,
                          const struct nof1_node *node, bool strict, struct nof1_error *error);
 /* The stricter of the two in every key; open only when both are. out may be a or b. */

@@ -8,7 +8,8 @@
 
 /* Made-up value of a row: reference low and others high, the reverse, all high, and values of all
  * sizes. No term that outcomes can feed vanishes in all of them. */
-static double made_up(const struct nof1_outcome *outcome, size_t pretence, bool reference, size_t row)
+static double made_up(const struct nof1_outcome *outcome, size_t pretence, bool reference,
+                      size_t row)
 {
     double golden = 0.6180339887498949 * (double)(row + 1), share = golden - floor(golden);
     share = pretence == 0 ? !reference : pretence == 1 ? reference : pretence == 2 ? 1.0 : share;

@@ -16,7 +16,8 @@
 
 /* How long after gathering and running a completed plan stays valid: time to run it again. */
 #define VALID_AFTER_GATHERING (30 * 86400)
-/* verify = full while every site can be sent all vectors of a round in this many bytes (needs_full). */
+/* verify = full while every site can be sent all vectors of a round in this many bytes
+ * (needs_full). */
 #define FULL_VERIFY_BYTES (4u << 20)
 /* Atoms of one family hold at least min_atom_patients each: far fewer exist. */
 #define ATOMS_MAX 4096
@@ -73,12 +74,13 @@ static bool element_named(const char *name, const struct nof1_element *element)
            strcmp(name + (design ? 1 : 0), element->name) == 0;
 }
 
-/* A total that nobody re-adds would choose the parameters of the next round: where rounds have any, every
- * site is sent all vectors, whatever their size. */
+/* A total that nobody re-adds would choose the parameters of the next round: where rounds have any,
+ * every site is sent all vectors, whatever their size. */
 static bool needs_full(const struct nof1_model *model, size_t sites)
 {
     size_t bytes = sites * (model->max_elements + NOF1_CHECK_ELEMENTS) * NOF1_RING_BYTES;
-    return bytes <= FULL_VERIFY_BYTES || (model->max_rounds > 1 && model->analysis->in_domain != NULL);
+    return bytes <= FULL_VERIFY_BYTES ||
+           (model->max_rounds > 1 && model->analysis->in_domain != NULL);
 }
 
 /* The layout in the signed plan must be what this program computes. */
@@ -298,9 +300,9 @@ static nof1_rc resolve_form(const struct nof1_plan **plan, struct nof1_arena *ar
     const struct nof1_plan *resolved = NULL;
     struct nof1_error ignored = {0};
     const char *word = model->incomplete != NULL ? model->incomplete : model->form;
-    nof1_rc_value rc =
-        is_auto(*plan) ? nof1_plan_with_option(&resolved, arena, *plan, "incomplete", word, &ignored)
-                       : NOF1_E_PLAN;
+    nof1_rc_value rc = is_auto(*plan) ? nof1_plan_with_option(&resolved, arena, *plan, "incomplete",
+                                                              word, &ignored)
+                                      : NOF1_E_PLAN;
     ENSURE(rc != NOF1_E_NO_MEMORY, rc);
     *plan = rc == NOF1_OK ? resolved : *plan;
     return NOF1_OK;

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
  * The release gate. The result is report() on the attested totals plus what was spent to get it
- * (`privacy`) and where it came from (`provenance`); the evidence holds every public byte from which
- * both follow: key advertisements, parameters, totals, signed digests, attestations. Neither holds a
- * masked vector or a number of a single site.
+ * (`privacy`) and where it came from (`provenance`); the evidence holds every public byte from
+ * which both follow: key advertisements, parameters, totals, signed digests, attestations. Neither
+ * holds a masked vector or a number of a single site.
  */
 #include <core/release.h>
 
@@ -41,7 +41,7 @@ nof1_rc nof1_attempt_history(struct nof1_history *out, struct attempt *attempt)
     return NOF1_OK;
 }
 
-/* ---- privacy ------------------------------------------------------------------------------------ */
+/* ---- privacy --------------------------------------------------------------------------------- */
 
 static uint64_t scalars_of(const struct attempt *attempt, enum nof1_role role)
 {
@@ -56,7 +56,8 @@ static uint64_t scalars_of(const struct attempt *attempt, enum nof1_role role)
 }
 
 /* What the release spends: the largest share of released outcome numbers among the numbers that the
- * patients hold, and the bits that remain open about discrete outcomes (null: the rule is not needed). */
+ * patients hold, and the bits that remain open about discrete outcomes (null: the rule is not
+ * needed). */
 static nof1_rc measures(json_t **ratio, json_t **bits, const struct nof1_coordinator *coordinator,
                         const struct run *run)
 {
@@ -139,7 +140,7 @@ static json_t *provenance_of(const struct nof1_coordinator *coordinator, const s
                      (json_int_t)coordinator->entries);
 }
 
-/* ---- evidence ----------------------------------------------------------------------------------- */
+/* ---- evidence -------------------------------------------------------------------------------- */
 
 static json_t *hex_of(ProtobufCBinaryData bytes)
 {
@@ -151,9 +152,10 @@ static json_t *key_ads_json(const struct run *run)
     json_t *list = json_array();
     for (size_t i = 0; list != NULL && i < run->query->sites; i++) {
         const Nof1__V1__KeyAd *ad = run->attempt->key_ad[i];
-        list = nof1_json_row(list, json_pack("{s:s, s:o, s:o, s:o, s:o}", "site", ad->site, "attempt",
-                                        hex_of(ad->attempt), "x25519", hex_of(ad->x25519), "nonce",
-                                        hex_of(ad->nonce), "signature", hex_of(ad->signature)));
+        list = nof1_json_row(list,
+                             json_pack("{s:s, s:o, s:o, s:o, s:o}", "site", ad->site, "attempt",
+                                       hex_of(ad->attempt), "x25519", hex_of(ad->x25519), "nonce",
+                                       hex_of(ad->nonce), "signature", hex_of(ad->signature)));
     }
     return list;
 }
@@ -220,7 +222,7 @@ static json_t *evidence_of(const struct nof1_coordinator *coordinator, const str
                      "attempt", (int)run->attempt_number);
 }
 
-/* ---- the census --------------------------------------------------------------------------------- */
+/* ---- the census ------------------------------------------------------------------------------ */
 
 static nof1_rc census_bytes(struct nof1_buffer *out, const struct nof1_coordinator *coordinator,
                             const struct run *run)
@@ -263,7 +265,7 @@ static nof1_rc tell_census(struct nof1_coordinator *coordinator, const struct ru
     return NOF1_OK;
 }
 
-/* ---- release ------------------------------------------------------------------------------------ */
+/* ---- release --------------------------------------------------------------------------------- */
 
 static nof1_rc complete(json_t *result, const struct nof1_coordinator *coordinator,
                         const struct run *run)
@@ -276,7 +278,8 @@ static nof1_rc complete(json_t *result, const struct nof1_coordinator *coordinat
     return kept ? NOF1_OK : NOF1_E_NO_MEMORY;
 }
 
-/* Of the whole result, what the framework adds included: nothing small, whatever analysis made it. */
+/* Of the whole result, what the framework adds included: nothing small, whatever analysis made it.
+ */
 static nof1_rc gate(const json_t *result, const struct run *run, struct nof1_error *error)
 {
     const struct nof1_query *query = run->query;
@@ -363,7 +366,7 @@ nof1_rc nof1_release(struct nof1_coordinator *coordinator, struct run *run)
     return run->census ? tell_census(coordinator, run) : NOF1_OK;
 }
 
-/* ---- answered by an earlier release --------------------------------------------------------------- */
+/* ---- answered by an earlier release ---------------------------------------------------------- */
 
 struct evidence_copy {
     struct nof1_arena *arena;

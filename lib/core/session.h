@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
- * What the sans-I/O sessions have in common: an event goes in, an ordered list of actions comes out.
- * A session reads no clock, file, socket or random source; time and entropy come with the event and
- * the ports. Write-ahead rule: the driver makes every APPEND and PUT that precedes a SEND durable
- * (one transaction) before it sends.
+ * What the sans-I/O sessions have in common: an event goes in, an ordered list of actions comes
+ * out. A session reads no clock, file, socket or random source; time and entropy come with the
+ * event and the ports. Write-ahead rule: the driver makes every APPEND and PUT that precedes a SEND
+ * durable (one transaction) before it sends.
  */
 #ifndef NOF1_CORE_SESSION_H
 #define NOF1_CORE_SESSION_H
@@ -65,7 +65,8 @@ struct nof1_entropy {
 struct nof1_store_reader {
     /* Call `visit` for every key with the prefix, in key order. */
     nof1_rc_value (*each)(void *self, const char *prefix,
-                          nof1_rc_value (*visit)(void *context, const char *key, struct nof1_slice value),
+                          nof1_rc_value (*visit)(void *context, const char *key,
+                                                 struct nof1_slice value),
                           void *context);
     void *self;
 };

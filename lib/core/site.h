@@ -53,8 +53,8 @@ nof1_rc nof1_site_preview(json_t **out, struct nof1_site *site, const uint8_t h_
                           struct nof1_error *error);
 /* Has the steward refused this plan? Then no approval helps any more. */
 bool nof1_site_declined(const struct nof1_site *site, const uint8_t h_q[32]);
-/* How a site's own store names a trial: hex of the patient's key, "/", hex of the trial's. In arena;
- * NULL: no memory. */
+/* How a site's own store names a trial: hex of the patient's key, "/", hex of the trial's. In
+ * arena; NULL: no memory. */
 const char *nof1_site_trial_id(struct nof1_arena *arena, const char *patient, const char *trial);
 void nof1_site_free(struct nof1_site *site); /* wipes secrets */
 

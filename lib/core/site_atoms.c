@@ -70,7 +70,8 @@ static int by_count(const void *left, const void *right)
     return order != 0 ? order : a->length < b->length ? -1 : a->length > b->length ? 1 : 0;
 }
 
-/* group: NOF1_LEFT_OUT, or where the trial is used: it counts in its atom, and in the group of it. */
+/* group: NOF1_LEFT_OUT, or where the trial is used: it counts in its atom, and in the group of it.
+ */
 static void add_tally(struct tallies *to, const char *id, uint32_t atom, int group)
 {
     struct tally one = {id, strcspn(id, "/"), SITE_UNLISTED};
@@ -373,8 +374,8 @@ static nof1_rc use_trial(struct nof1_site *site, struct site_family *family,
     return NOF1_OK;
 }
 
-/* From now on the trials have the names of this epoch, and every epoch kept is held against what the
- * release has used. */
+/* From now on the trials have the names of this epoch, and every epoch kept is held against what
+ * the release has used. */
 static nof1_rc move_on(struct nof1_site *site, struct site_family *family, struct site_view *used)
 {
     for (size_t t = 0; t < used->epoch->trials; t++) {

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
  * A later charter is offered to the site (docs/protocol.md, "Charter versions"): kept for the
- * steward, answered in the next Hello. The session itself never goes over to it: that is done by the
- * vault, after nof1-node charter approve. Kept are "charter-offer/HEX" (canonical bytes) and
+ * steward, answered in the next Hello. The session itself never goes over to it: that is done by
+ * the vault, after nof1-node charter approve. Kept are "charter-offer/HEX" (canonical bytes) and
  * "charter-offered" (the last one's hash); "charter-approved/HEX" and "charter-refused/HEX" are the
  * steward's.
  */

@@ -96,7 +96,8 @@ nof1_rc nof1_site_close(struct nof1_site *site, struct site_attempt *attempt,
     uint8_t total_hash[NOF1_HASH_BYTES];
     if (attempt->phase == SITE_ATTESTED) {
         ENSURE(nof1_slice_equal(bytes, attempt->request), NOF1_E2310);
-        return nof1_site_is_answering(site, attempt) ? NOF1_OK : nof1_site_resend(site, attempt->reply);
+        return nof1_site_is_answering(site, attempt) ? NOF1_OK
+                                                     : nof1_site_resend(site, attempt->reply);
     }
     ENSURE(attempt->phase == SITE_ROUNDS && !nof1_site_is_answering(site, attempt) &&
                attempt->round >= 1 && (int64_t)close->round == attempt->round,

@@ -208,9 +208,9 @@ static nof1_rc add_terms(struct nof1_ring *y, const struct nof1_layout *layout, 
     return NOF1_OK;
 }
 
-/* The trial's private randomness: HMAC(site secret; study, epoch, analysis, patient, trial). No plan
- * and no attempt is in it, so that asking again averages nothing away. A site without a secret has
- * none to draw from. */
+/* The trial's private randomness: HMAC(site secret; study, epoch, analysis, patient, trial). No
+ * plan and no attempt is in it, so that asking again averages nothing away. A site without a secret
+ * has none to draw from. */
 static nof1_rc seed_of(uint8_t seed[NOF1_HASH_BYTES], const struct nof1_site *site,
                        const struct site_attempt *attempt, size_t t, uint64_t nth)
 {
@@ -226,7 +226,8 @@ static nof1_rc seed_of(uint8_t seed[NOF1_HASH_BYTES], const struct nof1_site *si
     return nof1_hmac(seed, site->config.secret, nof1_slice_of(seed, NOF1_HASH_BYTES));
 }
 
-/* One trial's terms; nth counts the trials of its patient, counted says that it is the first used. */
+/* One trial's terms; nth counts the trials of its patient, counted says that it is the first used.
+ */
 static nof1_rc contribute_trial(struct nof1_site *site, const struct site_attempt *attempt,
                                 uint32_t round, const double *theta, size_t t, uint64_t nth,
                                 bool counted, double *term)

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
- * When an answer leaves (docs/protocol.md, "Times"). How long a site computes depends on how many of
- * its trials a plan uses, and whether it objects; when its answer leaves depends on the charter and
- * the layout alone, as long as the work fits in. Keys, attestations and refusals wait like vectors.
+ * When an answer leaves (docs/protocol.md, "Times"). How long a site computes depends on how many
+ * of its trials a plan uses, and whether it objects; when its answer leaves depends on the charter
+ * and the layout alone, as long as the work fits in. Keys, attestations and refusals wait like
+ * vectors.
  *
  * The session sees no clock while it works. It keeps the answer and asks for a timer that is due
  * already: the time of that event is the time after the work and its durable write. Work that took

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
- * Which sparse elements may this site's patients feed, and how many of them? (docs/protocol.md, "Round
- * 0"). The answer leaves in round 0, before any threshold has been looked at, so it must follow from
- * schedules, arms, covariates and from which outcomes are observed, never from what was observed: else
- * the number of sites with an event, or with a difference of zero, would be free for the asking. Terms
- * are therefore computed for made-up outcomes (pretend.h). Of patients no more is told than whether
- * there are enough.
+ * Which sparse elements may this site's patients feed, and how many of them? (docs/protocol.md,
+ * "Round 0"). The answer leaves in round 0, before any threshold has been looked at, so it must
+ * follow from schedules, arms, covariates and from which outcomes are observed, never from what was
+ * observed: else the number of sites with an event, or with a difference of zero, would be free for
+ * the asking. Terms are therefore computed for made-up outcomes (pretend.h). Of patients no more is
+ * told than whether there are enough.
  */
 #include <core/site_parts.h>
 
@@ -13,8 +13,8 @@
 
 #include <core/pretend.h>
 
-/* More parameters than any model has: those of a round follow from these counts, so it is tried with
- * zeros. */
+/* More parameters than any model has: those of a round follow from these counts, so it is tried
+ * with zeros. */
 #define THETA_MAX 1024
 
 struct feeding {
@@ -26,8 +26,8 @@ struct feeding {
     bool *fed, *seen; /* [element]: by the trial; [patient][sparse] */
 };
 
-/* Sets fed[element] where a term is not zero for some outcomes. A trial that gives no terms whatever
- * its outcomes counts as feeding everything. */
+/* Sets fed[element] where a term is not zero for some outcomes. A trial that gives no terms
+ * whatever its outcomes counts as feeding everything. */
 static nof1_rc try_trial(struct feeding *f, size_t t)
 {
     struct nof1_arena *arena NOF1_CLEANUP(nof1_arena_freep) = nof1_arena_new();

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
  * The difference rule's memory in the site's own store, one document per outcome family and study,
- * "atoms/FAMILY": the last epoch that a release used, trials that releases used with digests of their
- * parts and their atom, what was released about each atom, how many patients of it each block had, and
- * the outcomes released.
- * Patients appear under the hex of their local key, in the site's own store only.
+ * "atoms/FAMILY": the last epoch that a release used, trials that releases used with digests of
+ * their parts and their atom, what was released about each atom, how many patients of it each block
+ * had, and the outcomes released. Patients appear under the hex of their local key, in the site's
+ * own store only.
  */
 #include <core/site_parts.h>
 
@@ -209,7 +209,8 @@ static json_t *with(json_t *map, const char *key, json_t *value)
 static json_t *texts_json(const char *first, size_t texts, const char *const *text)
 {
     json_t *list = json_array();
-    bool ok = list != NULL && (first == NULL || json_array_append_new(list, json_string(first)) == 0);
+    bool ok =
+        list != NULL && (first == NULL || json_array_append_new(list, json_string(first)) == 0);
     for (size_t i = 0; ok && i < texts; i++) {
         ok = json_array_append_new(list, json_string(text[i])) == 0;
     }

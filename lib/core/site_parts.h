@@ -160,14 +160,14 @@ struct site_attempt {
 
     int *group;                            /* [trials] NOF1_LEFT_OUT or the group */
     uint32_t *part;                        /* [trials] atom index of the plan's list */
-    uint64_t *atom_patients;               /* [atoms] used, then left out, then used of each group */
+    uint64_t *atom_patients; /* [atoms] used, then left out, then used of each group */
     uint64_t unlisted;                     /* patients of atoms that the plan does not list */
     uint64_t changed[SITE_CHANGED];
     void *scratch;
     struct nof1_own own;
     const double *site_mean;               /* of site_value over own trials; NULL: not asked for */
     uint64_t family_version;               /* when round 0 was counted */
-    double own_element;                    /* of analysis->weight_element, own sum of the last round */
+    double own_element; /* of analysis->weight_element, own sum of the last round */
     nof1_rc_value objection;               /* NOF1_OK, or the rule that keeps this site silent */
 };
 
@@ -199,7 +199,7 @@ struct nof1_site {
     bool paused;
     bool has_offer;                        /* a later charter was offered: */
     uint8_t offered[NOF1_HASH_BYTES];      /* the last one's hash */
-    uint32_t stopped;                      /* no answer about epochs up to this: a trial was withdrawn */
+    uint32_t stopped; /* no answer about epochs up to this: a trial was withdrawn */
     size_t families;
     struct site_family *family;
     struct site_record *records;           /* of any epoch */
@@ -326,8 +326,8 @@ const char *nof1_site_id_of(struct nof1_arena *arena, const struct nof1_epoch *e
 struct site_family *nof1_site_family(const struct nof1_site *site, const struct nof1_plan *plan);
 /* Index of a key in the plan's list; the number of atoms when it is not there. */
 size_t nof1_site_atom_index(const struct nof1_plan *plan, const char *key);
-/* The plan's list holds every atom of its roster that earlier totals showed to this site: E2210, said
- * by every site alike that took part in the same releases. */
+/* The plan's list holds every atom of its roster that earlier totals showed to this site: E2210,
+ * said by every site alike that took part in the same releases. */
 nof1_rc nof1_site_check_listed(const struct nof1_site *site, const struct nof1_query *query,
                                struct nof1_error *error);
 /* Fill attempt->part and what round 0 counts of atoms: of each the patients with a trial used and
@@ -345,7 +345,8 @@ nof1_rc nof1_site_split(struct nof1_site *site, struct site_attempt *attempt,
 
 /* site_offer.c, site_roster.c */
 nof1_rc nof1_site_offer(struct nof1_site *site, const Nof1__V1__Frame *frame);
-/* The epoch at which a plan asks this site's block, 0: not at all; and what is kept of it, or NULL. */
+/* The epoch at which a plan asks this site's block, 0: not at all; and what is kept of it, or NULL.
+ */
 uint32_t nof1_site_asked_epoch(const struct nof1_site *site, const struct nof1_plan *plan);
 const struct nof1_epoch *nof1_site_epoch(const struct nof1_site *site,
                                          const struct nof1_plan *plan);
@@ -380,8 +381,8 @@ nof1_rc nof1_site_let_go(struct nof1_site *site);
 struct nof1_trial nof1_site_trial(const struct nof1_site *site, const struct site_attempt *attempt,
                                   size_t t);
 
-/* site_feeding.c: at count[opening->sparse_sites] whether some trial could feed each sparse element,
- * whatever its outcomes are, and at sparse_patients how many patients could */
+/* site_feeding.c: at count[opening->sparse_sites] whether some trial could feed each sparse
+ * element, whatever its outcomes are, and at sparse_patients how many patients could */
 nof1_rc nof1_site_count_feeding(struct nof1_site *site, struct site_attempt *attempt,
                                 double *count);
 

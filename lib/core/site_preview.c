@@ -202,7 +202,10 @@ nof1_rc nof1_site_preview(json_t **out, struct nof1_site *site, const uint8_t h_
     const struct nof1_plan *plan = live->query->study.plan;
     char hex[SITE_HEX];
     ENSURE(attempt != NULL, NOF1_E_NO_MEMORY);
-    *attempt = (struct site_attempt){.arena = arena, .query = live->query, .epoch = live->epoch, .round = -1,
+    *attempt = (struct site_attempt){.arena = arena,
+                                     .query = live->query,
+                                     .epoch = live->epoch,
+                                     .round = -1,
                                      .record = live->record};
     memcpy(attempt->h_q, live->h_q, sizeof attempt->h_q);
     if (!live->query->census) {

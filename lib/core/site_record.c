@@ -2,8 +2,9 @@
  *
  * What a site remembers across restarts, as canonical JSON behind the store port, and its ledger
  * entries. Keys: "plan/HEX" (a charged plan), "atoms/FAMILY", "census/EPOCH", "paused",
- * "approval/HEX", "declined/HEX", "stopped", "used/HEX". Budgets are counted from the charged plans, so that a plan and its charge are one
- * durable write. No key of a patient enters the ledger.
+ * "approval/HEX", "declined/HEX", "stopped", "used/HEX". Budgets are counted from the charged
+ * plans, so that a plan and its charge are one durable write. No key of a patient enters the
+ * ledger.
  */
 #include <core/site_parts.h>
 

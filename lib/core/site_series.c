@@ -2,9 +2,9 @@
  *
  * What a trial's numbers were in earlier releases and what they are now (docs/protocol.md,
  * "Difference rule"). Per outcome family a trial has parts: each outcome of the family with its
- * schedule (rows, cycles, periods, times, treatments, variances), and each covariate of the charter,
- * because a plan on the family may use any of them. Columns outside the family are no part: a change
- * there changes nothing here. Digests stay in the site's own store.
+ * schedule (rows, cycles, periods, times, treatments, variances), and each covariate of the
+ * charter, because a plan on the family may use any of them. Columns outside the family are no
+ * part: a change there changes nothing here. Digests stay in the site's own store.
  */
 #include <core/site_parts.h>
 
@@ -161,8 +161,8 @@ static const char *part_of(const char *series, size_t part)
                : series + DIGEST * part;
 }
 
-/* How many releases back the part was as it is now: 0 as in the last one, `versions`: never. What no
- * release could use is as it was. */
+/* How many releases back the part was as it is now: 0 as in the last one, `versions`: never. What
+ * no release could use is as it was. */
 static size_t age_of(const struct site_unit *unit, const char *now, size_t part)
 {
     const char *is = part_of(now, part);

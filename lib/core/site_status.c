@@ -59,8 +59,8 @@ static json_t *queries_json(const struct nof1_site *site)
     return queries;
 }
 
-/* Which epoch the releases of each outcome family have used, and whether a later one waits until the
- * difference rule lets enough blocks move on together. */
+/* Which epoch the releases of each outcome family have used, and whether a later one waits until
+ * the difference rule lets enough blocks move on together. */
 static json_t *families_json(const struct nof1_site *site, uint32_t last)
 {
     json_t *families = json_array();

@@ -105,7 +105,7 @@ nof1_rc nof1_site_verify(struct nof1_site *site, struct site_attempt *attempt, s
     return NOF1_OK;
 }
 
-/* ---- taking a total into the history ------------------------------------------------------------ */
+/* ---- taking a total into the history --------------------------------------------------------- */
 
 static nof1_rc decode(const double **out, struct nof1_arena *arena, struct nof1_slice total,
                       size_t elements)

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
- * Which atom every trial of a frozen epoch is in (docs/protocol.md, "Difference rule" and "Epochs"):
- * the epoch held against what releases of the outcome family have used. A site keeps the epoch that
- * they used and the one that is to follow, and a plan is about one of them. Nothing here is sent.
+ * Which atom every trial of a frozen epoch is in (docs/protocol.md, "Difference rule" and
+ * "Epochs"): the epoch held against what releases of the outcome family have used. A site keeps the
+ * epoch that they used and the one that is to follow, and a plan is about one of them. Nothing here
+ * is sent.
  */
 #include <core/site_parts.h>
 

@@ -54,15 +54,16 @@ nof1_rc_value nof1_charter_follows(const struct nof1_charter *before,
     }
     const struct nof1_slice hash = nof1_slice_of(before->hash, sizeof before->hash);
     if (after->follows.length > 0 && !nof1_slice_equal(after->follows, hash)) {
-        return nof1_fail(error, NOF1_E_CONFIG,
-                         "follows: version %u was made from another charter than version %u that is "
-                         "in force here; versions are approved one after the other",
-                         after->version, before->version);
+        return nof1_fail(
+            error, NOF1_E_CONFIG,
+            "follows: version %u was made from another charter than version %u that is "
+            "in force here; versions are approved one after the other",
+            after->version, before->version);
     }
     return check_blocks(before, after, error);
 }
 
-/* ---- outcomes that were released -------------------------------------------------------------- */
+/* ---- outcomes that were released ------------------------------------------------------------- */
 
 struct released {
     const struct nof1_charter *charter;
@@ -88,11 +89,12 @@ static nof1_rc check_outcome(const struct released *released, const char *family
     if (what == NULL) {
         return NOF1_OK;
     }
-    return nof1_fail(released->error, NOF1_E_CONFIG,
-                     "outcomes: %s was released in family %s with bounds [%.15g, %.15g] and quantum "
-                     "%.15g, and this charter changes its %s: what was released counts by them; "
-                     "keep them or give the outcome a new name in the same family",
-                     node->key, family, lower, upper, quantum, what);
+    return nof1_fail(
+        released->error, NOF1_E_CONFIG,
+        "outcomes: %s was released in family %s with bounds [%.15g, %.15g] and quantum "
+        "%.15g, and this charter changes its %s: what was released counts by them; "
+        "keep them or give the outcome a new name in the same family",
+        node->key, family, lower, upper, quantum, what);
 }
 
 static nof1_rc_value visit_family(void *context, const char *key, struct nof1_slice value)

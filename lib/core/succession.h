@@ -13,7 +13,8 @@
  * what changed and what to do. */
 nof1_rc nof1_charter_follows(const struct nof1_charter *before, const struct nof1_charter *after,
                              struct nof1_error *error);
-/* Outcomes that were released keep family, bounds and quantum. Errors: NOF1_E_CONFIG, NOF1_E_STORE. */
+/* Outcomes that were released keep family, bounds and quantum. Errors: NOF1_E_CONFIG, NOF1_E_STORE.
+ */
 nof1_rc nof1_charter_keeps_released(const struct nof1_charter *charter,
                                     const struct nof1_store_reader *store,
                                     struct nof1_error *error);

@@ -185,8 +185,9 @@ nof1_rc nof1_spki_read_pem(struct nof1_buffer *out, struct nof1_slice pem,
     return nof1_buffer_append(out, spki, sizeof spki);
 }
 
-/* The key of a SubjectPublicKeyInfo that spki_is_p256 accepts, from its point: a general decoder would
- * try every format and take several times as long as the verification. NULL for a point off the curve. */
+/* The key of a SubjectPublicKeyInfo that spki_is_p256 accepts, from its point: a general decoder
+ * would try every format and take several times as long as the verification. NULL for a point off
+ * the curve. */
 static EVP_PKEY *public_key(struct nof1_slice spki)
 {
     char group[] = "prime256v1";
@@ -244,7 +245,7 @@ nof1_rc nof1_verify(struct nof1_slice spki, const uint8_t digest[NOF1_HASH_BYTES
     return rc;
 }
 
-/* ---- many signatures under few keys ------------------------------------------------------------ */
+/* ---- many signatures under few keys ---------------------------------------------------------- */
 
 struct known_key {
     uint8_t spki[SPKI_BYTES];

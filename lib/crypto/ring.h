@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
- * The ring Z_2^256 and the fixed-point encoding with scale 2^-128: enc(x) = round-half-even(x 2^128),
- * two's complement, four little-endian 64-bit limbs. Sums in it are exact and order-free.
+ * The ring Z_2^256 and the fixed-point encoding with scale 2^-128: enc(x) = round-half-even(x
+ * 2^128), two's complement, four little-endian 64-bit limbs. Sums in it are exact and order-free.
  */
 #ifndef NOF1_CRYPTO_RING_H
 #define NOF1_CRYPTO_RING_H

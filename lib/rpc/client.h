@@ -22,7 +22,8 @@ nof1_rc nof1_client_new(struct nof1_client **out, const char *target, const char
 nof1_rc nof1_client_call(struct nof1_client *client, enum nof1_method method,
                          struct nof1_slice request, struct nof1_buffer *reply, int milliseconds,
                          struct nof1_error *error);
-/* Calls end at once, with NOF1_E_UNREACHABLE, when `fd` becomes readable; -1: never. It is not read. */
+/* Calls end at once, with NOF1_E_UNREACHABLE, when `fd` becomes readable; -1: never. It is not
+ * read. */
 void nof1_client_stop_on(struct nof1_client *client, int fd);
 void nof1_client_free(struct nof1_client *client);
 

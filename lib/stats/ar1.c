@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
  * Sums of a trial with serially correlated residuals: see ar1.h. With D = dP/drho, K =
- * (I + Gamma Z'PZ)^-1 Gamma and U = (I - Z K Z'P) M: H^-1 M = P U, H^-1 R' H^-1 = -(.)'D(.) on U, and
- * (I - Z K Z'P) H (I - P Z K Z') = R - Z K Z'. Nothing of size rows^2 is ever formed.
+ * (I + Gamma Z'PZ)^-1 Gamma and U = (I - Z K Z'P) M: H^-1 M = P U, H^-1 R' H^-1 = -(.)'D(.) on U,
+ * and (I - Z K Z'P) H (I - P Z K Z') = R - Z K Z'. Nothing of size rows^2 is ever formed.
  */
 #include <stats/ar1.h>
 #include <stats/matrix.h>

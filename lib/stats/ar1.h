@@ -10,8 +10,8 @@
 
 #include <stats/gaussian.h>
 
-/* One trial. time: strictly ascending (read only when the shape is correlated). column[c * rows + i],
- * c < shape->columns, and then the effects' columns of Z. */
+/* One trial. time: strictly ascending (read only when the shape is correlated). column[c * rows +
+ * i], c < shape->columns, and then the effects' columns of Z. */
 struct nof1_ar1_trial {
     size_t rows;
     const double *time;
@@ -30,8 +30,8 @@ bool nof1_ar1_add(struct nof1_gaussian_sums *sums, const struct nof1_gaussian_sh
                   const double *gamma, const struct nof1_ar1_trial *trial, double weight,
                   double *work);
 
-/* Coefficients of P = I + sum over gaps g of even (e_i e_i' + e_j e_j') - odd (e_i e_j' + e_j e_i'),
- * j = i + 1, and their derivatives in rho. False when undefined. */
+/* Coefficients of P = I + sum over gaps g of even (e_i e_i' + e_j e_j') - odd (e_i e_j' + e_j
+ * e_i'), j = i + 1, and their derivatives in rho. False when undefined. */
 struct nof1_ar1_gap {
     double phi;   /* rho^g */
     double even;  /* phi^2 / (1 - phi^2) */

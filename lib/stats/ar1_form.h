@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
  * What the one-round forms of models with serial correlation share. Where trials have public
- * occasions, P(rho) = R^-1 (ar1.h) is a combination of a few known matrices A: I and, for each step g
- * between occasions, even_g and odd_g. So all of the likelihood follows from y'A y and a few linear
- * functionals of y, of which only independent ones are released.
+ * occasions, P(rho) = R^-1 (ar1.h) is a combination of a few known matrices A: I and, for each step
+ * g between occasions, even_g and odd_g. So all of the likelihood follows from y'A y and a few
+ * linear functionals of y, of which only independent ones are released.
  */
 #ifndef NOF1_STATS_AR1_FORM_H
 #define NOF1_STATS_AR1_FORM_H
@@ -47,13 +47,14 @@ struct nof1_ar1_form {
 nof1_rc nof1_ar1_form(struct nof1_ar1_form *out, const struct nof1_occasions *cell, size_t cells,
                       bool correlated, struct nof1_arena *arena);
 /* out[rows] = A v for matrix `a` on the rows of a cell. */
-void nof1_ar1_apply(double *out, const struct nof1_ar1_form *form, const struct nof1_occasions *cell,
-                    size_t a, const double *v);
+void nof1_ar1_apply(double *out, const struct nof1_ar1_form *form,
+                    const struct nof1_occasions *cell, size_t a, const double *v);
 /* P = sum of value[a] A, dP/drho = sum of slope[a] A. False when undefined. */
 bool nof1_ar1_weights(double *value, double *slope, const struct nof1_ar1_form *form, double rho);
 
-/* The criterion of totals, minimised from several starts: serial correlation and a random level explain
- * the same data in part. Where rho is a parameter the Hessian is differenced from exact gradients. */
+/* The criterion of totals, minimised from several starts: serial correlation and a random level
+ * explain the same data in part. Where rho is a parameter the Hessian is differenced from exact
+ * gradients. */
 struct nof1_ar1_problem {
     const struct nof1_gaussian_shape *shape;
     bool reml;
@@ -63,8 +64,9 @@ struct nof1_ar1_problem {
     /* The sums at gamma, in memory of the context. False when they do not exist. */
     bool (*sums)(void *context, struct nof1_gaussian_sums *out, const double *gamma);
 };
-/* x[terms] of the minimum, the criterion and the last decrement. Errors: NOF1_E_MODEL when there is no
- * minimum; NOF1_E_NO_MEMORY. */
+
+/* x[terms] of the minimum, the criterion and the last decrement. Errors: NOF1_E_MODEL when there is
+ * no minimum; NOF1_E_NO_MEMORY. */
 nof1_rc nof1_ar1_minimise(double *x, double *f, double *decrement,
                           const struct nof1_ar1_problem *problem, struct nof1_arena *arena);
 

@@ -42,8 +42,8 @@ double nof1_bayes_prior_quantile(const struct nof1_bayes_prior *prior, double p)
 struct nof1_bayes_axis {
     struct nof1_bayes_prior prior;
     double scale;     /* a guess of its size, above 0 */
-    bool even;        /* the likelihood is an even, smooth function of it (with correlations of either
-                         sign), as it is of tau wherever sigma is above 0 */
+    bool even; /* the likelihood is an even, smooth function of it (with correlations of either
+                  sign), as it is of tau wherever sigma is above 0 */
     bool heavy;       /* its tail is so heavy that it takes a second sinh */
     unsigned moments; /* 0 to 2: those that the rule must reach in its tail */
 };
@@ -87,8 +87,8 @@ struct nof1_bayes_posterior {
     size_t axes, nodes, even, evaluated;
     struct nof1_bayes_axis axis[NOF1_BAYES_AXES];
     struct nof1_bayes_marginal marginal[NOF1_BAYES_AXES]; /* from all that were evaluated */
-    struct nof1_bayes_node *node; /* a sublattice as exact as the rule; first `even`, which have even
-                                     indices only: a coarse rule of their own */
+    struct nof1_bayes_node *node; /* a sublattice as exact as the rule; first `even`, which have
+                                     even indices only: a coarse rule of their own */
     double even_weight;
     double log_evidence;
     double error;     /* estimated relative error of the integrals */

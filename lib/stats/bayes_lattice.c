@@ -23,7 +23,8 @@ static const struct entry *entry_of(struct lattice *lattice, size_t a, long inde
     *entry = (struct entry){.value = axis->prior.scale, .fold = 1.0, .made = true};
     if (!nof1_bayes_fixed(axis)) {
         long i = lattice->base[a] + index;
-        entry->value = nof1_bayes_axis_value(axis, lattice->step[a] * (double)i, &entry->log_weight);
+        entry->value =
+            nof1_bayes_axis_value(axis, lattice->step[a] * (double)i, &entry->log_weight);
         entry->log_weight += log(lattice->step[a]) +
                              nof1_bayes_log_prior(&axis->prior, entry->value) -
                              (axis->even && i == 0 ? M_LN2 : 0.0);

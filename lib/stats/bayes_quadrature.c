@@ -277,7 +277,8 @@ static nof1_rc hand_over(struct nof1_bayes_posterior *out, struct nof1_arena *ar
 }
 
 /* About a standard deviation; short enough for a flat integrand to fall before the axis ends. */
-static double first_step(const struct nof1_bayes_problem *problem, const struct mode *mode, size_t a)
+static double first_step(const struct nof1_bayes_problem *problem, const struct mode *mode,
+                         size_t a)
 {
     const struct nof1_bayes_axis *axis = &problem->axis[a];
     return nof1_bayes_fixed(axis) ? 1.0

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
- * The gate before a result is stored: see cells.h. It looks at names and numbers of the result alone
- * and believes nothing about the analysis that made it.
+ * The gate before a result is stored: see cells.h. It looks at names and numbers of the result
+ * alone and believes nothing about the analysis that made it.
  */
 #include <math.h>
 #include <stdbool.h>
@@ -11,7 +11,7 @@
 #include <base/json.h>
 #include <stats/cells.h>
 
-/* ---- tables of counts ------------------------------------------------------------------------- */
+/* ---- tables of counts ------------------------------------------------------------------------ */
 
 struct table {
     const char *title;
@@ -86,7 +86,8 @@ static nof1_rc check_across(const struct table *table, const json_t *columns)
 /* What is told of a hidden cell beside its count tells the count, or the few. */
 static nof1_rc check_silent(const struct table *table, const json_t *columns)
 {
-    static const char *const statistic[] = {"mean", "sd", "sum", "estimate", "std.error", "missing"};
+    static const char *const statistic[] = {"mean",     "sd",        "sum",
+                                            "estimate", "std.error", "missing"};
     size_t c, r;
     json_t *column, *row;
     json_array_foreach(columns, c, column)
@@ -132,7 +133,7 @@ static nof1_rc check_tables(const json_t *result, const struct nof1_limits *limi
     return NOF1_OK;
 }
 
-/* ---- histograms ------------------------------------------------------------------------------- */
+/* ---- histograms ------------------------------------------------------------------------------ */
 
 struct histogram {
     const json_t *breaks, *arms, *quantiles;
@@ -242,7 +243,7 @@ static nof1_rc check_histogram(const json_t *result, const struct nof1_limits *l
     return NOF1_OK;
 }
 
-/* ---- every row -------------------------------------------------------------------------------- */
+/* ---- every row ------------------------------------------------------------------------------- */
 
 struct rows {
     const struct nof1_limits *limits;

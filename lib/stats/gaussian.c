@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
  * Sums of the Gaussian mixed model by group: see gaussian.h. In the coordinates of Q,
- * H = I + sum gamma_j V_j (rank x rank), for random effects V_j = R E_j R' with E_j the symmetric unit
- * matrix of entry j; everything else is I. Every term is a sum of positive parts: no difference of large numbers.
+ * H = I + sum gamma_j V_j (rank x rank), for random effects V_j = R E_j R' with E_j the symmetric
+ * unit matrix of entry j; everything else is I. Every term is a sum of positive parts: no
+ * difference of large numbers.
  */
 #include <stats/gaussian.h>
 

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
  * The Gaussian mixed model y = X beta + Z b + e, V = sigma^2 H, H = I + Z Gamma Z', as sums over
- * trials (docs/statistics.md, "the least that suffices"). With Z = Q R (Q orthonormal, R rank x q) a
- * column u of [X y] is u = Q a + residual, and every sum of the likelihood, its derivatives and the
- * Kenward-Roger matrices is a bilinear form in the a of a trial plus residual products, which V does
- * not change (or, with ratios, only multiplies: they are groups of rank 1). So the same code evaluates
- * one trial (score rounds) and the totals of a design class.
- * Nothing here is ever divided by a variance: all sums are for sigma = 1.
+ * trials (docs/statistics.md, "the least that suffices"). With Z = Q R (Q orthonormal, R rank x q)
+ * a column u of [X y] is u = Q a + residual, and every sum of the likelihood, its derivatives and
+ * the Kenward-Roger matrices is a bilinear form in the a of a trial plus residual products, which V
+ * does not change (or, with ratios, only multiplies: they are groups of rank 1). So the same code
+ * evaluates one trial (score rounds) and the totals of a design class. Nothing here is ever divided
+ * by a variance: all sums are for sigma = 1.
  */
 #ifndef NOF1_STATS_GAUSSIAN_H
 #define NOF1_STATS_GAUSSIAN_H
@@ -26,8 +26,8 @@
  *   Gamma's lower triangle 11, 21, 22, 31, ... of the random effects (intercept, arm 1, arm 2, ...)
  *   by_cycle: variance of cycles within a trial; by_arm: variance of arms within a trial
  *   ratios: residual variance of arm 1, 2, ... over that of arm 0, minus 1
- *   correlated: rho of the residuals of a trial, H = R(rho) + Z Gamma Z' (stats/ar1.h fills the sums),
- *   in (-1, 1), or in (0, 1) when `positive` */
+ *   correlated: rho of the residuals of a trial, H = R(rho) + Z Gamma Z' (stats/ar1.h fills the
+ * sums), in (-1, 1), or in (0, 1) when `positive` */
 struct nof1_gaussian_shape {
     size_t columns, effects;
     bool by_cycle, by_arm;
@@ -35,7 +35,8 @@ struct nof1_gaussian_shape {
     bool correlated, positive;
 };
 
-/* Independent vectors with the same covariance: trials with the same Z'Z, or contrasts within them. */
+/* Independent vectors with the same covariance: trials with the same Z'Z, or contrasts within them.
+ */
 struct nof1_gaussian_group {
     double trials; /* number of vectors */
     double rows;   /* rows of ONE of them */
@@ -75,7 +76,8 @@ void nof1_gaussian_add(struct nof1_gaussian_sums *sums, const struct nof1_gaussi
                        const double *gamma, const struct nof1_gaussian_group *group,
                        const double *residual, double *work);
 
-/* Rows with the same Z: cell c has n[c] > 0 rows, all of one arm and one cycle (numbered from 0). */
+/* Rows with the same Z: cell c has n[c] > 0 rows, all of one arm and one cycle (numbered from 0).
+ */
 struct nof1_gaussian_cells {
     size_t cells;
     const size_t *n;

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
- * From the rows of one trial to the coordinates of gaussian.h. Rows of one arm and one cycle have the
- * same row of Z; Q is the orthonormal basis of such cells whose first vector is the constant and
- * whose others compare a cell with all cells before it (Helmert), so that an offset common to all
- * rows leaves every coordinate but the first alone.
+ * From the rows of one trial to the coordinates of gaussian.h. Rows of one arm and one cycle have
+ * the same row of Z; Q is the orthonormal basis of such cells whose first vector is the constant
+ * and whose others compare a cell with all cells before it (Helmert), so that an offset common to
+ * all rows leaves every coordinate but the first alone.
  */
 #include <stats/gaussian.h>
 

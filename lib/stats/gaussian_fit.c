@@ -158,7 +158,8 @@ nof1_rc_value nof1_gaussian_point(struct nof1_gaussian_point *out, struct nof1_a
     out->n = sums->rows - (reml ? (double)p : 0);
     out->log_det = sums->log_det;
     memcpy(out->gamma, gamma, terms * sizeof *gamma);
-    double *memory = nof1_arena_alloc(arena, (terms + 5) * p * p + (terms + 3) * p + 1, sizeof *memory);
+    double *memory =
+        nof1_arena_alloc(arena, (terms + 5) * p * p + (terms + 3) * p + 1, sizeof *memory);
     ENSURE(memory != NULL, NOF1_E_NO_MEMORY);
     out->c = memory;
     out->c_inverse = memory + p * p;

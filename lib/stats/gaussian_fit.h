@@ -24,7 +24,7 @@ struct nof1_gaussian_point {
     double *c;               /* [p*p] X'H^-1 X */
     double *c_inverse;       /* [p*p] */
     double log_det, log_det_c;
-    double *beta;            /* [p] C^-1 X'H^-1 response: beta-hat, or its distance when the response is r */
+    double *beta; /* [p] C^-1 X'H^-1 response: beta-hat, or its distance when the response is r */
     double *score;           /* [p] X'H^-1 r; zeros when the response is y (r at beta-hat) */
     double q;                /* r'H^-1 r */
     double sigma2;           /* q / n */
@@ -43,18 +43,19 @@ nof1_rc nof1_gaussian_select(struct nof1_gaussian_sums *out, struct nof1_gaussia
                              const struct nof1_gaussian_shape *shape, const size_t *column,
                              size_t columns, struct nof1_arena *arena);
 
-/* `whole`: the response is y and all cross products are present; beta is profiled out and `observed`
- * is filled. Otherwise the response is r = y - X beta and only X'H^-1 r, r'H^-1 r, r'H^-1 V_j H^-1 r
- * are read of it. Errors: NOF1_E_MODEL when X'H^-1 X is singular, N <= p or Q is not positive. */
+/* `whole`: the response is y and all cross products are present; beta is profiled out and
+ * `observed` is filled. Otherwise the response is r = y - X beta and only X'H^-1 r, r'H^-1 r,
+ * r'H^-1 V_j H^-1 r are read of it. Errors: NOF1_E_MODEL when X'H^-1 X is singular, N <= p or Q is
+ * not positive. */
 nof1_rc nof1_gaussian_point(struct nof1_gaussian_point *out, struct nof1_arena *arena,
                             const struct nof1_gaussian_sums *sums,
                             const struct nof1_gaussian_shape *shape, const double *gamma, bool reml,
                             bool whole);
 
-/* The unconstrained parameters root[terms] of the criterion's minimiser. Random effects: Gamma = S^2 for
- * the symmetric S with lower triangle 11, 21, 22, ...; S covers the boundary (singular Gamma)
- * smoothly. Variances: their square root. Ratios: the ratio of standard deviations. rho: its atanh, or
- * its logit when it is positive. */
+/* The unconstrained parameters root[terms] of the criterion's minimiser. Random effects: Gamma =
+ * S^2 for the symmetric S with lower triangle 11, 21, 22, ...; S covers the boundary (singular
+ * Gamma) smoothly. Variances: their square root. Ratios: the ratio of standard deviations. rho: its
+ * atanh, or its logit when it is positive. */
 void nof1_gaussian_square(double *gamma, const double *root,
                           const struct nof1_gaussian_shape *shape);
 /* Gradient and Hessian [terms*terms] in root from those in gamma (chain rule); curvature has stride
@@ -63,9 +64,9 @@ void nof1_gaussian_chain(double *gradient, double *hessian, const double *root,
                          const struct nof1_gaussian_shape *shape, const double *slope,
                          const double *curvature);
 /* The nearest semidefinite S, and a singular one where an |eigenvalue| is below
- * tolerance * max(1, largest): that eigenvalue becomes 0; likewise the variances. Returns the number
- * set to 0; root is updated. The criterion's one-sided derivative by the variance in that direction
- * goes to *derivative (minimum over them). */
+ * tolerance * max(1, largest): that eigenvalue becomes 0; likewise the variances. Returns the
+ * number set to 0; root is updated. The criterion's one-sided derivative by the variance in that
+ * direction goes to *derivative (minimum over them). */
 size_t nof1_gaussian_snap(double *root, const struct nof1_gaussian_shape *shape, double tolerance,
                           const double *slope, double *derivative);
 
@@ -84,10 +85,11 @@ nof1_rc nof1_gaussian_kenward_roger(double *covariance, double *df, struct nof1_
                                     const struct nof1_gaussian_sums *sums,
                                     const struct nof1_gaussian_point *point, const double *l);
 
-/* Test of rank(L) linear hypotheses L beta = 0, L [rows * p] of full rank. statistic is F (scaled, for
- * Kenward-Roger) on `rows` and *df denominator degrees of freedom. Kenward & Roger 1997 sections 3-4;
- * Satterthwaite: Fai & Cornelius (J Stat Comput Simul 54 (1996) 363-378), as lmerTest::contestMD.
- * Errors: NOF1_E_NO_MEMORY; NOF1_E_MODEL when the covariance of L beta is singular. */
+/* Test of rank(L) linear hypotheses L beta = 0, L [rows * p] of full rank. statistic is F (scaled,
+ * for Kenward-Roger) on `rows` and *df denominator degrees of freedom. Kenward & Roger 1997
+ * sections 3-4; Satterthwaite: Fai & Cornelius (J Stat Comput Simul 54 (1996) 363-378), as
+ * lmerTest::contestMD. Errors: NOF1_E_NO_MEMORY; NOF1_E_MODEL when the covariance of L beta is
+ * singular. */
 nof1_rc nof1_gaussian_kenward_roger_test(double *statistic, double *df, struct nof1_arena *arena,
                                          const struct nof1_gaussian_sums *sums,
                                          const struct nof1_gaussian_point *point,
@@ -96,7 +98,8 @@ nof1_rc nof1_gaussian_satterthwaite_test(double *statistic, double *df, struct n
                                          const struct nof1_gaussian_sums *sums,
                                          const struct nof1_gaussian_point *point,
                                          const double *beta, const double *l, size_t rows);
-/* One contrast l [p]: variance and df by Kenward & Roger (adjust) or Satterthwaite (needs whole sums). */
+/* One contrast l [p]: variance and df by Kenward & Roger (adjust) or Satterthwaite (needs whole
+ * sums). */
 nof1_rc nof1_gaussian_contrast(double *variance, double *df, struct nof1_arena *arena,
                                const struct nof1_gaussian_sums *sums,
                                const struct nof1_gaussian_point *point, bool adjust,
@@ -109,17 +112,17 @@ nof1_rc nof1_gaussian_wald_test(double *statistic, struct nof1_arena *arena,
 /* One step of iterative generalised least squares (Goldstein 1986): the (sigma^2, G) whose expected
  * squares at this point equal the observed ones, as root[terms], S of Gamma = G / sigma^2. Near the
  * optimum from anywhere when data are nearly balanced. square[terms] and q as in the point, at
- * beta-hat. *inside: sigma^2 is positive and Gamma's eigenvalues are at least `least`; where they are
- * not, root has them raised to it (or is not written, when sigma^2 <= 0: *solved false).
+ * beta-hat. *inside: sigma^2 is positive and Gamma's eigenvalues are at least `least`; where they
+ * are not, root has them raised to it (or is not written, when sigma^2 <= 0: *solved false).
  * Errors: NOF1_E_NO_MEMORY. */
 nof1_rc nof1_gaussian_igls(double *root, bool *solved, bool *inside, struct nof1_arena *arena,
                            const struct nof1_gaussian_sums *sums,
                            const struct nof1_gaussian_point *point, const double *square, double q,
                            double least);
-/* Satterthwaite's degrees of freedom of each entry of L beta-hat [p] (L as above): v^2 / (g'H^-1 g),
- * g the gradient of its variance v by (sigma^2, G), H the observed Hessian of -2 log-likelihood; at a
- * singular G in its root, where the gradient vanishes: a variance of zero stays zero (lmerTest).
- * `sums` must be whole (response y). Errors: NOF1_E_NO_MEMORY. */
+/* Satterthwaite's degrees of freedom of each entry of L beta-hat [p] (L as above): v^2 / (g'H^-1
+ * g), g the gradient of its variance v by (sigma^2, G), H the observed Hessian of -2
+ * log-likelihood; at a singular G in its root, where the gradient vanishes: a variance of zero
+ * stays zero (lmerTest). `sums` must be whole (response y). Errors: NOF1_E_NO_MEMORY. */
 nof1_rc nof1_gaussian_satterthwaite(double *df, struct nof1_arena *arena,
                                     const struct nof1_gaussian_sums *sums,
                                     const struct nof1_gaussian_point *point, const double *l);

@@ -69,8 +69,8 @@ static void fill_residual(struct kr *kr, const struct nof1_gaussian_sums *sums,
     }
 }
 
-/* The inverse of the observed information [m*m] at a singular Gamma. The criterion has no minimum in
- * the entries of Gamma there, only on their boundary: the information is taken in the root S of
+/* The inverse of the observed information [m*m] at a singular Gamma. The criterion has no minimum
+ * in the entries of Gamma there, only on their boundary: the information is taken in the root S of
  * Gamma = S S, where the gradient vanishes, and J inverse J' with J = dGamma/dS is what may vary. A
  * variance of zero stays zero, as for lmerTest in lme4's theta. */
 static void boundary_inverse(double *inverse, const double *information,

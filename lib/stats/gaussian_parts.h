@@ -18,8 +18,8 @@ struct kr {
     double *middle[PARAMETERS];              /* C^-1 P_j C^-1 */
 };
 
-/* Everything of the expected information (observed: of the Hessian of -2 log-likelihood, which needs
- * whole sums) at the point. `work` receives 3 p*p doubles. Errors: NOF1_E_NO_MEMORY. */
+/* Everything of the expected information (observed: of the Hessian of -2 log-likelihood, which
+ * needs whole sums) at the point. `work` receives 3 p*p doubles. Errors: NOF1_E_NO_MEMORY. */
 nof1_rc nof1_gaussian_parts(struct kr *out, double **work, struct nof1_arena *arena,
                             const struct nof1_gaussian_sums *sums,
                             const struct nof1_gaussian_point *point, bool observed);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
- * The parameters in which the criterion of the Gaussian mixed model is minimised: see gaussian_fit.h.
- * Gamma = S S with S symmetric needs no constraint, and a variance of zero or a correlation of one is
- * an ordinary minimum.
+ * The parameters in which the criterion of the Gaussian mixed model is minimised: see
+ * gaussian_fit.h. Gamma = S S with S symmetric needs no constraint, and a variance of zero or a
+ * correlation of one is an ordinary minimum.
  */
 #include <stats/gaussian_fit.h>
 

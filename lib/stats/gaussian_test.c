@@ -48,7 +48,8 @@ nof1_rc_value nof1_gaussian_wald_test(double *statistic, struct nof1_arena *aren
     return NOF1_OK;
 }
 
-/* A1 = sum W_jk tr(T_j) tr(T_k), A2 = sum W_jk tr(T_j T_k), T_j = (L C^-1 L')^-1 L C^-1 P_j C^-1 L'. */
+/* A1 = sum W_jk tr(T_j) tr(T_k), A2 = sum W_jk tr(T_j T_k), T_j = (L C^-1 L')^-1 L C^-1 P_j C^-1
+ * L'. */
 static nof1_rc traces(double a[2], const struct kr *kr, const double *inverse, const double *l,
                       size_t rows, struct nof1_arena *arena)
 {

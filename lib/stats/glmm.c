@@ -159,7 +159,8 @@ static double log_factor(double *product, double e, double n)
     return 0;
 }
 
-/* Value of the cells at random effect b; first and second derivatives by the predictor in d[2 c]. */
+/* Value of the cells at random effect b; first and second derivatives by the predictor in d[2 c].
+ */
 static double cells_at(const struct trial *t, double b, double *d)
 {
     const struct nof1_glmm_cells *cells = t->cells;
@@ -477,8 +478,10 @@ static void add_symmetric(double *hessian, double scale, const double *a, const 
     }
 }
 
-/* The jet of the weighted sum out of the sums over nodes; along: [2 p] for products with columns. */
-static void collect_nodes(double *out, const struct nodes *sum, const struct trial *t, double *along)
+/* The jet of the weighted sum out of the sums over nodes; along: [2 p] for products with columns.
+ */
+static void collect_nodes(double *out, const struct nodes *sum, const struct trial *t,
+                          double *along)
 {
     size_t p = t->p, size = t->size, columns = t->shape->columns;
     const double *x = t->cells->x, *cell = t->sums;
@@ -515,7 +518,8 @@ static void collect_nodes(double *out, const struct nodes *sum, const struct tri
     add_symmetric(hessian, -sum->e[2], s, s, p);
 }
 
-/* log sum_k w_k exp(z_k^2 / 2 + h(u + s z_k)), relative to the value at the mode. bu: root times u. */
+/* log sum_k w_k exp(z_k^2 / 2 + h(u + s z_k)), relative to the value at the mode. bu: root times u.
+ */
 static void quadrature(double *out, const struct trial *t, const double *u, const double *bu,
                        const double *scale, double reference, double *work)
 {

@@ -3,8 +3,8 @@
  * Log-likelihood of one trial under a generalised linear mixed model with normal random effects, by
  * adaptive Gauss-Hermite quadrature (one effect) or Laplace's approximation (one node; one or two
  * effects), with exact first and second derivatives of the approximation itself: mode and scale of
- * the quadrature are differentiated too. Pinheiro & Bates (1995), J Comput Graph Stat 4:12, with the
- * canonical links logit and log. Allocates nothing, never looks at more than one trial.
+ * the quadrature are differentiated too. Pinheiro & Bates (1995), J Comput Graph Stat 4:12, with
+ * the canonical links logit and log. Allocates nothing, never looks at more than one trial.
  */
 #ifndef NOF1_STATS_GLMM_H
 #define NOF1_STATS_GLMM_H
@@ -34,7 +34,8 @@ struct nof1_glmm_cells {
 
 /* Number of entries of theta. */
 size_t nof1_glmm_parameters(const struct nof1_glmm_shape *shape);
-/* A value with its gradient [P] and the lower triangle of its Hessian, row by row: doubles in all. */
+/* A value with its gradient [P] and the lower triangle of its Hessian, row by row: doubles in all.
+ */
 size_t nof1_glmm_jet(size_t parameters);
 /* Doubles of memory that nof1_glmm_trial needs for `cells` cells. */
 size_t nof1_glmm_memory(const struct nof1_glmm_shape *shape, size_t cells);

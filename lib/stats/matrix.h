@@ -18,9 +18,9 @@ double nof1_cholesky_log_det(const double *l, size_t n);
 void nof1_cholesky_solve(double *x, const double *l, size_t n);
 /* out[n*n] = (L L')^-1, symmetric. */
 void nof1_cholesky_inverse(double *out, const double *l, size_t n);
-/* Eigenvalues (ascending) and orthonormal eigenvectors (column k of vector[n*n] belongs to value[k])
- * of the symmetric a[n*n], which is destroyed. Cyclic Jacobi: small eigenvalues keep relative
- * accuracy. */
+/* Eigenvalues (ascending) and orthonormal eigenvectors (column k of vector[n*n] belongs to
+ * value[k]) of the symmetric a[n*n], which is destroyed. Cyclic Jacobi: small eigenvalues keep
+ * relative accuracy. */
 void nof1_symmetric_eigen(double *a, double *value, double *vector, size_t n);
 /* Moore-Penrose inverse of the symmetric a[n*n], after scaling to unit diagonal; eigenvalues below
  * `tolerance` count as 0. Returns the rank. `work` holds 3 n*n + 2 n doubles. */
@@ -34,8 +34,9 @@ double nof1_bilinear(const double *x, const double *a, const double *y, size_t n
 void nof1_multiply(double *out, const double *a, const double *b, size_t n);
 /* tr(A B). */
 double nof1_trace_product(const double *a, const double *b, size_t n);
-/* The first column of the positive semidefinite a[n*n] that is, up to `tolerance` of its own square,
- * a combination of the columns before it; n when there is none. `work` holds n*n doubles. */
+/* The first column of the positive semidefinite a[n*n] that is, up to `tolerance` of its own
+ * square, a combination of the columns before it; n when there is none. `work` holds n*n doubles.
+ */
 size_t nof1_first_aliased(const double *a, size_t n, double tolerance, double *work);
 
 #endif

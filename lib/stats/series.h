@@ -34,10 +34,11 @@ int nof1_plan_arm(const struct nof1_plan *plan, size_t treatment);
 /* True when the trial belongs to the plan's strata (always, when the plan names none). */
 bool nof1_series_in_strata(const struct nof1_study *study, const struct nof1_trial *trial);
 
-/* Arm difference of period means: d = mean over active periods - mean over reference periods, of the
- * means of the rows of each period; k[a] = periods of arm a; ss = sum over arms of squared deviations
- * of period means about the arm's mean; var(d) = sigma^2 (1/k[0] + 1/k[1]), df = k[0] + k[1] - 2.
- * Rows without a period number are one period each. k[0] or k[1] may be 0: then d is 0. */
+/* Arm difference of period means: d = mean over active periods - mean over reference periods, of
+ * the means of the rows of each period; k[a] = periods of arm a; ss = sum over arms of squared
+ * deviations of period means about the arm's mean; var(d) = sigma^2 (1/k[0] + 1/k[1]), df = k[0] +
+ * k[1] - 2. Rows without a period number are one period each. k[0] or k[1] may be 0: then d is 0.
+ */
 struct nof1_period_difference { double d, ss; size_t k[2]; };
 void nof1_period_difference(struct nof1_period_difference *out, const struct nof1_series *series);
 

@@ -30,8 +30,8 @@
 #define IF(word) BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, (word), 0, 1)
 #define X32_CALLS 0x40000000u /* a second table of calls on x86-64; no such number elsewhere */
 
-/* A denied call answers as on a machine without it; a call of another architecture ends the process.
- * io_uring would open sockets past the filter. */
+/* A denied call answers as on a machine without it; a call of another architecture ends the
+ * process. io_uring would open sockets past the filter. */
 static bool install_filter(void)
 {
     struct sock_filter filter[] = {

@@ -136,8 +136,8 @@ static nof1_rc check_pages(struct nof1_store *store, const char *path, struct no
 {
     char text[200] = "";
     sqlite3_stmt *statement = NULL;
-    bool good = sqlite3_prepare_v2(store->database, "PRAGMA quick_check(1)", -1, &statement, NULL) ==
-                    SQLITE_OK &&
+    bool good = sqlite3_prepare_v2(store->database, "PRAGMA quick_check(1)", -1, &statement,
+                                   NULL) == SQLITE_OK &&
                 sqlite3_step(statement) == SQLITE_ROW;
     const unsigned char *row = good ? sqlite3_column_text(statement, 0) : NULL;
     const char *why = row == NULL ? sqlite3_errmsg(store->database) : (const char *)row;

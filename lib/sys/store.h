@@ -27,8 +27,8 @@ nof1_rc nof1_store_commit(struct nof1_store *store);
 void nof1_store_rollback(struct nof1_store *store);
 
 /* Append a ledger entry; *seq (may be NULL) is its number, 1, 2, ... at: milliseconds UTC; an
- * entry is never dated before the last one, which another program may have written since the time was
- * taken. Errors: NOF1_E_STORE. */
+ * entry is never dated before the last one, which another program may have written since the time
+ * was taken. Errors: NOF1_E_STORE. */
 nof1_rc nof1_store_append(struct nof1_store *store, int64_t at, const char *kind,
                           struct nof1_slice body, uint64_t *seq);
 /* Set a key; empty bytes delete it. */

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
- * An attack of the suite: what a dishonest party does, and whether it got what it wanted. Every attack
- * runs in two programs made of the same files: attack_control, where its defence is switched off and
- * it must succeed, and attack_defended, linked with the library that is shipped, where it must end
- * with its code or be no better than a coin.
+ * An attack of the suite: what a dishonest party does, and whether it got what it wanted. Every
+ * attack runs in two programs made of the same files: attack_control, where its defence is switched
+ * off and it must succeed, and attack_defended, linked with the library that is shipped, where it
+ * must end with its code or be no better than a coin.
  */
 #ifndef NOF1_ATTACK_H
 #define NOF1_ATTACK_H

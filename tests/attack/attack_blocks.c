@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
- * Attacks by rosters: unions of blocks, in one epoch and over two, whose combination is a block of few
- * patients or one newcomer. Three blocks of three sites each.
+ * Attacks by rosters: unions of blocks, in one epoch and over two, whose combination is a block of
+ * few patients or one newcomer. Three blocks of three sites each.
  */
 #define SITES 9
 
@@ -150,8 +150,8 @@ static void small_block(struct attack_result *r)
     hand_free(u.h);
 }
 
-/* Everybody; then thirteen come, one of them in b: the newcomers of a and b, of b and c, and of all are
- * each many, and combine to the one. */
+/* Everybody; then thirteen come, one of them in b: the newcomers of a and b, of b and c, and of all
+ * are each many, and combine to the one. */
 static void newcomer_of_a_block(struct attack_result *r)
 {
     static const struct hand_options options = {

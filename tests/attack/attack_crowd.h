@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
- * What the attacks share: a query driven through any subset of the sites of hand.h, step by step until
- * somebody refuses, and the truth to compare with, computed from the patients themselves.
+ * What the attacks share: a query driven through any subset of the sites of hand.h, step by step
+ * until somebody refuses, and the truth to compare with, computed from the patients themselves.
  */
 #ifndef NOF1_ATTACK_CROWD_H
 #define NOF1_ATTACK_CROWD_H

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
- * Attacks whose success is a guess: which of two numbers does the victim hold? The masks alone are at
- * work, round after round with fresh keys, as often as needed to tell a guesser from a coin. Two of
- * 2,000 fair coins would be right more often than 0.55 in a thousand runs of the suite.
+ * Attacks whose success is a guess: which of two numbers does the victim hold? The masks alone are
+ * at work, round after round with fresh keys, as often as needed to tell a guesser from a coin. Two
+ * of 2,000 fair coins would be right more often than 0.55 in a thousand runs of the suite.
  */
 #include "attack_crowd.h"
 
@@ -105,8 +105,8 @@ static void split_view(struct attack_result *r)
     part(&ring);
 }
 
-/* A16: the coordinator and all sites but s0 and s1, whose sum is known to be 10: they take their own
- * masks off both answers. */
+/* A16: the coordinator and all sites but s0 and s1, whose sum is known to be 10: they take their
+ * own masks off both answers. */
 static void all_but_two_collude(struct attack_result *r)
 {
     struct ring_of_sites ring;
@@ -161,9 +161,9 @@ static void strict_subset(struct attack_result *r)
     part(&ring);
 }
 
-/* When an answer leaves: the site works two milliseconds where it has nothing to add, or five to nine
- * where it has, on a virtual clock; whoever sees the frames go guesses which. Size and number of
- * frames are alike (B16). */
+/* When an answer leaves: the site works two milliseconds where it has nothing to add, or five to
+ * nine where it has, on a virtual clock; whoever sees the frames go guesses which. Size and number
+ * of frames are alike (B16). */
 static void moment_of_answer(struct attack_result *r)
 {
     const struct hand_options options = {0};

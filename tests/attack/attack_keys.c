@@ -5,7 +5,8 @@
  */
 #include "attack_crowd.h"
 
-/* Does the sum of the crowd, less what all but its first member hold, give the first one's numbers? */
+/* Does the sum of the crowd, less what all but its first member hold, give the first one's numbers?
+ */
 static void win_by_subtraction(struct attack_result *r, struct hand *h, const struct crowd *crowd)
 {
     double truth[256], other[256];
@@ -74,8 +75,8 @@ static const Nof1__V1__KeyAd *invented(struct hand *h, const Nof1__V1__KeyAd *li
     return ad;
 }
 
-/* The attacker knows the secret keys of these peers of s0: take their masks off s0's answer to round
- * 1 and look. ad[0] is s0's own advertisement. */
+/* The attacker knows the secret keys of these peers of s0: take their masks off s0's answer to
+ * round 1 and look. ad[0] is s0's own advertisement. */
 static void unmask(struct attack_result *r, struct hand *h, const struct crowd *crowd,
                    uint8_t (*secret)[32], const char *const *name)
 {

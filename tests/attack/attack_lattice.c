@@ -21,8 +21,8 @@ static double series_of(const struct nof1_trial *trial, size_t k[2])
     return sum[1] / (double)k[1] - sum[0] / (double)k[0];
 }
 
-/* The case as the auditor's tool wants it: periods and totals are what the attacker has, x is kept for
- * the comparison only. */
+/* The case as the auditor's tool wants it: periods and totals are what the attacker has, x is kept
+ * for the comparison only. */
 static void case_of(struct reconstruct_case *c, struct reconstruct *asked, const struct hand *h)
 {
     memset(c, 0, sizeof *c);
@@ -46,11 +46,16 @@ static void alone_in_pattern(struct attack_result *r, const char *prefix, const 
                              const char *plan)
 {
     struct hand_options options = {
-        .analyses = analyses, .plan = plan,
-        .patients = {5, 5, 5, 5, 5}, .patient_cap = 5, .missing = true, .lambdas = "[0.1, 0.3162, 1]",
+        .analyses = analyses,
+        .plan = plan,
+        .patients = {5, 5, 5, 5, 5},
+        .patient_cap = 5,
+        .missing = true,
+        .lambdas = "[0.1, 0.3162, 1]",
         .outcome = "{kind: continuous, unit: points, bounds: [0, 100], quantum: 1, centre: 50, "
                    "sd_within: 5, sd_between: 5, benefit: lower}"};
-    if (attack_is_control()) { /* a charter that hides the step of its outcome: nothing is rounded */
+    if (attack_is_control()) { /* a charter that hides the step of its outcome: nothing is rounded
+                                */
         options.outcome = "{kind: continuous, unit: points, bounds: [0, 100], centre: 50, "
                           "sd_within: 5, sd_between: 5, benefit: lower}";
     }
@@ -91,9 +96,9 @@ static void alone_in_the_mixed_model(struct attack_result *r)
                      "deadline: 10m\n");
 }
 
-/* A moderator's own values: ages are whole numbers, too. In the control sums of w x and w x^2 are not
- * rounded, as by a charter that does not say the step of a covariate. The prize is the age of a patient who is alone
- * in his pattern. */
+/* A moderator's own values: ages are whole numbers, too. In the control sums of w x and w x^2 are
+ * not rounded, as by a charter that does not say the step of a covariate. The prize is the age of a
+ * patient who is alone in his pattern. */
 static void covariate_alone_in_pattern(struct attack_result *r)
 {
     static const struct hand_options options = {

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
- * Attacks on what leaves before any threshold is looked at: the counts of round 0, which coordinator
- * and members see of every plan that is offered, also of one that is refused in the end. And the one
- * site that lies in them.
+ * Attacks on what leaves before any threshold is looked at: the counts of round 0, which
+ * coordinator and members see of every plan that is offered, also of one that is refused in the
+ * end. And the one site that lies in them.
  */
 #include "attack_crowd.h"
 
@@ -74,18 +74,19 @@ static void count_of_one_patient(struct attack_result *r)
                                 NULL));
     if (crowd_until(r, h, &everybody, 0)) {
         (void)hand_advance(h, 0);
-        double of_b = h->value[h->opening.sparse_sites], of_a = h->value[h->opening.sparse_sites + 1];
+        double of_b = h->value[h->opening.sparse_sites],
+               of_a = h->value[h->opening.sparse_sites + 1];
         r->won = h->value[h->opening.group_patients] == 1 && of_b == 1 && of_a == 0;
     }
     hand_free(h);
 }
 
-/* ---- a site that lies ---------------------------------------------------------------------------- */
+/* ---- a site that lies ------------------------------------------------------------------------ */
 
 #define INVENTED 60
 
-/* s4 as its owner likes it: its own key for the masks, any number in any vector, signed by its vault's
- * key. */
+/* s4 as its owner likes it: its own key for the masks, any number in any vector, signed by its
+ * vault's key. */
 struct liar {
     struct nof1_masker *masker;
     double *number;
@@ -196,8 +197,8 @@ static void say_counts(struct hand *h, double *number)
     number[nof1_opening_atom_at(opening, 0, 0, NOF1_ATOM_USED_SITES)] = 3;
 }
 
-/* A site's counts are believed: it invents the patients that every threshold asks for, and adds nothing
- * to the sums. The rest is one patient. */
+/* A site's counts are believed: it invents the patients that every threshold asks for, and adds
+ * nothing to the sums. The rest is one patient. */
 static void invented_patients(struct attack_result *r)
 {
     static const struct hand_options options = {.patients = {12, 12, 12, 12, 12},

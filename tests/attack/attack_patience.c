@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
- * A statistician with patience: plans that each ask for one number, the next of which depends on the
- * last answer. Bisection finds one patient's value to as many bits as there are plans.
+ * A statistician with patience: plans that each ask for one number, the next of which depends on
+ * the last answer. Bisection finds one patient's value to as many bits as there are plans.
  */
 #include "attack_crowd.h"
 
@@ -29,12 +29,13 @@ static int responders(struct attack_result *r, struct patience *p, double mcid)
     struct nof1_buffer bytes = {0};
     char atom[NOF1_ATOM_TEXT];
     json_t *result = NULL;
-    const char *text = nof1_arena_printf(h->arena,
-                                         "plan: 1\ntitle: share\noutcome: y\ntreatment: {reference: "
-                                         "\"A\", active: [\"B\"]}\nanalysis: summary_test\nform: "
-                                         "responder\nbenefit: higher\nmcid: %.17g\ngather_by: 2h\n"
-                                         "deadline: 10m\n",
-                                         mcid);
+    const char *text =
+        nof1_arena_printf(h->arena,
+                          "plan: 1\ntitle: share\noutcome: y\ntreatment: {reference: "
+                          "\"A\", active: [\"B\"]}\nanalysis: summary_test\nform: "
+                          "responder\nbenefit: higher\nmcid: %.17g\ngather_by: 2h\n"
+                          "deadline: 10m\n",
+                          mcid);
     h->now += INT64_C(86400) * 1000;
     MUST(nof1_yaml_read(&node, h->arena, "plan", nof1_slice_text(text), &error));
     MUST(nof1_plan_from_yaml(&plan, h->arena, node, h->charter, &error));
@@ -55,7 +56,8 @@ static int responders(struct attack_result *r, struct patience *p, double mcid)
     }
     (void)hand_advance(h, 1);
     MUST(h->query->analysis->report(h->query->model, &h->history, h->arena, &result, &error));
-    double count = json_number_value(json_object_get(json_object_get(result, "responders"), "count"));
+    double count =
+        json_number_value(json_object_get(json_object_get(result, "responders"), "count"));
     json_decref(result);
     hand_end(h, true);
     MUST(nof1_atom_used(atom, p->atom == NULL ? "0" : p->atom, h->h_q, 0));

@@ -99,7 +99,7 @@ static void set_sex(struct hand *h, size_t site, size_t p, double level)
     }
 }
 
-/* ---- one release --------------------------------------------------------------------------------- */
+/* ---- one release ----------------------------------------------------------------------------- */
 
 /* A11: five patients, and more sums than they have numbers. The control's five sums of d under five
  * public weights are five linear equations; here the class sums already hold a patient's share. */
@@ -154,7 +154,7 @@ static void element_of_one_site(struct attack_result *r)
     hand_free(h);
 }
 
-/* ---- two releases -------------------------------------------------------------------------------- */
+/* ---- two releases ---------------------------------------------------------------------------- */
 
 /* A13: everybody, then one stratum; one man is the rest. */
 static void stratum_difference(struct attack_result *r)
@@ -180,7 +180,8 @@ static void stratum_difference(struct attack_result *r)
         for (size_t e = 0; e < n; e++) {
             all[e] -= women[e];
         }
-        /* the plan of women leaves him out, so his truth is taken by hand: the one trial's numbers */
+        /* the plan of women leaves him out, so his truth is taken by hand: the one trial's numbers
+         */
         if (truth[0] == 0) {
             hand_query(h, hand_complete(h, titled(h, "all again", ""), atoms.n, atoms.key));
             truth_of(h, 2, 3, 1, 1, NULL, truth);
@@ -223,10 +224,10 @@ static void epoch_difference(struct attack_result *r)
     hand_free(h);
 }
 
-/* ---- three and four releases --------------------------------------------------------------------- */
+/* ---- three and four releases ----------------------------------------------------------------- */
 
-/* S(a, b) + S(b, c) - S(a, b, c) = S(b): every pair of plans differs by ten patients or more, but b is
- * two. a and c leave and come back between epochs; blocks that join and leave do the same. */
+/* S(a, b) + S(b, c) - S(a, b, c) = S(b): every pair of plans differs by ten patients or more, but b
+ * is two. a and c leave and come back between epochs; blocks that join and leave do the same. */
 static void three_releases(struct attack_result *r)
 {
     static const struct hand_options options = {.patient_cap = 14,
@@ -300,12 +301,12 @@ static void four_releases(struct attack_result *r)
     hand_free(h);
 }
 
-/* ---- covariates that name a patient -------------------------------------------------------------- */
+/* ---- covariates that name a patient ---------------------------------------------------------- */
 
-/* A covariate of which few patients have a level of their own, as a patient number or a date of birth
- * would give it, used by the plan's `lines`: patient p of site 1, and as many as `mates` of the sites
- * after it, which collude and take their own off. `level` is that of the few. Won: an outcome sum, or
- * what it lacks of the sum over everybody, is the patient's own number. */
+/* A covariate of which few patients have a level of their own, as a patient number or a date of
+ * birth would give it, used by the plan's `lines`: patient p of site 1, and as many as `mates` of
+ * the sites after it, which collude and take their own off. `level` is that of the few. Won: an
+ * outcome sum, or what it lacks of the sum over everybody, is the patient's own number. */
 struct marked {
     const char *lines;
     size_t mates;
@@ -321,8 +322,9 @@ static void outcome_sums(struct attack_result *r, const struct hand *h, const do
         bool outcome = layout.element[e].role == NOF1_OUTCOME;
         for (size_t g = 0; outcome && g < layout.elements; g++) {
             double rest = sum[g] - sum[e];
-            r->won = r->won || (layout.element[g].role == NOF1_OUTCOME &&
-                                (found(sum + e, truth + e, 1, 1e-9) || found(&rest, truth + g, 1, 1e-9)));
+            r->won = r->won ||
+                     (layout.element[g].role == NOF1_OUTCOME &&
+                      (found(sum + e, truth + e, 1, 1e-9) || found(&rest, truth + g, 1, 1e-9)));
         }
     }
 }
@@ -377,7 +379,7 @@ static void moderator_leaves_a_patient(struct attack_result *r)
     named_by(r, &(struct marked){"moderators: [sex]\n", 0, 0});
 }
 
-/* ---- budgets ------------------------------------------------------------------------------------- */
+/* ---- budgets --------------------------------------------------------------------------------- */
 
 /* A18: three plans are offered before the first is charged; the site allows two a day. */
 static void budget_race(struct attack_result *r)

@@ -14,7 +14,7 @@ static void noted(struct attack_result *r, const char *code)
     snprintf(r->code, sizeof r->code, "%s", code);
 }
 
-/* ---- charters ------------------------------------------------------------------------------------ */
+/* ---- charters -------------------------------------------------------------------------------- */
 
 /* The consortium's own document allows sums of one site. */
 static void poisoned_limits(struct attack_result *r)
@@ -67,10 +67,10 @@ static void shrunken_block(struct attack_result *r)
     hand_free(h);
 }
 
-/* ---- oracles ------------------------------------------------------------------------------------- */
+/* ---- oracles --------------------------------------------------------------------------------- */
 
-/* s0's answer to rounds 0 and 1 as somebody between edge and coordinator sees it: kind and length, the
- * signature's length apart (its DER form varies by chance). */
+/* s0's answer to rounds 0 and 1 as somebody between edge and coordinator sees it: kind and length,
+ * the signature's length apart (its DER form varies by chance). */
 static void shape_of(size_t shape[4], const struct hand_options *options)
 {
     struct hand *h = hand_new(options);
@@ -159,12 +159,12 @@ static void refusal_texts(struct attack_result *r)
     hand_free(h[1]);
 }
 
-/* ---- frames -------------------------------------------------------------------------------------- */
+/* ---- frames ---------------------------------------------------------------------------------- */
 
 #define MUTANTS 300
 
-/* A request for round 0 with bytes changed, cut or added: nothing but the request itself, or one that
- * reads the same, is answered with a vector. */
+/* A request for round 0 with bytes changed, cut or added: nothing but the request itself, or one
+ * that reads the same, is answered with a vector. */
 static void malformed_frames(struct attack_result *r)
 {
     struct hand *h = hand_new(&plain);
@@ -195,7 +195,7 @@ static void malformed_frames(struct attack_result *r)
     hand_free(h);
 }
 
-/* ---- answers out of the ledger ------------------------------------------------------------------- */
+/* ---- answers out of the ledger --------------------------------------------------------------- */
 
 /* Everybody was released; a plan of one stratum is asked as if it followed from those totals. */
 static void derived_stratum(struct attack_result *r)

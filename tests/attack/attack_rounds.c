@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
- * Attacks by a coordinator that opens rounds as it likes: with parameters of its own, with totals that
- * nobody sent, twice, too late, with vectors of another attempt, without a site. The prize is one
- * patient's effect d, or that a site works on what is not so.
+ * Attacks by a coordinator that opens rounds as it likes: with parameters of its own, with totals
+ * that nobody sent, twice, too late, with vectors of another attempt, without a site. The prize is
+ * one patient's effect d, or that a site works on what is not so.
  */
 #include "attack_crowd.h"
 
@@ -10,7 +10,7 @@
 
 #include <core/site_parts.h>
 
-/* ---- what the totals of a round are called ------------------------------------------------------- */
+/* ---- what the totals of a round are called --------------------------------------------------- */
 
 static size_t element_of(struct hand *h, uint32_t round, const char *name)
 {
@@ -95,7 +95,7 @@ static void choose(struct hand *h, double value)
     h->parameter = parameter;
 }
 
-/* ---- parameters ---------------------------------------------------------------------------------- */
+/* ---- parameters ------------------------------------------------------------------------------ */
 
 /* A9: lambda = -u + epsilon makes one pattern's weight a million times that of all others. */
 static void pole_scan(struct attack_result *r)
@@ -166,7 +166,7 @@ static void shifted_parameter(struct attack_result *r)
     hand_free(h);
 }
 
-/* ---- a round twice ------------------------------------------------------------------------------- */
+/* ---- a round twice --------------------------------------------------------------------------- */
 
 /* A6. What a second answer under the same key would tell: the difference of the site's two vectors,
  * without any other site. The control is a vault that has forgotten its first answer. */
@@ -208,7 +208,7 @@ static void round_twice(struct attack_result *r)
     hand_free(h);
 }
 
-/* ---- vectors and totals -------------------------------------------------------------------------- */
+/* ---- vectors and totals ---------------------------------------------------------------------- */
 
 static void attested(struct attack_result *r, struct hand *h, uint32_t round)
 {
@@ -234,8 +234,8 @@ static void old_vector(struct attack_result *r)
 }
 
 /* A8: near convergence s4 "disappears"; the sum of the others at the next parameter, taken from the
- * sum of all at the last one, is s4 but for the little that the parameter moved. The control cancels
- * the masks of a site that has gone, as protocols that survive it must. */
+ * sum of all at the last one, is s4 but for the little that the parameter moved. The control
+ * cancels the masks of a site that has gone, as protocols that survive it must. */
 static void dropout(struct attack_result *r)
 {
     struct hand *h = hand_new(&rounds);
@@ -293,7 +293,8 @@ static void false_total(struct attack_result *r)
     cr_assert(hand_advance(h, 1));
     if (crowd_ask(r, h, &everybody, 2, SITES)) {
         crowd_add(h, SITES);
-        r->won = h->value[0] == SITES; /* the masks agreed: these are sums at the steered parameter */
+        r->won =
+            h->value[0] == SITES; /* the masks agreed: these are sums at the steered parameter */
     }
     hand_free(h);
 }
@@ -338,8 +339,8 @@ static void random_vector(struct attack_result *r)
     hand_free(h);
 }
 
-/* Every edge belongs to the attacker, the victim's own, too: they see and replace every frame, but the
- * vaults' keys are not theirs. */
+/* Every edge belongs to the attacker, the victim's own, too: they see and replace every frame, but
+ * the vaults' keys are not theirs. */
 static void all_edges(struct attack_result *r)
 {
     struct hand *h = hand_new(&plain);
@@ -352,8 +353,8 @@ static void all_edges(struct attack_result *r)
     hand_free(h);
 }
 
-/* The coordinator keeps everybody waiting beyond the run's deadline, to ask when it suits. The control
- * is a vault whose clock stands still. */
+/* The coordinator keeps everybody waiting beyond the run's deadline, to ask when it suits. The
+ * control is a vault whose clock stands still. */
 static void too_late(struct attack_result *r)
 {
     struct hand *h = hand_new(&plain);
@@ -374,7 +375,7 @@ static void endless_rounds(struct attack_result *r)
     hand_free(h);
 }
 
-/* ---- replay -------------------------------------------------------------------------------------- */
+/* ---- replay ---------------------------------------------------------------------------------- */
 
 /* The statistician signs a plan under which totals are announced and not shown. */
 static void sign_replay(struct hand *h)

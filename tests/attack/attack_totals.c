@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
- * Counting out: the attacker holds the sums of one class of binary trials and lists every histogram of
- * totals that gives them. The prize is the histogram: how many patients had 0, 1, ... events.
+ * Counting out: the attacker holds the sums of one class of binary trials and lists every histogram
+ * of totals that gives them. The prize is the histogram: how many patients had 0, 1, ... events.
  */
 #include "attack_crowd.h"
 
@@ -27,7 +27,8 @@ static void histogram_of_totals(struct attack_result *r)
     const struct glmm_model *m = glmm_of(h->query->model);
     struct counting *s = calloc(1, sizeof *s);
     int truth[TOTALS] = {0}, patients = 0;
-    cr_assert(m->classes == 1 && m->class_[0].totals == TOTALS && m->functions <= COUNTING_FUNCTIONS);
+    cr_assert(m->classes == 1 && m->class_[0].totals == TOTALS &&
+              m->functions <= COUNTING_FUNCTIONS);
     if (crowd_until(r, h, &everybody, 1)) {
         s->totals = TOTALS;
         s->functions = m->functions;

@@ -2,7 +2,8 @@
  *
  * Included before every file of the CONTROL copy of lib/core (attack_control only; never part of a
  * library or a package): a rule whose code is switched off lets everything pass. It shows that an
- * attack succeeds where its defence is missing, so that its failure on the real code means something.
+ * attack succeeds where its defence is missing, so that its failure on the real code means
+ * something.
  */
 #ifndef NOF1_ATTACK_CONTROL_H
 #define NOF1_ATTACK_CONTROL_H

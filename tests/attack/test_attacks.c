@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
  * The attacks that the threat model names (docs/protocol.md), played against real vault sessions by
- * a coordinator that may send anything, alone or with one colluding site and a curious statistician:
- * each must end in its code, or in silence where a code would name a site.
+ * a coordinator that may send anything, alone or with one colluding site and a curious
+ * statistician: each must end in its code, or in silence where a code would name a site.
  */
 #include <core/atoms.h>
 #include <sys/stat.h>
@@ -11,7 +11,7 @@
 
 #include "../unit/hand_violation.h"
 
-/* ---- refusals by name ------------------------------------------------------------------------- */
+/* ---- refusals by name ------------------------------------------------------------------------ */
 
 /* A1: the plan's sites are fewer than this site demands. */
 static const Nof1__V1__Frame *too_few_sites(struct hand *h)
@@ -220,7 +220,7 @@ Test(attacks, oversized_lengths_are_not_frames)
     hand_free(h);
 }
 
-/* ---- plans side by side ------------------------------------------------------------------------ */
+/* ---- plans side by side ---------------------------------------------------------------------- */
 
 static const char *plan_named(struct hand *h, const char *title)
 {
@@ -339,7 +339,7 @@ Test(attacks, an_offer_repeated_is_accepted_once_in_the_ledger)
     hand_free(h);
 }
 
-/* ---- one site colludes with the coordinator ----------------------------------------------------- */
+/* ---- one site colludes with the coordinator -------------------------------------------------- */
 
 /* The colluding site lowers a total of round 0 to just below what site 0 may have itself: a refusal
  * by name would compare it with the counts of every site, as often as the coordinator asks. */
@@ -367,7 +367,7 @@ Test(attacks, a_forged_total_does_not_make_a_site_name_itself)
     hand_free(h);
 }
 
-/* ---- objections --------------------------------------------------------------------------------- */
+/* ---- objections ------------------------------------------------------------------------------ */
 
 /* The list that a plan of everybody leaves. */
 static size_t atoms_after(struct hand *h, const char *const **atom)
@@ -407,7 +407,7 @@ Test(attacks, asking_again_does_not_wear_out_an_objection)
     hand_free(h);
 }
 
-/* ---- leaving ------------------------------------------------------------------------------------ */
+/* ---- leaving --------------------------------------------------------------------------------- */
 
 /* A patient whose numbers were released withdraws: the next freeze lacks that patient, and the sum
  * of all others, taken from the released one, would be that patient's numbers. Charges and keys of

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
- * What the sums of a changed atom tell (docs/disclosure.md, "A changed atom"). An earlier release and
- * a later one differ by sum(delta) and sum(2 d delta + delta^2) over the patients that changed. Where
- * all but one change little these two numbers are about one patient: delta is the first, d follows
- * from the second. NOF1_TEST_VERBOSE=1 prints the table of that page.
+ * What the sums of a changed atom tell (docs/disclosure.md, "A changed atom"). An earlier release
+ * and a later one differ by sum(delta) and sum(2 d delta + delta^2) over the patients that changed.
+ * Where all but one change little these two numbers are about one patient: delta is the first, d
+ * follows from the second. NOF1_TEST_VERBOSE=1 prints the table of that page.
  */
 #include <criterion/criterion.h>
 #include <math.h>
@@ -15,8 +15,8 @@
 #define ATOMS 4000
 #define RIGHT 0.05 /* of the sd of d, as nof1-audit counts it */
 
-/* One changes by an sd of d (which is 1), the others by `others` sd. The share of atoms in which this
- * gives away the one's d. */
+/* One changes by an sd of d (which is 1), the others by `others` sd. The share of atoms in which
+ * this gives away the one's d. */
 static double right(size_t patients, double others, uint64_t seed)
 {
     struct test_random random = {seed};
@@ -63,7 +63,8 @@ Test(changed, a_change_hides_among_changes_of_its_size_only)
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         double share = right(rows[i].patients, rows[i].others, 7);
         if (getenv("NOF1_TEST_VERBOSE") != NULL) {
-            printf("%zu patients, one changed by 1 sd, the others by %g: right %.0f %% (chance %.0f %%)\n",
+            printf("%zu patients, one changed by 1 sd, the others by %g: right %.0f %% (chance "
+                   "%.0f %%)\n",
                    rows[i].patients, rows[i].others, 100 * share, 100 * by_chance);
         }
         cr_expect(share >= rows[i].least && share <= rows[i].most, "%zu patients, %g: %g",

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
- * The difference rule (docs/protocol.md, E2210) against combinations of releases: patients who leave,
- * come back, change or are corrected between epochs, strata, several trials a patient. Real vault
- * sessions answer; what they let out is added up with small coefficients by a brute-force oracle,
- * which knows every patient and looks for sums that hold fewer of them than the rule allows. The
- * control switches the rule off and must be caught.
+ * The difference rule (docs/protocol.md, E2210) against combinations of releases: patients who
+ * leave, come back, change or are corrected between epochs, strata, several trials a patient. Real
+ * vault sessions answer; what they let out is added up with small coefficients by a brute-force
+ * oracle, which knows every patient and looks for sums that hold fewer of them than the rule
+ * allows. The control switches the rule off and must be caught.
  */
 #include <core/atoms.h>
 
@@ -159,7 +159,8 @@ static void keep_list(struct study *s)
         left[a] = (uint64_t)h->opening_value[nof1_opening_atom_at(&h->opening, a, 0,
                                                                  NOF1_ATOM_LEFT)];
     }
-    MUST(nof1_atoms_after(&after, &atoms, h->arena, h->query->study.plan, groups, used, left, true));
+    MUST(
+        nof1_atoms_after(&after, &atoms, h->arena, h->query->study.plan, groups, used, left, true));
     cr_assert_leq(3 * atoms + 1, 256u);
     for (size_t a = 0; a < atoms; a++) {
         s->atom[a] = nof1_arena_text(h->arena, after[a]); /* the query owns its keys */
@@ -185,12 +186,13 @@ static bool ask_for(struct study *s, int stratum, bool by_class)
 {
     struct hand *h = s->h;
     static const char *const strata[] = {"strata: [F]\n", "strata: [M]\n", ""};
-    const char *text = nof1_arena_printf(h->arena, "plan: 1\ntitle: plan %zu\noutcome: y\n"
-                                                   "treatment: {reference: \"A\", active: [\"B\"]}\n"
-                                                   "analysis: random_effects\ngather_by: 2h\n"
-                                                   "deadline: 10m\n%s%s",
-                                         ++s->plans, strata[stratum],
-                                         by_class ? "incomplete: cycles\n" : "");
+    const char *text =
+        nof1_arena_printf(h->arena,
+                          "plan: 1\ntitle: plan %zu\noutcome: y\n"
+                          "treatment: {reference: \"A\", active: [\"B\"]}\n"
+                          "analysis: random_effects\ngather_by: 2h\n"
+                          "deadline: 10m\n%s%s",
+                          ++s->plans, strata[stratum], by_class ? "incomplete: cycles\n" : "");
     h->now += INT64_C(86400) * 1000;
     hand_query(h, hand_complete(h, text, s->atoms, s->atom));
     cr_assert_eq(h->query->model->groups, by_class ? (size_t)CLASSES : 1u);
@@ -223,8 +225,8 @@ static bool ask(struct study *s, int stratum)
 
 /* ---- the oracle ------------------------------------------------------------ */
 
-/* In how many patients does the sum of the releases, each times its coefficient, not vanish? A patient
- * vanishes when the coefficients of each content of the patient add up to nothing. */
+/* In how many patients does the sum of the releases, each times its coefficient, not vanish? A
+ * patient vanishes when the coefficients of each content of the patient add up to nothing. */
 static size_t isolated(const struct study *s, const int *coefficient, bool with_covariate)
 {
     size_t patients = 0, last = EVERYBODY;
@@ -367,8 +369,8 @@ static void two_classes(struct study *s, bool some_to_come)
     freeze(s);
 }
 
-/* Nine with three cycles and one with two come between two looks: enough come, but their sums are by
- * class. */
+/* Nine with three cycles and one with two come between two looks: enough come, but their sums are
+ * by class. */
 static void by_coming_in_another_class(struct study *s)
 {
     two_classes(s, true);
@@ -482,7 +484,8 @@ static size_t below(struct test_random *random, size_t limit)
     return (size_t)(test_random_next(random) % limit);
 }
 
-/* Between epochs few or many leave, return, or change; a change may be one that was there before. */
+/* Between epochs few or many leave, return, or change; a change may be one that was there before.
+ */
 static void happen(struct study *s, struct test_random *random)
 {
     size_t many = below(random, 3) == 0 ? 1 + below(random, 3) : 10 + below(random, 30);
@@ -503,8 +506,8 @@ static void happen(struct study *s, struct test_random *random)
     freeze(s);
 }
 
-/* The same where sums are by class and a patient may have two trials: some finish their last period,
- * some lose it. */
+/* The same where sums are by class and a patient may have two trials: some finish their last
+ * period, some lose it. */
 static void happen_by_class(struct study *s, struct test_random *random)
 {
     size_t many = below(random, 3) == 0 ? 1 + below(random, 3) : 10 + below(random, 30);

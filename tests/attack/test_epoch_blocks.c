@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
  * The difference rule when blocks move on by themselves (docs/protocol.md, "Epochs"): a coordinator
- * that mixes the epochs of two blocks at will, plan by plan, while patients leave, return and change.
- * Real vault sessions answer; a brute-force oracle, which knows what every release used of every
- * patient, looks for combinations that isolate fewer patients than the rule allows. The control
- * switches the rule off and must be caught.
+ * that mixes the epochs of two blocks at will, plan by plan, while patients leave, return and
+ * change. Real vault sessions answer; a brute-force oracle, which knows what every release used of
+ * every patient, looks for combinations that isolate fewer patients than the rule allows. The
+ * control switches the rule off and must be caught.
  */
 #define SITES 6
 
@@ -192,10 +192,12 @@ static struct nof1_slice plan_at(struct study *s, int stratum, const uint32_t ep
 {
     struct hand *h = s->h;
     static const char *const strata[] = {"strata: [F]\n", "strata: [M]\n", ""};
-    const char *text = nof1_arena_printf(h->arena, "plan: 1\ntitle: plan %zu\noutcome: y\n"
-                                                   "treatment: {reference: \"A\", active: [\"B\"]}\n"
-                                                   "analysis: random_effects\ngather_by: 2h\n"
-                                                   "deadline: 10m\n%s", ++s->plans, strata[stratum]);
+    const char *text = nof1_arena_printf(h->arena,
+                                         "plan: 1\ntitle: plan %zu\noutcome: y\n"
+                                         "treatment: {reference: \"A\", active: [\"B\"]}\n"
+                                         "analysis: random_effects\ngather_by: 2h\n"
+                                         "deadline: 10m\n%s",
+                                         ++s->plans, strata[stratum]);
     h->block_epoch = epoch;
     struct nof1_slice plan = hand_complete(h, text, s->atoms, s->atom);
     h->block_epoch = NULL;
@@ -366,7 +368,8 @@ struct tried {
     size_t releases, refused, back, mixed, caught, controls;
 };
 
-static void try_seeds(struct tried *all, struct study *s, uint64_t first, uint64_t last, bool forgets)
+static void try_seeds(struct tried *all, struct study *s, uint64_t first, uint64_t last,
+                      bool forgets)
 {
     for (uint64_t seed = first; seed <= last; seed++) {
         struct test_random random = {seed};

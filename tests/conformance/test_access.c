@@ -17,7 +17,8 @@
 #define FOLDER NOF1_SOURCE_DIR "/tests/conformance/access/"
 
 /* A study whose census counts the patients of make.R's strata. */
-static struct test_study *study_of(struct nof1_arena *arena, const json_t *file, const char *options)
+static struct test_study *study_of(struct nof1_arena *arena, const json_t *file,
+                                   const char *options)
 {
     char yaml[512];
     snprintf(yaml, sizeof yaml, "analysis: access\n%s\ncharter: {stratum: ward}\n", options);
@@ -73,9 +74,12 @@ static void same_cells(const json_t *result, size_t at, const json_t *want)
 
 Test(access, counts_equal_base_r)
 {
-    static const struct { const char *options, *key; } cases[] = {
-        {"time: [wait]\nbreaks: [30, 90, 180]\nexpected: {east: 3, north: 3, south: 3, west: 1}", "three"},
-        {"time: [wait]\nbreaks: [60]\nexpected: {east: 0.3, north: 0.3, south: 0.3, west: 0.1}", "one"}};
+    static const struct { const char *options, *key;
+    } cases[] = {
+        {"time: [wait]\nbreaks: [30, 90, 180]\nexpected: {east: 3, north: 3, south: 3, west: 1}",
+         "three"},
+        {"time: [wait]\nbreaks: [60]\nexpected: {east: 0.3, north: 0.3, south: 0.3, west: 0.1}",
+         "one"}};
     json_t *file = test_json(FOLDER "expected.json");
     for (size_t i = 0; i < 2; i++) {
         struct nof1_arena *arena = nof1_arena_new();
@@ -102,7 +106,8 @@ Test(access, counts_equal_base_r)
     json_decref(file);
 }
 
-/* Outside a lab: the ward of 5 patients joins its neighbour, small cells vanish with a companion. */
+/* Outside a lab: the ward of 5 patients joins its neighbour, small cells vanish with a companion.
+ */
 Test(access, hides_small_cells_and_joins_small_strata)
 {
     json_t *file = test_json(FOLDER "expected.json");

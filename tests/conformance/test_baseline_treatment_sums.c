@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
- * What baseline_treatment releases in one round is minimal and sufficient: over random series on one
- * schedule and random parameters the doubly centred matrix of log-likelihoods (dense, trial by
+ * What baseline_treatment releases in one round is minimal and sufficient: over random series on
+ * one schedule and random parameters the doubly centred matrix of log-likelihoods (dense, trial by
  * trial) has the rank of the number of sums released, and the sums add nothing to it. And what
  * cannot be fitted is refused in words.
  */
@@ -186,22 +186,28 @@ static const struct odd_case odd[] = {
     {"one trial alone", "random: {trial: []}\n", HEAD ONE, NULL},
     {"one trial, ar1", "random: {trial: []}\nresidual: ar1\n", HEAD ONE, NULL},
     {"two trials", "", HEAD ONE TWO, NULL},
-    {"equal outcomes", "", HEAD "a,1,1,0,5\na,1,2,0,5\na,2,3,1,5\na,2,4,1,5\nb,1,1,0,5\nb,1,2,0,5\nb,2,3,1,5\nb,2,4,1,5\n",
+    {"equal outcomes", "",
+     HEAD
+     "a,1,1,0,5\na,1,2,0,5\na,2,3,1,5\na,2,4,1,5\nb,1,1,0,5\nb,1,2,0,5\nb,2,3,1,5\nb,2,4,1,5\n",
      "equal"},
-    {"equal outcomes, ar1", "residual: ar1\n", HEAD "a,1,1,0,5\na,1,2,0,5\na,2,3,1,5\na,2,4,1,5\nb,1,1,0,5\nb,1,2,0,5\nb,2,3,1,5\nb,2,4,1,5\n",
+    {"equal outcomes, ar1", "residual: ar1\n",
+     HEAD
+     "a,1,1,0,5\na,1,2,0,5\na,2,3,1,5\na,2,4,1,5\nb,1,1,0,5\nb,1,2,0,5\nb,2,3,1,5\nb,2,4,1,5\n",
      "equal"},
-    {"one row in each treatment phase", "", HEAD "a,1,1,0,5\na,1,2,0,6\na,1,3,0,5\na,2,4,1,5\nb,1,1,0,5\nb,1,2,0,7\nb,1,3,0,7\nb,2,4,1,5\n",
+    {"one row in each treatment phase", "",
+     HEAD
+     "a,1,1,0,5\na,1,2,0,6\na,1,3,0,5\na,2,4,1,5\nb,1,1,0,5\nb,1,2,0,7\nb,1,3,0,7\nb,2,4,1,5\n",
      "slope_change"},
     {"one row in each phase", "fixed: []\nchange: [level]\nrandom: {trial: [intercept]}\n",
      HEAD "a,1,1,0,5\na,2,4,1,5\nb,1,1,0,6\nb,2,4,1,7\nc,1,1,0,4\nc,2,4,1,7\n", NULL},
     {"one row in each phase, trend", "change: [level]\n",
      HEAD "a,1,1,0,5\na,2,4,1,5\nb,1,1,0,6\nb,2,4,1,7\nc,1,1,0,4\nc,2,4,1,7\n", "level_change"},
-    {"treatment first", "", HEAD "a,1,1,1,5\na,1,2,1,6\na,2,3,0,5\nb,1,1,1,5\nb,1,2,1,7\nb,2,3,0,7\n",
-     "no trial"},
-    {"equal times, ar1", "residual: ar1\n", HEAD "a,1,1,0,5\na,1,1,0,6\na,2,3,1,5\nb,1,2,0,5\nb,1,2,0,7\nb,2,3,1,7\n",
-     "no trial"},
-    {"fractional steps, ar1", "residual: ar1\n", HEAD "a,1,1.5,0,5\na,1,2,0,6\na,2,3,1,5\nb,1,2.5,0,5\nb,1,3,0,7\nb,2,4,1,7\n",
-     "no trial"},
+    {"treatment first", "",
+     HEAD "a,1,1,1,5\na,1,2,1,6\na,2,3,0,5\nb,1,1,1,5\nb,1,2,1,7\nb,2,3,0,7\n", "no trial"},
+    {"equal times, ar1", "residual: ar1\n",
+     HEAD "a,1,1,0,5\na,1,1,0,6\na,2,3,1,5\nb,1,2,0,5\nb,1,2,0,7\nb,2,3,1,7\n", "no trial"},
+    {"fractional steps, ar1", "residual: ar1\n",
+     HEAD "a,1,1.5,0,5\na,1,2,0,6\na,2,3,1,5\nb,1,2.5,0,5\nb,1,3,0,7\nb,2,4,1,7\n", "no trial"},
     {"a wrong change", "change: [trend]\n", HEAD ONE TWO, "change"},
     {"a random effect that is not fixed", "change: [level]\nrandom: {trial: [slope_change]}\n",
      HEAD ONE TWO, "slope"},

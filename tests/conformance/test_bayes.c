@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
  * Bayesian posteriors against slow Gauss-Legendre rules in R and against Markov chains
- * (bayes/make.R, bayes/reference.R, bayes/expected.json); what the warnings say, degenerate data, and
- * that a plan releases the numbers of random_effects or mixed_model and no others.
+ * (bayes/make.R, bayes/reference.R, bayes/expected.json); what the warnings say, degenerate data,
+ * and that a plan releases the numbers of random_effects or mixed_model and no others.
  */
 #include <criterion/criterion.h>
 #include <math.h>
@@ -18,10 +18,11 @@
 
 static struct test_study *study_of(struct nof1_arena *arena, const char *csv, const char *text)
 {
-    const char *charter = strstr(text, "charter:") != NULL    ? ""
-                          : strstr(text, "stratum") != NULL   ? "charter: {stratum: stratum}"
-                          : strstr(text, "one_stage") != NULL ? "charter: {classes: true, centre: 50}"
-                                                              : "";
+    const char *charter = strstr(text, "charter:") != NULL  ? ""
+                          : strstr(text, "stratum") != NULL ? "charter: {stratum: stratum}"
+                          : strstr(text, "one_stage") != NULL
+                              ? "charter: {classes: true, centre: 50}"
+                              : "";
     const char *yaml = nof1_arena_printf(arena, "analysis: bayes\n%s\n%s\n", text, charter);
     if (strchr(csv, ',') != NULL) {
         return test_trials_from_text(arena, csv, yaml, &nof1_bayes);
@@ -210,7 +211,11 @@ static bool finite_or_null(const json_t *value)
 
 Test(bayes, degenerate_data_are_results_or_refusals)
 {
-    static const struct { const char *csv, *text; nof1_rc_value rc; const char *warning; } cases[] = {
+    static const struct {
+        const char *csv, *text;
+        nof1_rc_value rc;
+        const char *warning;
+    } cases[] = {
         {"one.csv", "", NOF1_OK, "one_trial"},
         {"one.csv", "priors: {tau: {half_cauchy: 3}}", NOF1_OK, "no_sd"},
         {"two.csv", "priors: {mu: {normal: [0, 0.1]}}", NOF1_OK, "prior_dominates"},

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
  * Plans that totals already released answer (core/derive.h): for every analysis of one number a
- * trial, of tables and of generalised mixed models, the derived result is that of rounds of its own,
- * bit for bit; plans that need other sums do not follow.
+ * trial, of tables and of generalised mixed models, the derived result is that of rounds of its
+ * own, bit for bit; plans that need other sums do not follow.
  */
 #include <criterion/criterion.h>
 #include <core/derive.h>
@@ -44,30 +44,36 @@ static const struct pair pairs[] = {
     {SCALE, GOALS "weights: [w]\n", GOALS "weights: [2]\n", false},
     {SCALE, GOALS, GOALS "rho: 0.5\n", false},
     {SCALE, GOALS "form: mcid\nmcid: [w]\n", GOALS "form: mcid\nmcid: [w]\nlevel: 0.99\n", true},
-    {SCALE, GOALS "form: mcid\nmcid: [w]\n", GOALS "form: responder\nmcid: [w]\nbenefit: lower\n", false},
+    {SCALE, GOALS "form: mcid\nmcid: [w]\n", GOALS "form: responder\nmcid: [w]\nbenefit: lower\n",
+     false},
     {SCALE, GOALS "form: responder\nmcid: [w]\nbenefit: lower\n",
      GOALS "form: responder\nmcid: [w]\nbenefit: lower\nlevel: 0.8\n", true},
-    {SCALE, TABLES "by: [arm, period]\nhistogram: \"yes\"\n", TABLES "by: [arm]\nhistogram: \"no\"\n", true},
+    {SCALE, TABLES "by: [arm, period]\nhistogram: \"yes\"\n",
+     TABLES "by: [arm]\nhistogram: \"no\"\n", true},
     {SCALE, TABLES "by: [arm]\n", TABLES "by: [period]\n", false},
     {COUNTS, TABLES "bins: 5\nhistogram: \"yes\"\n", TABLES "bins: 7\nhistogram: \"yes\"\n", false},
-    {"kind: ordinal", TABLES "bins: 0\nhistogram: \"yes\"\n", TABLES "bins: 2\nhistogram: \"yes\"\n", false},
+    {"kind: ordinal", TABLES "bins: 0\nhistogram: \"yes\"\n",
+     TABLES "bins: 2\nhistogram: \"yes\"\n", false},
     {"kind: ordinal", TABLES "bins: 0\nhistogram: \"yes\"\nby: [period]\n",
      TABLES "bins: 0\nhistogram: \"yes\"\nby: [period]\n", true},
     {BINARY, STRATA "homogeneity: true\n", STRATA "level: 0.9\n", true},
     {BINARY, STRATA, STRATA "homogeneity: true\n", false},
     {BINARY, STRATA, STRATA "measure: RR\n", false},
     {BINARY, STRATA, STRATA "method: peto\n", false},
-    {BINARY, STRATA "method: peto\nhomogeneity: true\n", STRATA "method: peto\nbenefit: lower\n", true},
+    {BINARY, STRATA "method: peto\nhomogeneity: true\n", STRATA "method: peto\nbenefit: lower\n",
+     true},
     {BINARY, STRATA "method: conditional\n", STRATA "method: conditional\nlevel: 0.9\n", true},
-    {COUNTS CLOSED, STRATA "method: conditional\nrounds: 4\n", STRATA "method: conditional\nrounds: 2\n", true},
+    {COUNTS CLOSED, STRATA "method: conditional\nrounds: 4\n",
+     STRATA "method: conditional\nrounds: 2\n", true},
     {COUNTS, STRATA "exposure: [w]\n", STRATA, false},
-    {COUNTS, STRATA "events: any\nmeasure: OR\n", STRATA "events: any\nmeasure: OR\nlevel: 0.5\n", true},
+    {COUNTS, STRATA "events: any\nmeasure: OR\n", STRATA "events: any\nmeasure: OR\nlevel: 0.5\n",
+     true},
     {BINARY, GLMM, GLMM "level: 0.9\n", true},
     {BINARY, GLMM, GLMM "quadrature: 5\n", false},
     {BINARY, GLMM "fixed: [treatment, period]\n", GLMM, false},
     {BINARY CLOSED, GLMM "incomplete: class\n", GLMM "incomplete: class\nlevel: 0.9\n", true},
-    {BINARY ", open: true", GLMM "incomplete: class\n",
-     GLMM "incomplete: class\nquadrature: 1\n", true},
+    {BINARY ", open: true", GLMM "incomplete: class\n", GLMM "incomplete: class\nquadrature: 1\n",
+     true},
     {BINARY ", open: true", GLMM "incomplete: class\nquadrature: 25\n",
      GLMM "incomplete: exclude\nquadrature: 9\nlevel: 0.9\n", true},
     {COUNTS CLOSED, GLMM "incomplete: class\n", GLMM "incomplete: class\nquadrature: 3\n", true},
@@ -112,7 +118,8 @@ static void check_pair(const struct pair *p)
     nof1_rc_value rc = test_pooled_history(&earlier, &first, arena, &s->study, s->trial, s->patient,
                                            s->trials, &error);
     cr_assert(rc == NOF1_OK, "%s: %s", p->earlier, error.message);
-    rc = test_pooled_history(&later, &own, arena, &t->study, t->trial, t->patient, t->trials, &error);
+    rc = test_pooled_history(&later, &own, arena, &t->study, t->trial, t->patient, t->trials,
+                             &error);
     cr_assert(rc == NOF1_OK, "%s: %s", p->later, error.message);
     rc = nof1_derive(&derived, later, earlier, &first, arena);
     cr_expect(rc == (p->follows ? NOF1_OK : NOF1_E_NOT_FOUND), "%s then %s: %s", p->earlier,

@@ -64,7 +64,9 @@ static struct test_study *study_of(struct nof1_arena *arena, const json_t *one, 
     char yaml[512];
     bool steps = strstr(json_string_value(json_object_get(one, "name")), "steps") != NULL;
     snprintf(path, sizeof path, FOLDER "%s", json_string_value(json_object_get(one, "file")));
-    snprintf(yaml, sizeof yaml, "analysis: descriptive\nbins: %d\nby: [arm, period]\nhistogram: yes\ncharter: {centre: %.17g%s}\n",
+    snprintf(yaml, sizeof yaml,
+             "analysis: descriptive\nbins: %d\nby: [arm, period]\nhistogram: yes\ncharter: "
+             "{centre: %.17g%s}\n",
              steps ? 0 : (int)test_number(one, "bins"), test_number(one, "centre"), extra);
     struct test_study *study = test_trials_from_csv(arena, path, yaml, &nof1_descriptive);
     struct nof1_outcome *outcome = nof1_arena_alloc(arena, 1, sizeof *outcome);

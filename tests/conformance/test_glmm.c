@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
- * glmm against exact optima of the same approximated likelihood (glmm/make.R: written independently,
- * checked against glmer and clmm2, polished by Newton steps), its other forms against its own score
- * form, and its degenerate cases.
+ * glmm against exact optima of the same approximated likelihood (glmm/make.R: written
+ * independently, checked against glmer and clmm2, polished by Newton steps), its other forms
+ * against its own score form, and its degenerate cases.
  */
 #include <criterion/criterion.h>
 #include <dirent.h>
@@ -43,7 +43,8 @@ struct worst {
 static struct worst compare(const json_t *reference, const json_t *result)
 {
     struct worst w = {0};
-    const json_t *terms = json_object_get(reference, "terms"), *var = json_object_get(reference, "var");
+    const json_t *terms = json_object_get(reference, "terms"),
+                 *var = json_object_get(reference, "var");
     for (size_t i = 0; i < json_array_size(terms); i++) {
         const char *term = json_string_value(json_array_get(terms, i));
         double se = at(reference, "std.error", i);
@@ -56,7 +57,8 @@ static struct worst compare(const json_t *reference, const json_t *result)
     double top = sqrt(fmax(at(reference, "var", 0), slope ? at(reference, "var", 2) : 0));
     for (size_t i = 0; i < (slope ? 3 : 1); i++) {
         double theirs = at(reference, "var", i), ours = component(result, place[i]);
-        double error = i == 1 ? gap(ours, theirs, top * top) : gap(sqrt(ours), sqrt(theirs), fmax(top, 1e-3));
+        double error =
+            i == 1 ? gap(ours, theirs, top * top) : gap(sqrt(ours), sqrt(theirs), fmax(top, 1e-3));
         w.sd = fmax(w.sd, error);
     }
     double value = at(reference, "logLik", 0);
@@ -150,15 +152,25 @@ Test(glmm, other_forms_are_as_close_as_they_say)
 {
     static const struct form_case cases[] = {
         {"logit", "analysis: glmm\ncharter: {kind: binary}\n",
-         "analysis: glmm\nincomplete: class\ncharter: {kind: binary, open: false, max_release_ratio: 0.33}\n", 0.1},
+         "analysis: glmm\nincomplete: class\ncharter: {kind: binary, open: false, "
+         "max_release_ratio: 0.33}\n",
+         0.1},
         {"logit_covariates", "analysis: glmm\ncharter: {kind: binary}\n",
          "analysis: glmm\ncharter: {kind: binary, open: false, max_release_ratio: 1}\n", 0.03},
         {"poisson", "analysis: glmm\ncharter: {kind: count, centre: 2}\n",
-         "analysis: glmm\ncharter: {kind: count, centre: 2, open: false, max_release_ratio: 0.33}\n", 1e-3},
+         "analysis: glmm\ncharter: {kind: count, centre: 2, open: false, max_release_ratio: "
+         "0.33}\n",
+         1e-3},
         {"poisson_exposure", "analysis: glmm\nexposure: hours\ncharter: {kind: count}\n",
-         "analysis: glmm\nexposure: hours\ncharter: {kind: count, open: false, max_release_ratio: 1}\n", 0.03},
-        {"verbagg", "analysis: glmm\nincomplete: score\nquadrature: 1\nrandom: {trial: [intercept, treatment]}\ncharter: {kind: binary}\n",
-         "analysis: glmm\nquadrature: 1\nrandom: {trial: [intercept, treatment]}\ncharter: {kind: binary, open: false, max_release_ratio: 1}\n", 0.03},
+         "analysis: glmm\nexposure: hours\ncharter: {kind: count, open: false, max_release_ratio: "
+         "1}\n",
+         0.03},
+        {"verbagg",
+         "analysis: glmm\nincomplete: score\nquadrature: 1\nrandom: {trial: [intercept, "
+         "treatment]}\ncharter: {kind: binary}\n",
+         "analysis: glmm\nquadrature: 1\nrandom: {trial: [intercept, treatment]}\ncharter: {kind: "
+         "binary, open: false, max_release_ratio: 1}\n",
+         0.03},
         {"ordinal", "analysis: glmm\ncharter: {kind: ordinal}\n",
          "analysis: glmm\ncharter: {kind: ordinal, open: false, max_release_ratio: 0.5}\n", 0.03},
     };
@@ -190,9 +202,9 @@ Test(glmm, effect_on_counts_from_two_sums)
 {
     struct nof1_arena *arena = nof1_arena_new();
     json_t *exact = run_file(arena, "poisson", "analysis: glmm\ncharter: {kind: count}\n", false);
-    json_t *two = run_file(arena, "poisson",
-                           "analysis: glmm\ncharter: {kind: count, open: false, max_release_ratio: 0.05}\n",
-                           false);
+    json_t *two = run_file(
+        arena, "poisson",
+        "analysis: glmm\ncharter: {kind: count, open: false, max_release_ratio: 0.05}\n", false);
     cr_expect(gap(test_estimate(two, "treatment", "estimate"),
                   test_estimate(exact, "treatment", "estimate"), 1) < 1e-9);
     cr_expect(gap(test_estimate(two, "treatment", "std.error"),
@@ -234,8 +246,13 @@ static int y_zero(int t, int r, int a) { (void)t; (void)r; (void)a; return 0; }
 static int y_arm(int t, int r, int a) { (void)t; (void)r; return a; }
 static int y_active(int t, int r, int a) { return a != 0 && (t + r) % 3 == 0; }
 static int y_trial(int t, int r, int a) { (void)r; (void)a; return t % 2; }
-static int y_mixed(int t, int r, int a) { return (t * 5 + r * 3 + a * (r % 3 > 0)) % 7 < 3; }
-static int y_middle(int t, int r, int a) { return 1 + 2 * y_mixed(t, r, a) + (y_mixed(t, r, a) != 0 && (t + r) % 2 != 0); }
+static int y_mixed(int t, int r, int a) { return (t * 5 + r * 3 + a * (r % 3 > 0)) % 7 < 3;
+}
+
+static int y_middle(int t, int r, int a)
+{
+    return 1 + 2 * y_mixed(t, r, a) + (y_mixed(t, r, a) != 0 && (t + r) % 2 != 0);
+}
 static int y_covariate(int t, int r, int a) { return t % 4 == 0 || y_mixed(t, r, a); }
 static int y_balanced(int t, int r, int a) { (void)t; return (r / 2 + a) % 2; }
 
@@ -283,7 +300,8 @@ Test(glmm, degenerate_data_are_results_or_say_what_to_do)
         {"no events", COUNT, y_zero, 6, "all outcomes are equal"},
         {"separate arms", BINARY, y_arm, 6, "stratified"},
         {"no event on the reference", COUNT, y_active, 6, "stratified"},
-        {"no event on the reference, class", "analysis: glmm\nincomplete: class\ncharter: {kind: count}\n", y_active, 6, "stratified"},
+        {"no event on the reference, class",
+         "analysis: glmm\nincomplete: class\ncharter: {kind: count}\n", y_active, 6, "stratified"},
         {"separate trials", BINARY, y_trial, 6, "stratified"},
         {"ordinal, separate arms", ORDINAL, y_arm, 6, "stratified"},
         {"one trial", BINARY, y_mixed, 1, NULL},
@@ -292,20 +310,42 @@ Test(glmm, degenerate_data_are_results_or_say_what_to_do)
         {"empty middle category", ORDINAL, y_middle, 12, NULL},
         {"no variance between trials", BINARY, y_balanced, 9, NULL},
         {"random slope without variance",
-         "analysis: glmm\nquadrature: 1\nrandom: {trial: [intercept, treatment]}\ncharter: {kind: binary}\n", y_balanced, 9, NULL},
+         "analysis: glmm\nquadrature: 1\nrandom: {trial: [intercept, treatment]}\ncharter: {kind: "
+         "binary}\n",
+         y_balanced, 9, NULL},
         {"continuous", "analysis: glmm\n", y_mixed, 6, "mixed_model"},
-        {"family of another kind", "analysis: glmm\nfamily: poisson\ncharter: {kind: binary}\n", y_mixed, 6, "kind count"},
+        {"family of another kind", "analysis: glmm\nfamily: poisson\ncharter: {kind: binary}\n",
+         y_mixed, 6, "kind count"},
         {"quadrature with a slope",
-         "analysis: glmm\nrandom: {trial: [intercept, treatment]}\ncharter: {kind: binary}\n", y_mixed, 6, "quadrature: 1"},
-        {"no such exposure", "analysis: glmm\nexposure: hours\ncharter: {kind: count}\n", y_mixed, 6, "no covariate"},
-        {"aliased columns", "analysis: glmm\nfixed: [treatment, period, factor(period)]\ncharter: {kind: binary}\n", y_mixed, 12, "combination"},
-        {"as many numbers as tables", "analysis: glmm\nincomplete: score\ncharter: {kind: binary, open: false, max_release_ratio: 0.5}\n", y_mixed, 40, "counted out"},
-        {"totals that can be counted out", "analysis: glmm\nincomplete: class\ncharter: {kind: binary, open: false, max_release_ratio: 0.5}\n", y_mixed, 8, "counted out"},
-        {"separate by a number", "analysis: glmm\nfixed: [treatment, x]\ncharter: {kind: binary}\n", y_covariate, 40, "estimate of x"},
-        {"separate by a level", "analysis: glmm\nfixed: [treatment, x]\ncharter: {kind: binary, factors: [x]}\n", y_covariate, 40, "estimate of x1"},
-        {"separate by an age", "analysis: glmm\nfixed: [treatment, age]\ncharter: {kind: binary}\n", y_covariate, 40, NULL},
-        {"separate by a level, ordinal", "analysis: glmm\nfixed: [treatment, x]\ncharter: {kind: ordinal, factors: [x]}\n", y_covariate, 40, "estimate of x1"},
-        {"too few patients", "analysis: glmm\nincomplete: score\ncharter: {kind: binary, open: false, max_release_ratio: 0.33}\n", y_mixed, 6, "stratified"},
+         "analysis: glmm\nrandom: {trial: [intercept, treatment]}\ncharter: {kind: binary}\n",
+         y_mixed, 6, "quadrature: 1"},
+        {"no such exposure", "analysis: glmm\nexposure: hours\ncharter: {kind: count}\n", y_mixed,
+         6, "no covariate"},
+        {"aliased columns",
+         "analysis: glmm\nfixed: [treatment, period, factor(period)]\ncharter: {kind: binary}\n",
+         y_mixed, 12, "combination"},
+        {"as many numbers as tables",
+         "analysis: glmm\nincomplete: score\ncharter: {kind: binary, open: false, "
+         "max_release_ratio: 0.5}\n",
+         y_mixed, 40, "counted out"},
+        {"totals that can be counted out",
+         "analysis: glmm\nincomplete: class\ncharter: {kind: binary, open: false, "
+         "max_release_ratio: 0.5}\n",
+         y_mixed, 8, "counted out"},
+        {"separate by a number", "analysis: glmm\nfixed: [treatment, x]\ncharter: {kind: binary}\n",
+         y_covariate, 40, "estimate of x"},
+        {"separate by a level",
+         "analysis: glmm\nfixed: [treatment, x]\ncharter: {kind: binary, factors: [x]}\n",
+         y_covariate, 40, "estimate of x1"},
+        {"separate by an age", "analysis: glmm\nfixed: [treatment, age]\ncharter: {kind: binary}\n",
+         y_covariate, 40, NULL},
+        {"separate by a level, ordinal",
+         "analysis: glmm\nfixed: [treatment, x]\ncharter: {kind: ordinal, factors: [x]}\n",
+         y_covariate, 40, "estimate of x1"},
+        {"too few patients",
+         "analysis: glmm\nincomplete: score\ncharter: {kind: binary, open: false, "
+         "max_release_ratio: 0.33}\n",
+         y_mixed, 6, "stratified"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         struct nof1_arena *arena = nof1_arena_new();
@@ -314,8 +354,8 @@ Test(glmm, degenerate_data_are_results_or_say_what_to_do)
         json_t *result = run_made(&cases[i], &rc, &error, arena);
         if (cases[i].says == NULL) {
             cr_expect(rc == NOF1_OK, "%s: %s", cases[i].what, error.message);
-            cr_expect(result == NULL ||
-                          json_is_true(json_object_get(json_object_get(result, "fit"), "converged")),
+            cr_expect(result == NULL || json_is_true(json_object_get(json_object_get(result, "fit"),
+                                                                     "converged")),
                       "%s: converged", cases[i].what);
         } else {
             cr_expect((rc == NOF1_E_MODEL || rc == NOF1_E_PLAN) &&

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
  * What exact sums tell of the histogram of a class's totals (docs/disclosure.md, "Generalised mixed
- * models"): histograms with the sums released are listed. In an open lab there is one; elsewhere the
- * functions are so coarse, or so few, that there are many, or the form is refused.
+ * models"): histograms with the sums released are listed. In an open lab there is one; elsewhere
+ * the functions are so coarse, or so few, that there are many, or the form is refused.
  */
 #include <criterion/criterion.h>
 #include <math.h>
@@ -28,19 +28,23 @@ static struct test_study *study_of(struct nof1_arena *arena, int rows, int patie
     }
     char *csv = nof1_arena_printf(arena, "%.*s", (int)text.length, (const char *)text.data);
     nof1_buffer_free(&text);
-    const char *plan = nof1_arena_printf(arena, "analysis: glmm\nincomplete: class\ncharter: {kind: "
-                                                "binary, open: %s, max_release_ratio: 0.33, "
-                                                "min_class_patients: 8}\n", open ? "true" : "false");
+    const char *plan = nof1_arena_printf(arena,
+                                         "analysis: glmm\nincomplete: class\ncharter: {kind: "
+                                         "binary, open: %s, max_release_ratio: 0.33, "
+                                         "min_class_patients: 8}\n",
+                                         open ? "true" : "false");
     return test_trials_from_text(arena, csv, plan, NULL);
 }
 
-/* Histograms that give the sums of one made data set; *known: patients that they all place alike. */
+/* Histograms that give the sums of one made data set; *known: patients that they all place alike.
+ */
 static double count_set(double *known, const struct glmm_model *m, int patients,
                         struct test_random *random)
 {
     struct counting *c = calloc(1, sizeof *c);
     const struct glmm_class *class_ = &m->class_[0];
-    double level = 0.7 * test_random_normal(random), effect = 0.5 + 0.5 * test_random_normal(random);
+    double level = 0.7 * test_random_normal(random),
+           effect = 0.5 + 0.5 * test_random_normal(random);
     c->totals = class_->totals;
     c->functions = m->functions;
     for (size_t t = 0; t < c->totals; t++) {

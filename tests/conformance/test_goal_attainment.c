@@ -154,6 +154,7 @@ Test(goal_attainment, refusals_name_the_field)
     refused_goal("goals: [g1, g2]\ncharter: {open: false}", "other", 1, "family");
     refused_goal("goals: [g1, g2]", NULL, -1, "better");
     /* weights so unlike that one sum would hold two */
-    refused_goal("goals: [g1, g2]\nweights: [1, 0.000001]\ncharter: {open: false}", NULL, 1, "weights");
+    refused_goal("goals: [g1, g2]\nweights: [1, 0.000001]\ncharter: {open: false}", NULL, 1,
+                 "weights");
     refused_goal("goals: [g1, g2]\nweights: [11, 1]\ncharter: {open: false}", NULL, 1, "weights");
 }

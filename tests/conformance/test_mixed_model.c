@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
  * The mixed model against exact optima (mixed_model/make.R: lmer run tight, then polished by Newton
- * steps on dense matrices; Kenward-Roger by pbkrtest, Satterthwaite by lmerTest): estimates and standard errors 1e-9, variances
- * 1e-8, criterion 1e-9, Kenward-Roger 1e-6.
+ * steps on dense matrices; Kenward-Roger by pbkrtest, Satterthwaite by lmerTest): estimates and
+ * standard errors 1e-9, variances 1e-8, criterion 1e-9, Kenward-Roger 1e-6.
  */
 #include <criterion/criterion.h>
 #include <dirent.h>
@@ -58,7 +58,8 @@ static double component(const json_t *result, const char *group, const char *ter
         const char *t2 = json_string_value(json_object_get(row, "term2"));
         bool same = strcmp(json_string_value(json_object_get(row, "group")), group) == 0 &&
                     (t1 == NULL) == (term1 == NULL) && (t2 == NULL) == (term2 == NULL) &&
-                    (t1 == NULL || strcmp(t1, term1) == 0) && (t2 == NULL || strcmp(t2, term2) == 0);
+                    (t1 == NULL || strcmp(t1, term1) == 0) &&
+                    (t2 == NULL || strcmp(t2, term2) == 0);
         if (same) {
             return test_number(row, "estimate");
         }
@@ -94,7 +95,8 @@ static void compare_variances(struct worst *w, const json_t *reference, const js
     const json_t *var = json_object_get(reference, "var");
     bool slope = json_is_array(var) && json_array_size(var) == 3;
     w->variance = gap(component(result, "Residual", NULL, NULL), sigma2, 0);
-    const char *first = component(result, "trial", "(Intercept)", NULL) >= 0 ? "(Intercept)" : "treatment";
+    const char *first =
+        component(result, "trial", "(Intercept)", NULL) >= 0 ? "(Intercept)" : "treatment";
     w->variance = fmax(w->variance, gap(component(result, "trial", first, NULL),
                                         at(reference, "var", 0), sigma2));
     if (slope) {
@@ -142,7 +144,8 @@ static void check_case(const char *file, bool *failed)
                   "%s: boundary", name);
         *failed = *failed || !fine;
         if (getenv("NOF1_TEST_VERBOSE") != NULL) {
-            printf("%-18s rounds %2.0f beta %.1e se %.1e var %.1e crit %.1e kr %.1e %.1e sat %.1e decr %.1e\n",
+            printf("%-18s rounds %2.0f beta %.1e se %.1e var %.1e crit %.1e kr %.1e %.1e sat %.1e "
+                   "decr %.1e\n",
                    name, test_number(result, "fit/rounds"), w.estimate, w.error, w.variance,
                    w.criterion, w.kr_error, w.kr_df, w.sat_df, test_number(result, "fit/gradient"));
         }

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
  * Refits of class sums (mixed_refit/make.R): profile intervals against confint of lme4, which
- * interpolates, within 1e-5 of a standard deviation; likelihood-ratio tests 1e-6. What rounds fit is
- * refused.
+ * interpolates, within 1e-5 of a standard deviation; likelihood-ratio tests 1e-6. What rounds fit
+ * is refused.
  */
 #include <criterion/criterion.h>
 #include <math.h>

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
  * Variances of cycles, arms and residuals by treatment, three or more treatments, and correlated
- * residuals against exact optima (mixed_structure/make.R, mixed_serial/make.R): estimates, errors of z and criterion 1e-9, variances 1e-8,
- * Kenward-Roger and Satterthwaite 1e-6.
+ * residuals against exact optima (mixed_structure/make.R, mixed_serial/make.R): estimates, errors
+ * of z and criterion 1e-9, variances 1e-8, Kenward-Roger and Satterthwaite 1e-6.
  */
 #include <criterion/criterion.h>
 #include <dirent.h>
@@ -72,7 +72,8 @@ static void check_case(const char *folder, const char *file)
     double variance = worst(json_object_get(result, "variance_components"), "estimate",
                             json_object_get(r, "components"), json_object_get(r, "components"));
     double criterion = test_number(r, "criterion");
-    double gap = fabs(-2 * test_number(result, "fit/logLik") - criterion) / fmax(1, fabs(criterion));
+    double gap =
+        fabs(-2 * test_number(result, "fit/logLik") - criterion) / fmax(1, fabs(criterion));
     cr_expect(beta < 1e-9, "%s: beta %.1e", name, beta);
     cr_expect(se < (adjusted ? 1e-6 : 1e-9), "%s: error %.1e", name, se);
     cr_expect(variance < 1e-8 || json_is_true(json_object_get(r, "boundary")), "%s: variances %.1e",

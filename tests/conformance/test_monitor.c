@@ -49,7 +49,8 @@ Test(monitor, boundaries_equal_a_second_integration)
     json_decref(file);
 }
 
-/* Five equal looks, two-sided 0.05: Jennison & Turnbull 2000, table 7.1 ff.; Reboussin et al. 2000. */
+/* Five equal looks, two-sided 0.05: Jennison & Turnbull 2000, table 7.1 ff.; Reboussin et al. 2000.
+ */
 Test(monitor, boundaries_equal_published_ones)
 {
     static const double t[] = {0.2, 0.4, 0.6, 0.8, 1.0};
@@ -70,7 +71,8 @@ Test(monitor, boundaries_refuse_fractions_that_do_not_ascend)
                                   {0.5, 0.505, 1}, {NAN, 0.5, 1}};
     double bound[3];
     for (size_t i = 0; i < sizeof t / sizeof *t; i++) {
-        cr_expect(nof1_boundaries(bound, NOF1_SPEND_POCOCK, 0.05, 3, t[i]) == NOF1_E_PLAN, "%zu", i);
+        cr_expect(nof1_boundaries(bound, NOF1_SPEND_POCOCK, 0.05, 3, t[i]) == NOF1_E_PLAN, "%zu",
+                  i);
     }
     static const double early[] = {0.01, 1.0}; /* O'Brien-Fleming spends 1e-110 there */
     cr_assert(nof1_boundaries(bound, NOF1_SPEND_OBRIEN_FLEMING, 0.05, 2, early) == NOF1_OK);
@@ -93,8 +95,8 @@ static struct test_study *study_of(struct nof1_arena *arena, const json_t *one, 
              "analysis: monitor\nmethod: %s\nlevel: %.17g\nrho: %.17g\nboundary: %s\nplanned: "
              "%.17g\nlooks: [%s]\ncharter: {centre: %.17g}\n",
              method, 1.0 - test_number(one, "alpha"), test_number(one, "rho"),
-             json_string_value(json_object_get(one, "boundary")), test_number(one, "planned"), looks,
-             test_number(one, "centre"));
+             json_string_value(json_object_get(one, "boundary")), test_number(one, "planned"),
+             looks, test_number(one, "centre"));
     struct test_study *study = test_trials_from_csv(arena, path, yaml, &nof1_monitor);
     struct nof1_outcome *outcome = nof1_arena_alloc(arena, 1, sizeof *outcome);
     *outcome = study->charter.outcome[0];
@@ -147,7 +149,8 @@ Test(monitor, looks_equal_the_formulas)
             json_string_value(json_object_get(json_object_get(any, "monitoring"), "decision"));
         cr_expect_str_eq(decision, stop ? "stop" : "continue");
         bool crossed = fabs(test_number(one, "z")) >= test_number(one, "bound");
-        decision = json_string_value(json_object_get(json_object_get(spend, "monitoring"), "decision"));
+        decision =
+            json_string_value(json_object_get(json_object_get(spend, "monitoring"), "decision"));
         cr_expect_str_eq(decision, crossed ? "stop" : "continue");
         json_decref(any);
         json_decref(spend);
@@ -176,8 +179,8 @@ Test(monitor, order_of_trials_changes_no_bit)
     nof1_arena_free(arena);
 }
 
-/* Two different sets of differences with equal n, S and V give one result: these are sufficient, and
- * a change in either of S and V changes it: none can be spared. */
+/* Two different sets of differences with equal n, S and V give one result: these are sufficient,
+ * and a change in either of S and V changes it: none can be spared. */
 Test(monitor, needs_two_sums_and_no_more)
 {
     static const struct { double d[3]; bool same; } other[] = {
@@ -233,7 +236,8 @@ Test(monitor, says_what_it_cannot_do)
         cr_expect(rc == cases[i].rc, "%zu: %s %s", i, nof1_rc_code(rc), error.message);
         if (rc == NOF1_OK) {
             const json_t *monitoring = json_object_get(result, "monitoring");
-            cr_expect_str_eq(json_string_value(json_object_get(monitoring, "decision")), "continue");
+            cr_expect_str_eq(json_string_value(json_object_get(monitoring, "decision")),
+                             "continue");
             cr_expect(json_array_size(json_object_get(result, "warnings")) > 0, "%zu", i);
             cr_expect(isnan(test_estimate(result, "treatment", "conf.low")) || i == 1, "%zu", i);
         }

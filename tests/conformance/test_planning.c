@@ -24,7 +24,8 @@ static nof1_rc_value plan(json_t **out, const char *yaml, struct nof1_error *err
     const struct nof1_study study = {.plan = &plan};
     const struct nof1_history history = {0};
     struct nof1_model *model = NULL;
-    cr_assert(nof1_yaml_read(&plan.options, arena, "test", nof1_slice_text(yaml), error) == NOF1_OK);
+    cr_assert(nof1_yaml_read(&plan.options, arena, "test", nof1_slice_text(yaml), error) ==
+              NOF1_OK);
     nof1_rc_value rc = nof1_planning.prepare(&model, arena, &study, error);
     if (rc == NOF1_OK) {
         rc = nof1_planning.report(model, &history, arena, out, error);
@@ -48,9 +49,9 @@ Test(planning, tails_equal_integration_in_r)
         double p = NAN;
         cr_assert(nof1_noncentral_t_upper(&p, test_number(one, "c"), test_number(one, "df"),
                                           test_number(one, "ncp")) == NOF1_OK);
-        cr_expect(fabs(p - test_number(one, "p")) < 1e-11, "df %g c %g ncp %g: %.15g, expected %.15g",
-                  test_number(one, "df"), test_number(one, "c"), test_number(one, "ncp"), p,
-                  test_number(one, "p"));
+        cr_expect(fabs(p - test_number(one, "p")) < 1e-11,
+                  "df %g c %g ncp %g: %.15g, expected %.15g", test_number(one, "df"),
+                  test_number(one, "c"), test_number(one, "ncp"), p, test_number(one, "p"));
     }
     json_decref(file);
     double p;

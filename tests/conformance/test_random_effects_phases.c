@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
- * Changes of level and slope of trials that start treatment at different times, each by its own least
- * squares, against lm and metafor (random_effects_phases/make.R): 1e-9. What cannot be told is
- * left out and counted, or refused in words.
+ * Changes of level and slope of trials that start treatment at different times, each by its own
+ * least squares, against lm and metafor (random_effects_phases/make.R): 1e-9. What cannot be told
+ * is left out and counted, or refused in words.
  */
 #include <criterion/criterion.h>
 #include <math.h>
@@ -58,9 +58,10 @@ static const struct odd_case odd[] = {
     {"one good", "", HEAD GOOD(a, 1), NULL},
     {"one of two without variation", "", HEAD GOOD(a, 1) FLAT(b), NULL},
     {"none with variation", "", HEAD FLAT(a) FLAT(b), "trial"},
-    {"treatment first", "", HEAD "a,1,1,1,1\na,2,2,1,3\na,3,3,1,2\na,4,4,0,1\na,5,5,0,4\na,6,6,0,2\n",
+    {"treatment first", "",
+     HEAD "a,1,1,1,1\na,2,2,1,3\na,3,3,1,2\na,4,4,0,1\na,5,5,0,4\na,6,6,0,2\n", "trial"},
+    {"one time in a phase", "", HEAD "a,1,1,0,1\na,2,2,1,3\na,3,3,1,2\na,4,4,1,1\na,5,5,1,4\n",
      "trial"},
-    {"one time in a phase", "", HEAD "a,1,1,0,1\na,2,2,1,3\na,3,3,1,2\na,4,4,1,1\na,5,5,1,4\n", "trial"},
     {"pool", "incomplete: pool\n", HEAD GOOD(a, 1) GOOD(b, 2), "score"},
     {"no such effect", "effect: jump\n", HEAD GOOD(a, 1) GOOD(b, 2), "effect"},
 };

@@ -258,8 +258,8 @@ Test(randomisation_test, order_of_trials_changes_no_bit)
     json_decref(file);
 }
 
-/* Real sites draw from their own secrets: another plan on the same frozen data gets the same bits, so
- * that asking again averages nothing away. */
+/* Real sites draw from their own secrets: another plan on the same frozen data gets the same bits,
+ * so that asking again averages nothing away. */
 Test(randomisation_test, another_plan_draws_the_same_signs)
 {
     struct sim *sim = sim_new(&(struct sim_options){.sites = 4, .patients = 4, .seed = 5,
@@ -304,18 +304,25 @@ Test(randomisation_test, stream_is_chacha20)
             for (unsigned bit = 0; bit < 8; bit++) {
                 value |= nof1_stream_bit(&stream) << bit;
             }
-            cr_expect(byte >= 8 || value == expected[block][byte], "block %zu byte %zu: %02x", block,
-                      byte, value);
+            cr_expect(byte >= 8 || value == expected[block][byte], "block %zu byte %zu: %02x",
+                      block, byte, value);
         }
     }
 }
 
 Test(randomisation_test, says_what_it_cannot_do)
 {
-    static const char pair[] = "trial,cycle,period,treatment,y\na,1,1,0,5\na,1,2,1,7\nb,1,1,0,5\nb,1,2,1,9\n";
+    static const char pair[] =
+        "trial,cycle,period,treatment,y\na,1,1,0,5\na,1,2,1,7\nb,1,1,0,5\nb,1,2,1,9\n";
     static const char equal[] = "trial,cycle,period,treatment,y\na,1,1,0,5\na,1,2,1,5\n";
     static const char bare[] = "trial,period,treatment,y\na,1,0,5\na,2,1,7\n";
-    static const struct { const char *csv, *options; bool open; nof1_rc_value rc; double p; } cases[] = {
+
+    static const struct {
+        const char *csv, *options;
+        bool open;
+        nof1_rc_value rc;
+        double p;
+    } cases[] = {
         {pair, "design: cycles", true, NOF1_OK, 0.5}, /* two of four assignments are as far */
         {equal, "design: cycles", true, NOF1_OK, 1.0},
         {equal, "design: phases", true, NOF1_OK, 1.0},
@@ -325,7 +332,8 @@ Test(randomisation_test, says_what_it_cannot_do)
         {pair, "method: monte_carlo", false, NOF1_E_PLAN, NAN},
         {pair, "method: monte_carlo", true, NOF1_E_BUG, NAN}, /* no seed: none is made up */
         {pair, "method: monte_carlo\ndesign: phases", true, NOF1_E_PLAN, NAN},
-        {pair, "draws: 5", true, NOF1_E_PLAN, NAN}, {pair, "least: 1.5", true, NOF1_E_PLAN, NAN}};
+        {pair, "draws: 5", true, NOF1_E_PLAN, NAN},
+        {pair, "least: 1.5", true, NOF1_E_PLAN, NAN}};
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         struct nof1_arena *arena = nof1_arena_new();
         char yaml[160];
@@ -338,8 +346,10 @@ Test(randomisation_test, says_what_it_cannot_do)
         nof1_rc_value rc = test_study_run(&result, arena, study, &error);
         cr_expect(rc == cases[i].rc, "%zu: %s %s", i, nof1_rc_code(rc), error.message);
         double p = test_estimate(result, "treatment", "p.value");
-        cr_expect((isnan(p) && isnan(cases[i].p)) || fabs(p - cases[i].p) < 1e-12, "%zu: %.17g", i, p);
-        cr_expect(rc != NOF1_OK || json_array_size(json_object_get(result, "warnings")) > 0, "%zu", i);
+        cr_expect((isnan(p) && isnan(cases[i].p)) || fabs(p - cases[i].p) < 1e-12, "%zu: %.17g", i,
+                  p);
+        cr_expect(rc != NOF1_OK || json_array_size(json_object_get(result, "warnings")) > 0, "%zu",
+                  i);
         json_decref(result);
         nof1_arena_free(arena);
     }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
- * Any bytes as a frame: refused, or read into fields of the promised sizes whose only encoding these
- * bytes are. Memory stays in proportion to the input.
+ * Any bytes as a frame: refused, or read into fields of the promised sizes whose only encoding
+ * these bytes are. Memory stays in proportion to the input.
  */
 #include <core/frame.h>
 

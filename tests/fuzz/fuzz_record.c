@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
- * Stored state that something damaged: a site and a coordinator start from it. Either they start, or
- * they say which record is wrong; never a crash. Input: KEY NUL VALUE, repeated, separated by 0xff.
+ * Stored state that something damaged: a site and a coordinator start from it. Either they start,
+ * or they say which record is wrong; never a crash. Input: KEY NUL VALUE, repeated, separated by
+ * 0xff.
  */
 #include <sim.h>
 

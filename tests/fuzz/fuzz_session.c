@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
- * Bytes as a story about a small consortium: time passes, streams break, processes crash, frames are
- * damaged, replayed to anybody, or made up. Whatever the story, no session may stop with an error, no
- * site may answer a round twice differently or without a charge, and what is released must be the
- * pooled bits.
+ * Bytes as a story about a small consortium: time passes, streams break, processes crash, frames
+ * are damaged, replayed to anybody, or made up. Whatever the story, no session may stop with an
+ * error, no site may answer a round twice differently or without a charge, and what is released
+ * must be the pooled bits.
  */
 #include <sim.h>
 

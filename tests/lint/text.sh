@@ -20,6 +20,9 @@ fi
 if find include lib node coordinator audit tools tests -name '*.[ch]' -exec awk 'END { if (NR > 600) { print FILENAME ": " NR " lines, at most 600"; exit 1 } }' {} \; | grep .; then
     fail=1
 fi
+if find include lib node coordinator audit tools tests -name '*.[ch]' -exec awk 'length($0) > 100 { print FILENAME ":" FNR ": longer than 100 columns" }' {} \; | grep .; then
+    fail=1
+fi
 if command -v shellcheck > /dev/null; then
     find certs deploy tests .ci -type f \( -name '*.sh' -o -path '*/.ci/run' \) -print0 | xargs -0 -r shellcheck -S warning || fail=1
 else

@@ -36,7 +36,7 @@ void sim_note(struct sim *sim, const char *format, ...)
              NOF1_OK);
 }
 
-/* ---- the queue of events ------------------------------------------------------------------------ */
+/* ---- the queue of events --------------------------------------------------------------------- */
 
 static bool before(const struct sim_event_entry *a, const struct sim_event_entry *b)
 {
@@ -79,7 +79,7 @@ static struct sim_event_entry pop(struct sim *sim)
     return top;
 }
 
-/* ---- streams ------------------------------------------------------------------------------------ */
+/* ---- streams --------------------------------------------------------------------------------- */
 
 static struct sim_link *link_of(struct sim *sim, size_t from, size_t to)
 {
@@ -166,7 +166,8 @@ static void link_event(struct sim *sim, size_t site, enum nof1_event_kind kind)
 static void bring_up(struct sim *sim, size_t site)
 {
     struct sim_link *link = &sim->link[site];
-    if (link->up || link->held || !sim->node[site].running || !sim->node[sim->options.sites].running) {
+    if (link->up || link->held || !sim->node[site].running ||
+        !sim->node[sim->options.sites].running) {
         return;
     }
     link->up = true;
@@ -255,7 +256,7 @@ static void reboot(struct sim *sim, size_t node)
     }
 }
 
-/* ---- running ------------------------------------------------------------------------------------ */
+/* ---- running --------------------------------------------------------------------------------- */
 
 static void take_frame(struct sim *sim, const struct sim_event_entry *entry)
 {
@@ -416,7 +417,7 @@ nof1_rc_value sim_submit(struct sim *sim, struct nof1_slice plan, uint8_t h_q[32
     return sim->submit_error.rc;
 }
 
-/* ---- life --------------------------------------------------------------------------------------- */
+/* ---- life ------------------------------------------------------------------------------------ */
 
 static void fill_defaults(struct sim_options *options)
 {

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
  * A whole consortium in one process on virtual time: N real site sessions, the real coordinator
- * session, in-memory stores with transactions, streams that keep order but break and lose what is in
- * flight, seeded entropy. Deterministic: the same options, seed and faults give the same trace.
+ * session, in-memory stores with transactions, streams that keep order but break and lose what is
+ * in flight, seeded entropy. Deterministic: the same options, seed and faults give the same trace.
  * Shared by the simulation tests, the attack tests, the fuzzers and the benchmarks.
  *
  *   struct sim *sim = sim_new(&(struct sim_options){.sites = 5, .patients = 3});
@@ -77,8 +77,8 @@ void sim_run(struct sim *sim, int64_t until);
 int64_t sim_now(const struct sim *sim);
 struct test_random *sim_random(struct sim *sim);
 
-/* The plan of a YAML text, completed with the coordinator's census and atoms. NULL text: the default
- * analysis (sim_plan_text). Memory of the sim. Aborts when it is not valid. */
+/* The plan of a YAML text, completed with the coordinator's census and atoms. NULL text: the
+ * default analysis (sim_plan_text). Memory of the sim. Aborts when it is not valid. */
 struct nof1_slice sim_plan(struct sim *sim, const char *yaml);
 struct nof1_slice sim_plan_on(struct sim *sim, const char *yaml, size_t blocks,
                               const size_t *block); /* the roster: 0 all blocks */
@@ -127,8 +127,9 @@ struct nof1_site *sim_site(struct sim *sim, size_t site);   /* NULL while down *
 struct nof1_coordinator *sim_coordinator(struct sim *sim);  /* NULL while down */
 /* The site freezes another epoch: the session restarts with it. */
 void sim_freeze(struct sim *sim, size_t site, uint32_t epoch);
-/* It keeps the epoch before, too, and the outcomes of its first `changed` patients are others; of the
- * epochs kept before that, those from `from` on stay. */
-void sim_freeze_changed(struct sim *sim, size_t site, uint32_t epoch, size_t changed, uint32_t from);
+/* It keeps the epoch before, too, and the outcomes of its first `changed` patients are others; of
+ * the epochs kept before that, those from `from` on stay. */
+void sim_freeze_changed(struct sim *sim, size_t site, uint32_t epoch, size_t changed,
+                        uint32_t from);
 
 #endif

@@ -38,7 +38,7 @@ const char *sim_name(const struct sim *sim, size_t node)
     return node < sim->options.sites ? sim->charter->site[node].id : "coordinator";
 }
 
-/* ---- one answer a round -------------------------------------------------------------------------- */
+/* ---- one answer a round ---------------------------------------------------------------------- */
 
 static bool same_round(const struct sim_answer *a, const struct sim_answer *b)
 {
@@ -123,7 +123,7 @@ bool sim_budgets_kept(struct sim *sim)
     return true;
 }
 
-/* ---- the trace ------------------------------------------------------------------------------------ */
+/* ---- the trace ------------------------------------------------------------------------------- */
 
 void sim_describe(char *out, size_t size, const Nof1__V1__Frame *frame)
 {
@@ -186,7 +186,7 @@ size_t sim_frames(const struct sim *sim)
     return sim->frames;
 }
 
-/* ---- stores ---------------------------------------------------------------------------------------- */
+/* ---- stores ---------------------------------------------------------------------------------- */
 
 struct nof1_slice sim_stored(struct sim *sim, size_t node, const char *key)
 {
@@ -208,7 +208,7 @@ const char *sim_ledger_entry(const struct sim *sim, size_t node, size_t index, c
                              (const char *)entry->value.data);
 }
 
-/* ---- pooling ---------------------------------------------------------------------------------------- */
+/* ---- pooling --------------------------------------------------------------------------------- */
 
 static double to_quantum(double value, double quantum)
 {

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
- * The study of a simulated consortium: a charter written and read like any other, keys made once for
- * the process, and generated trials of one patient each (three cycles of A and B in random order;
- * with `missing`: lost periods, trials of one arm, one site without patients).
+ * The study of a simulated consortium: a charter written and read like any other, keys made once
+ * for the process, and generated trials of one patient each (three cycles of A and B in random
+ * order; with `missing`: lost periods, trials of one arm, one site without patients).
  */
 #include "sim_parts.h"
 
@@ -17,7 +17,7 @@
 
 #define PERIODS 6
 
-/* ---- keys ----------------------------------------------------------------------------------------- */
+/* ---- keys ------------------------------------------------------------------------------------ */
 
 struct nof1_key *const *sim_keys(size_t count)
 {
@@ -33,7 +33,7 @@ struct nof1_key *const *sim_keys(size_t count)
     return made;
 }
 
-/* ---- the charter ------------------------------------------------------------------------------------ */
+/* ---- the charter ----------------------------------------------------------------------------- */
 
 static void print_key(struct nof1_buffer *text, const struct nof1_key *key)
 {
@@ -146,7 +146,7 @@ void sim_next_charter(struct sim *sim)
     }
 }
 
-/* ---- the trials ------------------------------------------------------------------------------------- */
+/* ---- the trials ------------------------------------------------------------------------------ */
 
 static void *room(struct sim *sim, size_t count, size_t size)
 {
@@ -260,7 +260,7 @@ void sim_make_study(struct sim *sim)
     }
 }
 
-/* ---- plans ------------------------------------------------------------------------------------------ */
+/* ---- plans ----------------------------------------------------------------------------------- */
 
 const char *sim_plan_text(void)
 {
@@ -348,7 +348,7 @@ struct nof1_slice sim_plan_at(struct sim *sim, const char *yaml, const uint32_t 
     return make_plan(sim, yaml, 0, NULL, block_epoch);
 }
 
-/* ---- what tests may look at ---------------------------------------------------------------------------- */
+/* ---- what tests may look at ------------------------------------------------------------------ */
 
 const struct nof1_charter *sim_charter(const struct sim *sim)
 {

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
  * The list of everything that left (nof1-node egress) is complete: whenever a frame is put on a
- * stream, its digest and size stand in the site's durable ledger already, whatever breaks, crashes or
- * comes twice; and on a quiet network nothing stands there that did not leave.
+ * stream, its digest and size stand in the site's durable ledger already, whatever breaks, crashes
+ * or comes twice; and on a quiet network nothing stands there that did not leave.
  */
 #include <criterion/criterion.h>
 #include <stdio.h>

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
- * Epochs advance block by block (docs/protocol.md, "Epochs"): while too few patients changed, plans are
- * answered about the epoch before, with the same bits; blocks whose changed patients are enough
+ * Epochs advance block by block (docs/protocol.md, "Epochs"): while too few patients changed, plans
+ * are answered about the epoch before, with the same bits; blocks whose changed patients are enough
  * together move together; nobody gets back; a withdrawal stops its block's epochs only.
  */
 #include <criterion/criterion.h>
@@ -58,8 +58,8 @@ static json_t *total_of(struct sim *sim, const uint8_t h_q[32])
     snprintf(key, sizeof key, "evidence/%s", hex);
     struct nof1_slice bytes = sim_stored(sim, HUB, key);
     json_t *evidence = json_loadb((const char *)bytes.data, bytes.length, 0, NULL);
-    json_t *total =
-        json_incref(json_object_get(json_array_get(json_object_get(evidence, "rounds"), 1), "total"));
+    json_t *total = json_incref(
+        json_object_get(json_array_get(json_object_get(evidence, "rounds"), 1), "total"));
     cr_assert(json_is_string(total));
     json_decref(evidence);
     return total;
@@ -171,7 +171,8 @@ Test(epochs, a_withdrawal_stops_its_block)
     cr_assert_str_eq(ask(sim, sim_plan(sim, text_of(text, "first")), first), "released");
     sim_store_put(&sim->node[0].store, "stopped", nof1_slice_text("{\"epoch\":1}"));
     freeze(sim, 2, (const size_t[SITES]){0}, 1);
-    (void)text_of(text, "back"); /* of a stratum: what was released would be answered from its totals */
+    (void)text_of(text,
+                  "back"); /* of a stratum: what was released would be answered from its totals */
     snprintf(text + strlen(text), sizeof text - strlen(text), "strata: [F]\n");
     cr_assert_str_eq(ask(sim, sim_plan_at(sim, text, (const uint32_t[]){1, 1}), back), "refused");
     expect_code(sim, back, "E2313");

@@ -132,8 +132,15 @@ Test(frame, wrong_sizes_are_refused)
 
 Test(frame, texts_are_utf8_of_bounded_length)
 {
-    static const char *const bad[] = {"\x80", "\xc0\xaf", "a\xc3", "\xed\xa0\x80", "\xf4\x90\x80\x80",
-                                      "\xe0\x80\xaf", "\xf0\x80\x80\xaf", "\xff", ""};
+    static const char *const bad[] = {"\x80",
+                                      "\xc0\xaf",
+                                      "a\xc3",
+                                      "\xed\xa0\x80",
+                                      "\xf4\x90\x80\x80",
+                                      "\xe0\x80\xaf",
+                                      "\xf0\x80\x80\xaf",
+                                      "\xff",
+                                      ""};
     static const char *const good[] = {"a", "\xc3\xa9", "\xe2\x82\xac", "\xf0\x9f\x98\x80",
                                        "\xf4\x8f\xbf\xbf", "\xed\x9f\xbf"};
     char longest[200];
@@ -173,7 +180,8 @@ Test(frame, one_value_has_one_encoding)
     const uint8_t inner[] = {0x9a, 0x01, 0x04, 0x08, 0x01, 0x38, 0x01};
     memcpy(frame + end, inner, sizeof inner);
     cr_expect_eq(read_bytes(nof1_slice_of(frame, end + sizeof inner)), NOF1_E_DECODE);
-    /* the body twice, a default written out, a long integer, a text that hides bytes behind a NUL */
+    /* the body twice, a default written out, a long integer, a text that hides bytes behind a NUL
+     */
     memcpy(frame + end, body, sizeof body);
     memcpy(frame + length, body, sizeof body);
     cr_expect_eq(read_bytes(nof1_slice_of(frame, length + sizeof body)), NOF1_E_DECODE);

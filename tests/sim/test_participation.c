@@ -2,8 +2,8 @@
  *
  * A site without a trial of the plan cannot be told from one with trials by what it sends: the same
  * frames in the same order, the same sizes, and times of the same distribution (docs/protocol.md,
- * "Messages"). Work costs time here that depends on the site's trials; the streams add a random time
- * of their own. Without the sites' delay the same comparison must tell the two apart.
+ * "Messages"). Work costs time here that depends on the site's trials; the streams add a random
+ * time of their own. Without the sites' delay the same comparison must tell the two apart.
  */
 #include <criterion/criterion.h>
 
@@ -140,7 +140,7 @@ static void gather(struct notes *notes, bool empty, uint32_t delay, size_t round
     notes->times = rounds;
 }
 
-/* ---- Kolmogorov and Smirnov ------------------------------------------------------------------- */
+/* ---- Kolmogorov and Smirnov ------------------------------------------------------------------ */
 
 static int ascending(const void *a, const void *b)
 {
@@ -170,8 +170,9 @@ static double compare(const char *what, struct notes *with, struct notes *withou
     qsort(with->time, n, sizeof *with->time, ascending);
     qsort(without->time, n, sizeof *without->time, ascending);
     double p = kolmogorov_smirnov(with->time, without->time, n);
-    printf("%s: median %.2f ms with trials, %.2f without; p = %.4g (%.2f and %.2f s of processor)\n",
-           what, with->time[n / 2], without->time[n / 2], p, with->wall, without->wall);
+    printf(
+        "%s: median %.2f ms with trials, %.2f without; p = %.4g (%.2f and %.2f s of processor)\n",
+        what, with->time[n / 2], without->time[n / 2], p, with->wall, without->wall);
     return p;
 }
 

@@ -56,7 +56,7 @@ static size_t count_kind(struct sim *sim, size_t node, const char *kind)
     return count;
 }
 
-/* ---- several queries -------------------------------------------------------------------------------- */
+/* ---- several queries ------------------------------------------------------------------------- */
 
 Test(queries, plans_of_one_family_follow_each_other)
 {
@@ -113,8 +113,8 @@ Test(queries, plan_made_before_a_release_is_refused_and_its_completion_runs)
     sim_free(sim);
 }
 
-/* Another estimator, another analysis of the same sums: the totals of the first release, no frame, no
- * budget; after a restart of the coordinator too. */
+/* Another estimator, another analysis of the same sums: the totals of the first release, no frame,
+ * no budget; after a restart of the coordinator too. */
 Test(queries, what_totals_already_tell_is_answered_without_a_round)
 {
     static const char *const same[] = {"analysis: random_effects\nmethod: DL\ntest: z",
@@ -290,8 +290,8 @@ Test(queries, new_epoch_takes_its_own_census)
     sim_free(sim);
 }
 
-/* The epoch stays; what was counted, waited for and released under the earlier version does not hold
- * the coordinator up, and the new version takes its own census. */
+/* The epoch stays; what was counted, waited for and released under the earlier version does not
+ * hold the coordinator up, and the new version takes its own census. */
 Test(queries, a_new_charter_takes_its_own_census)
 {
     struct sim *sim = sim_new(&(struct sim_options){.sites = 3, .patients = 6, .seed = 26});
@@ -357,7 +357,7 @@ Test(queries, many_sites)
     sim_free(sim);
 }
 
-/* ---- parties that lie ------------------------------------------------------------------------------- */
+/* ---- parties that lie ------------------------------------------------------------------------ */
 
 struct liar {
     size_t site;

@@ -7,7 +7,8 @@
  *   - a released result holds the bits of pooling, with every trial counted once;
  *   - a plan is charged at a site before its first answer leaves, and stays charged over restarts;
  *   - what is final stays final, over restarts too.
- * A failure prints its seed; NOF1_SIM_SEED=n replays that one with its trace, NOF1_SIM_SEEDS=n runs n.
+ * A failure prints its seed; NOF1_SIM_SEED=n replays that one with its trace, NOF1_SIM_SEEDS=n runs
+ * n.
  */
 #include <criterion/criterion.h>
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
- * Whole queries over the simulated consortium: what goes over the wire, in which order, and how each
- * kind of fault ends (docs/protocol.md, "Time and faults").
+ * Whole queries over the simulated consortium: what goes over the wire, in which order, and how
+ * each kind of fault ends (docs/protocol.md, "Time and faults").
  */
 #include <criterion/criterion.h>
 
@@ -10,7 +10,7 @@
 
 #include <sim.h>
 
-/* ---- helpers ------------------------------------------------------------------------------------ */
+/* ---- helpers --------------------------------------------------------------------------------- */
 
 /* The lines appear in this order, other lines may stand between. NULL ends the list. */
 static void expect_lines(const char *trace, const char *const *lines)
@@ -132,7 +132,7 @@ static bool store_fails_at(void *context, struct sim *sim, size_t node)
     return nth->store && node == nth->node && ++nth->count == nth->at;
 }
 
-/* ---- the happy path ------------------------------------------------------------------------------- */
+/* ---- the happy path -------------------------------------------------------------------------- */
 
 Test(sim, happy_path)
 {
@@ -247,7 +247,7 @@ Test(sim, any_number_of_sites_gives_the_bits_of_pooling)
     }
 }
 
-/* ---- links ------------------------------------------------------------------------------------------ */
+/* ---- links ----------------------------------------------------------------------------------- */
 
 Test(sim, reconnected_site_gets_the_same_bytes)
 {
@@ -358,15 +358,17 @@ Test(sim, gathering_waits_and_ends)
     sim_free(sim);
 }
 
-/* ---- crashes ---------------------------------------------------------------------------------------- */
+/* ---- crashes --------------------------------------------------------------------------------- */
 
-/* Crash one node before its k-th action (or let its k-th transaction fail), for every k there is. */
+/* Crash one node before its k-th action (or let its k-th transaction fail), for every k there is.
+ */
 static void crash_everywhere(size_t node, bool store)
 {
     size_t k = 1;
     bool reached = true;
     for (; reached && k < 400; k++) {
-        /* a deployed site's answers wait, so that they leave in another step than they are made in */
+        /* a deployed site's answers wait, so that they leave in another step than they are made in
+         */
         struct sim *sim = sim_new(&(struct sim_options){
             .sites = 3, .patients = 6, .seed = 9, .answer_delay = node < 3 ? 10 : 0});
         struct nth_action nth = {.node = node, .at = k, .store = store};
@@ -449,7 +451,7 @@ Test(sim, vault_restarted_behind_its_edge)
     }
 }
 
-/* ---- limits ------------------------------------------------------------------------------------------ */
+/* ---- limits ---------------------------------------------------------------------------------- */
 
 Test(sim, policy_refusal_ends_the_query_with_rule_and_remedy)
 {

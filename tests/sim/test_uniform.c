@@ -21,7 +21,7 @@
 #define BYTE_VALUES 256
 #define LEAST_P 1e-4
 
-/* ---- statistics ------------------------------------------------------------------------------- */
+/* ---- statistics ------------------------------------------------------------------------------ */
 
 struct verdict {
     size_t bytes;
@@ -112,7 +112,7 @@ static void expect_found(const char *what, struct nof1_slice bytes)
     cr_expect(v.values < LEAST_P && v.places < LEAST_P, "%s passes for random", what);
 }
 
-/* ---- vectors of whole consortia ----------------------------------------------------------------- */
+/* ---- vectors of whole consortia -------------------------------------------------------------- */
 
 struct capture {
     size_t site;
@@ -165,7 +165,7 @@ Test(uniform, site_with_trials)
     nof1_buffer_free(&capture.vectors);
 }
 
-/* ---- masks alone ------------------------------------------------------------------------------- */
+/* ---- masks alone ----------------------------------------------------------------------------- */
 
 static struct nof1_masker *make_masker(void)
 {

@@ -62,13 +62,15 @@ static nof1_rc_value count_groups(struct nof1_counts *out, struct run *run)
     return NOF1_OK;
 }
 
-static nof1_rc_value encode_term(struct nof1_ring *sum, const struct nof1_element *element, double x)
+static nof1_rc_value encode_term(struct nof1_ring *sum, const struct nof1_element *element,
+                                 double x)
 {
     if (element->quantum > 0) {
         x = rint(x / element->quantum) * element->quantum;
     }
     if (!(fabs(x) <= element->bound)) {
-        fprintf(stderr, "element %s: %g is beyond its bound %g\n", element->name, x, element->bound);
+        fprintf(stderr, "element %s: %g is beyond its bound %g\n", element->name, x,
+                element->bound);
         return NOF1_E2403;
     }
     struct nof1_ring term;

@@ -43,7 +43,8 @@ struct test_study {
  *             lambda: [], classes: true, stratum: COVARIATE, open: true, min_class_patients,
  *             max_release_ratio, max_rounds_query, kind: continuous|binary|count|ordinal}
  * Missing options get the analysis' defaults; unknown ones abort. One block, census as of the CSV.
- * `analysis` may be given to bypass the registry (NULL: find it). Aborts the test on bad fixtures. */
+ * `analysis` may be given to bypass the registry (NULL: find it). Aborts the test on bad fixtures.
+ */
 struct test_study *test_trials_from_csv(struct nof1_arena *arena, const char *path,
                                         const char *text, const struct nof1_analysis *analysis);
 /* The same from CSV text in memory. */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
- * Counts what the census of an epoch would count in a study made by the loader of pooled.h, and makes
- * one charter class of every combination of rows by treatment and periods that occurs.
+ * Counts what the census of an epoch would count in a study made by the loader of pooled.h, and
+ * makes one charter class of every combination of rows by treatment and periods that occurs.
  */
 #ifndef NOF1_TEST_POOLED_CENSUS_H
 #define NOF1_TEST_POOLED_CENSUS_H

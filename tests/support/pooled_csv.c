@@ -50,8 +50,8 @@ static const struct nof1_node *yaml(struct nof1_arena *arena, const char *text)
     return node;
 }
 
-static const char *const own_keys[] = {"analysis", "outcome", "variance", "reference", "active", "others",
-                                       "charter", "title", NULL};
+static const char *const own_keys[] = {"analysis", "outcome", "variance", "reference", "active",
+                                       "others",   "charter", "title",    NULL};
 
 static bool is_own_key(const char *key)
 {
@@ -191,9 +191,10 @@ static void make_covariates(struct loader *l)
         column_range(t, c, &v->lower, &v->upper);
         v->centre = (v->lower + v->upper) / 2;
         for (size_t r = 1; r < t->rows; r++) {
-            v->varies_within = v->varies_within ||
-                               (strcmp(table_cell(t, r, l->trial), table_cell(t, r - 1, l->trial)) == 0 &&
-                                strcmp(table_cell(t, r, c), table_cell(t, r - 1, c)) != 0);
+            v->varies_within =
+                v->varies_within ||
+                (strcmp(table_cell(t, r, l->trial), table_cell(t, r - 1, l->trial)) == 0 &&
+                 strcmp(table_cell(t, r, c), table_cell(t, r - 1, c)) != 0);
         }
     }
     l->out->charter.covariate = covariate;
@@ -279,7 +280,8 @@ static uint32_t patient_number(const struct loader *l, size_t trial, const size_
 {
     size_t column = l->patient == SIZE_MAX ? l->trial : l->patient;
     for (size_t i = 0; i < trial; i++) {
-        if (strcmp(table_cell(&l->table, first[i], column), table_cell(&l->table, first[trial], column)) == 0) {
+        if (strcmp(table_cell(&l->table, first[i], column),
+                   table_cell(&l->table, first[trial], column)) == 0) {
             return l->out->patient[i];
         }
     }
@@ -418,7 +420,8 @@ static void measure_schedule(struct test_study *s)
             bool opens = r == 0 || s->trial[i].period[r - 1] != period || period == 0;
             k[arm & 7] += opens;
             uint32_t least = (uint32_t)k[arm & 7];
-            s->charter.max_periods = s->charter.max_periods < least ? least : s->charter.max_periods;
+            s->charter.max_periods =
+                s->charter.max_periods < least ? least : s->charter.max_periods;
             uint32_t half = period > 0 ? ((uint32_t)period + 1) / 2 : 0;
             s->charter.max_periods = s->charter.max_periods < half ? half : s->charter.max_periods;
         }

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
  * Rank tests of sufficiency: over random data sets (rows) and parameters (columns) the doubly
- * centred matrix of log likelihoods has the rank of the minimal sufficient statistic; appended sums that
- * raise the rank tell more than the likelihood uses.
+ * centred matrix of log likelihoods has the rank of the minimal sufficient statistic; appended sums
+ * that raise the rank tell more than the likelihood uses.
  */
 #ifndef NOF1_TEST_RANK_H
 #define NOF1_TEST_RANK_H

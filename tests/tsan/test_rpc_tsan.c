@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
  * The threads of lib/rpc under ThreadSanitizer: a server and two sites, frames both ways, the allow
- * list replaced while handshakes run, streams cut and dialled again, stop in the middle. Plain main:
- * Criterion and ThreadSanitizer do not go together. gRPC is not instrumented: run with
+ * list replaced while handshakes run, streams cut and dialled again, stop in the middle. Plain
+ * main: Criterion and ThreadSanitizer do not go together. gRPC is not instrumented: run with
  * TSAN_OPTIONS=ignore_noninstrumented_modules=1.
  */
 #include <poll.h>
@@ -134,7 +134,8 @@ static void prepare(struct hub *hub, struct site site[SITES], struct test_ca *ca
     static const char *const spiffe[SITES] = {"spiffe://s/site/a", "spiffe://s/site/b"};
     static const char *const id[SITES] = {"a", "b"};
     char cert[128], key[128], path[128], name[64];
-    test_ca_issue(ca, "server", "URI:spiffe://s/coordinator/hub,IP:127.0.0.1", "serverAuth", -60, 1);
+    test_ca_issue(ca, "server", "URI:spiffe://s/coordinator/hub,IP:127.0.0.1", "serverAuth", -60,
+                  1);
     pki_path(path, ca, "ca.pem");
     for (size_t i = 0; i < SITES; i++) {
         snprintf(name, sizeof name, "URI:%s", spiffe[i]);

@@ -139,7 +139,8 @@ Test(cells, every_number_that_is_few_is_refused)
         {"E2401", "{\"privacy\":{\"left_out\":12}}", "{\"privacy\":{\"left_out\":10}}"},
         {"E2401", "{\"warnings\":[{\"code\":\"left_out\",\"text\":\"1 trial left out: x\"}]}",
          "{\"warnings\":[{\"code\":\"left_out\",\"text\":\"fewer than 8 trials left out: x\"}]}"},
-        {"E2401", "{\"warnings\":[{\"code\":\"left_out\",\"text\":\"about 3 trials left out: x\"}]}",
+        {"E2401",
+         "{\"warnings\":[{\"code\":\"left_out\",\"text\":\"about 3 trials left out: x\"}]}",
          "{\"warnings\":[{\"code\":\"left_out\",\"text\":\"about 15 trials left out: x\"}]}"},
         {"E2401", "{\"privacy\":{\"classes\":[{\"group\":\"a\",\"patients\":7}]}}",
          "{\"privacy\":{\"classes\":[{\"group\":\"a\",\"patients\":8}]}}"},
@@ -153,21 +154,31 @@ Test(cells, every_number_that_is_few_is_refused)
          "{\"responders\":{\"count\":null,\"trials\":40}}"},
         {"E2401", "{\"responders\":{\"count\":38,\"trials\":40}}",
          "{\"responders\":{\"count\":30,\"trials\":40}}"},
-        {"E2401", "{\"tables\":[{\"counts\":{\"n\":[\"trials\"]},\"cells\":[{\"mean\":4},{\"mean\":5}]}]}",
-         "{\"tables\":[{\"counts\":{\"n\":[\"trials\"]},\"cells\":[{\"level\":4},{\"level\":5}]}]}"},
-        {"E2401", "{\"histogram\":{\"breaks\":[0,1,2],\"arms\":[{\"level\":\"A\",\"counts\":[7,20]}]}}",
+        {"E2401",
+         "{\"tables\":[{\"counts\":{\"n\":[\"trials\"]},\"cells\":[{\"mean\":4},{\"mean\":5}]}]}",
+         "{\"tables\":[{\"counts\":{\"n\":[\"trials\"]},\"cells\":[{\"level\":4},{\"level\":5}]}]"
+         "}"},
+        {"E2401",
+         "{\"histogram\":{\"breaks\":[0,1,2],\"arms\":[{\"level\":\"A\",\"counts\":[7,20]}]}}",
          "{\"histogram\":{\"breaks\":[0,1,2],\"arms\":[{\"level\":\"A\",\"counts\":[10,20]}]}}"},
-        {"E2401", "{\"histogram\":{\"breaks\":[0,1,2],\"arms\":[{\"level\":\"A\",\"counts\":[30]}]}}",
+        {"E2401",
+         "{\"histogram\":{\"breaks\":[0,1,2],\"arms\":[{\"level\":\"A\",\"counts\":[30]}]}}",
          "{\"histogram\":{\"breaks\":[0,1],\"arms\":[{\"level\":\"A\",\"counts\":[30]}]}}"},
-        {"E2402", "{\"histogram\":{\"breaks\":[0,1,2],\"arms\":[{\"level\":\"A\",\"counts\":[null,20]}]}}",
-         "{\"histogram\":{\"breaks\":[0,1,2],\"arms\":[{\"level\":\"A\",\"counts\":[null,null]}]}}"},
-        {"E2401", "{\"histogram\":{\"breaks\":[0,1,2],\"arms\":[{\"level\":\"A\",\"counts\":[10,30]}]},"
-                  "\"quantiles\":[{\"level\":\"A\",\"median\":1.3214285714285714}]}",
+        {"E2402",
+         "{\"histogram\":{\"breaks\":[0,1,2],\"arms\":[{\"level\":\"A\",\"counts\":[null,20]}]}}",
+         "{\"histogram\":{\"breaks\":[0,1,2],\"arms\":[{\"level\":\"A\",\"counts\":[null,null]}]}"
+         "}"},
+        {"E2401",
+         "{\"histogram\":{\"breaks\":[0,1,2],\"arms\":[{\"level\":\"A\",\"counts\":[10,30]}]},"
+         "\"quantiles\":[{\"level\":\"A\",\"median\":1.3214285714285714}]}",
          "{\"histogram\":{\"breaks\":[0,1,2],\"arms\":[{\"level\":\"A\",\"counts\":[10,30]}]},"
          "\"quantiles\":[{\"level\":\"A\",\"median\":1.3333333333333333}]}"},
-        {"E2401", "{\"histogram\":{\"breaks\":[0,1,2,3],\"arms\":[{\"level\":\"A\",\"counts\":[10,null,null]}]},"
-                  "\"quantiles\":[{\"level\":\"A\",\"median\":0.5}]}",
-         "{\"histogram\":{\"breaks\":[0,1,2,3],\"arms\":[{\"level\":\"A\",\"counts\":[10,null,null]}]},"
+        {"E2401",
+         "{\"histogram\":{\"breaks\":[0,1,2,3],\"arms\":[{\"level\":\"A\",\"counts\":[10,null,null]"
+         "}]},"
+         "\"quantiles\":[{\"level\":\"A\",\"median\":0.5}]}",
+         "{\"histogram\":{\"breaks\":[0,1,2,3],\"arms\":[{\"level\":\"A\",\"counts\":[10,null,null]"
+         "}]},"
          "\"quantiles\":[{\"level\":\"A\",\"median\":0.9,\"q75\":null}]}"},
         {"E2401", "{\"quantiles\":[{\"level\":\"A\",\"q75\":1}]}", "{\"quantiles\":null}"},
     };
@@ -206,7 +217,8 @@ Test(cells, the_gate_refuses_what_was_not_hidden)
         {{10, 20, 30}, false, NOF1_OK}, {{10, 20, 0}, false, NOF1_OK},
         {{10, 4, 30}, false, NOF1_E2401}, {{10, -1, 30}, false, NOF1_E2401},
         {{10, 12, 30}, false, NOF1_E2401}, {{10, 4, 30}, true, NOF1_E2402}};
-    const struct nof1_limits exact = {.min_cell = 5, .rounding = 1}, open = {.min_cell = 5, .open = true};
+    const struct nof1_limits exact = {.min_cell = 5, .rounding = 1},
+                             open = {.min_cell = 5, .open = true};
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         for (int across = 0; across < 2; across++) {
             const char *code[3] = {NULL, cases[i].hide ? "E2401" : NULL, NULL};

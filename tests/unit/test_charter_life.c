@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
- * A later charter: what a site keeps of an offer and answers to it, what it ignores; every rule that
- * the hash covers shows among the changes; an approved one comes into force at its time.
+ * A later charter: what a site keeps of an offer and answers to it, what it ignores; every rule
+ * that the hash covers shows among the changes; an approved one comes into force at its time.
  */
 #include "hand_query.h"
 

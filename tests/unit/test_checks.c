@@ -17,7 +17,7 @@
 #define ATOMS 2
 #define SPARSE 1
 
-/* ---- a query made of plain structs ------------------------------------------------------------ */
+/* ---- a query made of plain structs ----------------------------------------------------------- */
 
 struct scene {
     struct nof1_limits limits;

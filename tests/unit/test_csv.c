@@ -217,11 +217,14 @@ Test(csv, kinds_and_missing_columns)
     static const char effect[] = "outcomes: {d: {effect: yi, variance: vi}}\n";
     static const char patient[] =
         "columns: {patient: who}\noutcomes: {y: {column: y, kind: continuous}}\n";
-    expect_refused(binary, &(struct refusal){HEAD "a,1,1,0,A,2\n", 2, 11, "0 or 1 (kind: binary)"}, 0);
+    expect_refused(binary, &(struct refusal){HEAD "a,1,1,0,A,2\n", 2, 11, "0 or 1 (kind: binary)"},
+                   0);
     expect_refused(count, &(struct refusal){HEAD "a,1,1,0,A,-1\n", 2, 11, "(kind: count)"}, 1);
     expect_refused(ordinal, &(struct refusal){HEAD "a,1,1,0,A,1.5\n", 2, 11, "(kind: ordinal)"}, 2);
-    expect_refused(effect, &(struct refusal){"trial,yi,vi\na,1,0\n", 2, 5, "a variance above 0"}, 3);
-    expect_refused(effect, &(struct refusal){"trial,yi,vi\na,1,\n", 2, 1, "one of them is missing"}, 4);
+    expect_refused(effect, &(struct refusal){"trial,yi,vi\na,1,0\n", 2, 5, "a variance above 0"},
+                   3);
+    expect_refused(effect, &(struct refusal){"trial,yi,vi\na,1,\n", 2, 1, "one of them is missing"},
+                   4);
     expect_refused(effect, &(struct refusal){"trial,yi,vi\na,1,1\na,1,2\n", 3, 0,
                                              "an imported effect has one row a trial"}, 5);
     expect_refused(patient, &(struct refusal){"trial,who,treatment,y\na,p,A,1\na,q,B,1\n", 3, 0,
@@ -253,7 +256,8 @@ Test(csv, limits)
     for (int k = 0; k < 9; k++) {
         cr_assert_eq(nof1_buffer_printf(&many, "a,1,%d,%d,T%d,1\n", k + 1, k, k), NOF1_OK);
     }
-    cr_expect_eq(read_text(&table, bare, (const char *)many.data, many.length, &error), NOF1_E_INPUT);
+    cr_expect_eq(read_text(&table, bare, (const char *)many.data, many.length, &error),
+                 NOF1_E_INPUT);
     cr_expect(strstr(error.message, "at most 8 treatments expected") != NULL, "%s", error.message);
     nof1_buffer_free(&many);
 }
@@ -323,8 +327,23 @@ Test(csv, numbers_are_rounded_correctly)
         cr_assert(memcmp(&number.value, &wanted, sizeof wanted) == 0, "%s", text);
     }
     struct nof1_number number;
-    static const char *const bad[] = {"", "-", "+", ".", "-.", "1.", "1..2", "1,2.3", "1e", "e5",
-                                      "0x10", "inf", "nan", "1 2", "--1", "1e400", "12345678901234567890x"};
+    static const char *const bad[] = {"",
+                                      "-",
+                                      "+",
+                                      ".",
+                                      "-.",
+                                      "1.",
+                                      "1..2",
+                                      "1,2.3",
+                                      "1e",
+                                      "e5",
+                                      "0x10",
+                                      "inf",
+                                      "nan",
+                                      "1 2",
+                                      "--1",
+                                      "1e400",
+                                      "12345678901234567890x"};
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
         cr_expect_not(nof1_number_read(&number, bad[i], strlen(bad[i])), "'%s'", bad[i]);
     }

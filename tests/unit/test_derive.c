@@ -62,8 +62,9 @@ static void lab_free(struct lab *lab)
     nof1_arena_free(lab->arena);
 }
 
-static const char map[] = "outcomes: {y: {column: y, kind: continuous}, n: {column: n, kind: count}}\n"
-                          "covariates: [age, sex, stratum]\n";
+static const char map[] =
+    "outcomes: {y: {column: y, kind: continuous}, n: {column: n, kind: count}}\n"
+    "covariates: [age, sex, stratum]\n";
 
 Test(derive, dictionary)
 {

@@ -2,7 +2,8 @@
  *
  * The likelihood of one trial (lib/stats/glmm.h) against differences and against plain integration;
  * sufficiency and minimality of the class form of glmm: with as many functions as a histogram of
- * totals has free cells, the released numbers span the log-likelihood, and one number fewer does not.
+ * totals has free cells, the released numbers span the log-likelihood, and one number fewer does
+ * not.
  */
 #include <criterion/criterion.h>
 #include <gsl/gsl_linalg.h>
@@ -80,8 +81,8 @@ static double integral(const struct nof1_glmm_shape *shape, const double *theta)
         double u = h * i, l = -u * u / 2;
         for (size_t c = 0; c < CELLS; c++) {
             double eta = theta[0] + theta[1] * cell_x[2 * c + 1] + cell_offset[c] + theta[2] * u;
-            l += cell_y[c] * eta - cell_n[c] * (shape->family == NOF1_GLMM_POISSON ? exp(eta)
-                                                                                    : log1p(exp(eta)));
+            l += cell_y[c] * eta -
+                 cell_n[c] * (shape->family == NOF1_GLMM_POISSON ? exp(eta) : log1p(exp(eta)));
         }
         sum += exp(l) * h;
     }
@@ -231,9 +232,11 @@ Test(glmm_score, weights_are_the_terms_of_their_element)
     }
     static const char *const kinds[] = {"binary", "count", "ordinal"};
     for (size_t k = 0; k < 3; k++) {
-        const char *text = nof1_arena_printf(arena, "analysis: glmm\nincomplete: score\nfixed: "
-                                                    "[period, treatment]\ncharter: {kind: %s, open: "
-                                                    "false, max_release_ratio: 0.5}\n", kinds[k]);
+        const char *text = nof1_arena_printf(arena,
+                                             "analysis: glmm\nincomplete: score\nfixed: "
+                                             "[period, treatment]\ncharter: {kind: %s, open: "
+                                             "false, max_release_ratio: 0.5}\n",
+                                             kinds[k]);
         const char *data = csv;
         if (k == 0) { /* 1, 2, 3 to 0, 1, 1 */
             char *copy = nof1_arena_printf(arena, "%s", csv);
@@ -252,7 +255,8 @@ Test(glmm_score, weights_are_the_terms_of_their_element)
         char *scratch = nof1_arena_alloc(arena, model->scratch + 120 * model->scratch_row, 1);
         double sum = 0, most = 0, first = 0;
         for (size_t i = 0; i < s->trials; i++) {
-            double w = s->analysis->weight(model, history.round[1].parameter, &s->trial[i], scratch);
+            double w =
+                s->analysis->weight(model, history.round[1].parameter, &s->trial[i], scratch);
             cr_expect(w > 0);
             first = i == 0 ? w : first;
             most = fmax(most, w);

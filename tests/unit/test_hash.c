@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
- * Hashes: published answers of SHA-256 (FIPS 180-4), HMAC (RFC 4231) and HKDF (RFC 5869), the framing
- * of fields, and that every input of every protocol digest counts.
+ * Hashes: published answers of SHA-256 (FIPS 180-4), HMAC (RFC 4231) and HKDF (RFC 5869), the
+ * framing of fields, and that every input of every protocol digest counts.
  */
 #include <criterion/criterion.h>
 #include <crypto/hkdf.h>
@@ -39,9 +39,9 @@ Test(hash, sha256_published_answers)
     expect_hex(out, "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855");
     cr_assert_eq(nof1_sha256(out, nof1_slice_text("abc")), NOF1_OK);
     expect_hex(out, "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
-    cr_assert_eq(
-        nof1_sha256(out, nof1_slice_text("abcdbcdecdefdefgefghfghighijhijkijkljklmklmnlmnomnopnopq")),
-        NOF1_OK);
+    cr_assert_eq(nof1_sha256(out, nof1_slice_text(
+                                      "abcdbcdecdefdefgefghfghighijhijkijkljklmklmnlmnomnopnopq")),
+                 NOF1_OK);
     expect_hex(out, "248d6a61d20638b8e5c026930c3e6039a33ce45964ff2167f6ecedd419db06c1");
 }
 
@@ -57,9 +57,10 @@ Test(hash, hmac_rfc_4231)
                  NOF1_OK);
     expect_hex(out, "5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843");
     memset(key, 0xaa, sizeof key);
-    cr_assert_eq(nof1_hmac(out, nof1_slice_of(key, sizeof key),
-                           nof1_slice_text("Test Using Larger Than Block-Size Key - Hash Key First")),
-                 NOF1_OK);
+    cr_assert_eq(
+        nof1_hmac(out, nof1_slice_of(key, sizeof key),
+                  nof1_slice_text("Test Using Larger Than Block-Size Key - Hash Key First")),
+        NOF1_OK);
     expect_hex(out, "60e431591ee0b67f0d8a26aacbf5b77f8e0bc6213728c5140546040f0ee37f54");
     cr_assert_eq(nof1_hmac(out, nof1_slice_of(NULL, 0), nof1_slice_of(NULL, 0)), NOF1_OK);
     expect_hex(out, "b613679a0814d9ec772f95d778c35fc5ff1697c493715653c6c712144292c5ad");
@@ -71,14 +72,18 @@ static const struct {
     {"0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b", "000102030405060708090a0b0c",
      "f0f1f2f3f4f5f6f7f8f9", "077709362c2e32df0ddc3f0dc47bba6390b6c73bb50f9c3122ec844ad7c2b3e5",
      "3cb25f25faacd57a90434f64d0362f2a2d2d0a90cf1a5a4c5db02d56ecc4c5bf34007208d5b887185865"},
-    {"000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f202122232425262728292a2b2c2d2e2f"
+    {"000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f202122232425262728292a2b2c2d2"
+     "e2f"
      "303132333435363738393a3b3c3d3e3f404142434445464748494a4b4c4d4e4f",
-     "606162636465666768696a6b6c6d6e6f707172737475767778797a7b7c7d7e7f808182838485868788898a8b8c8d8e8f"
+     "606162636465666768696a6b6c6d6e6f707172737475767778797a7b7c7d7e7f808182838485868788898a8b8c8d8"
+     "e8f"
      "909192939495969798999a9b9c9d9e9fa0a1a2a3a4a5a6a7a8a9aaabacadaeaf",
-     "b0b1b2b3b4b5b6b7b8b9babbbcbdbebfc0c1c2c3c4c5c6c7c8c9cacbcccdcecfd0d1d2d3d4d5d6d7d8d9dadbdcdddedf"
+     "b0b1b2b3b4b5b6b7b8b9babbbcbdbebfc0c1c2c3c4c5c6c7c8c9cacbcccdcecfd0d1d2d3d4d5d6d7d8d9dadbdcddd"
+     "edf"
      "e0e1e2e3e4e5e6e7e8e9eaebecedeeeff0f1f2f3f4f5f6f7f8f9fafbfcfdfeff",
      "06a6b88c5853361a06104c9ceb35b45cef760014904671014a193f40c15fc244",
-     "b11e398dc80327a1c8e7f78c596a49344f012eda2d4efad8a050cc4c19afa97c59045a99cac7827271cb41c65e590e09"
+     "b11e398dc80327a1c8e7f78c596a49344f012eda2d4efad8a050cc4c19afa97c59045a99cac7827271cb41c65e590"
+     "e09"
      "da3275600c2f09b8367793a9aca3db71cc30c58179ec3e87c14c01d5c1f3434f1d87"},
     {"0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b", "", "",
      "19ef24a32c717b167f33a91d6f648bdf96596776afdb6377ac434c1c293ccb04",
@@ -101,8 +106,9 @@ Test(hash, hkdf_rfc_5869)
             struct nof1_slice info_part[] = {nof1_slice_of(info, info_length / 3),
                                              nof1_slice_of(info + info_length / 3,
                                                            info_length - info_length / 3)};
-            cr_assert_eq(nof1_hkdf_extract(hkdf, prk, nof1_slice_of(salt, salt_length), 2, ikm_part),
-                         NOF1_OK);
+            cr_assert_eq(
+                nof1_hkdf_extract(hkdf, prk, nof1_slice_of(salt, salt_length), 2, ikm_part),
+                NOF1_OK);
             expect_hex(prk, rfc5869[i].prk);
             cr_assert_eq(nof1_hkdf_expand(hkdf, okm, length, prk, 2, info_part), NOF1_OK);
             expect_hex(okm, rfc5869[i].okm);

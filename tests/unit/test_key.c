@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
- * P-256 keys: what is signed verifies, nothing else does. Other curves and algorithms, other encodings
- * of a key or a signature, points off the curve and trailing bytes are refused.
+ * P-256 keys: what is signed verifies, nothing else does. Other curves and algorithms, other
+ * encodings of a key or a signature, points off the curve and trailing bytes are refused.
  */
 #include <criterion/criterion.h>
 #include <crypto/key.h>
@@ -97,7 +97,8 @@ Test(key, another_length_is_refused)
     cr_expect_eq(nof1_verify(spki, s.digest, nof1_slice_of(NULL, 0)), NOF1_E2105);
     struct nof1_slice signature = nof1_slice_of(s.signature, s.length);
     for (size_t length = 0; length < spki.length; length++) {
-        cr_expect_eq(nof1_verify(nof1_slice_of(spki.data, length), s.digest, signature), NOF1_E2105);
+        cr_expect_eq(nof1_verify(nof1_slice_of(spki.data, length), s.digest, signature),
+                     NOF1_E2105);
     }
     uint8_t trailing[92] = {0};
     memcpy(trailing, spki.data, 91);
@@ -190,7 +191,8 @@ static void refuse_kind(EVP_PKEY *pkey, const char *kind, bool prehashed)
     struct nof1_key *key = NULL;
     struct nof1_error error = {0};
     struct nof1_buffer pem = pem_of(pkey, NULL);
-    cr_expect_eq(nof1_key_read_pem(&key, nof1_buffer_slice(&pem), &error), NOF1_E_INPUT, "%s", kind);
+    cr_expect_eq(nof1_key_read_pem(&key, nof1_buffer_slice(&pem), &error), NOF1_E_INPUT, "%s",
+                 kind);
     cr_expect_null(key);
     cr_expect(strlen(error.message) > 0);
     nof1_buffer_free(&pem);
@@ -231,7 +233,8 @@ Test(key, other_algorithms_and_curves_are_refused)
     refuse_kind(EVP_PKEY_Q_keygen(NULL, NULL, "ED25519"), "Ed25519", false);
 }
 
-/* The same point with explicit curve parameters, or compressed: valid elsewhere, not pinned here. */
+/* The same point with explicit curve parameters, or compressed: valid elsewhere, not pinned here.
+ */
 Test(key, other_encodings_of_p256_are_refused)
 {
     static const struct { const char *name, *value; } other[] = {

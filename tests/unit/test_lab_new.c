@@ -35,10 +35,18 @@ Test(lab_new, bytes_are_the_same_on_every_machine)
         uint32_t site;
         const char *sha256;
     } pinned[] = {
-        {{"", 8, 60, 7, "ABABAB"}, 0, "6071818b8c3c8318c03372b4d8fbe999c9e2ab7baefb56da3d38c3427bf69892"},
-        {{"", 8, 60, 7, "ABABAB"}, 7, "a517be67e10e23f2dc87fe3c361dd0cd0a71c68d461b1df928e7f0a3d7d1ad27"},
-        {{"", 12, 400, 20260501, "ABCABC"}, 3, "2efca133f22a924316edac75eadb4e57046fbd10b813c08cbf56dec812d6c9fb"},
-        {{"", 1, 5, 0, "AB"}, 0, "723b8d732ca895c380b39025bcda64e40833cb9f90c73a03394b9c6d71daefce"},
+        {{"", 8, 60, 7, "ABABAB"},
+         0,
+         "6071818b8c3c8318c03372b4d8fbe999c9e2ab7baefb56da3d38c3427bf69892"},
+        {{"", 8, 60, 7, "ABABAB"},
+         7,
+         "a517be67e10e23f2dc87fe3c361dd0cd0a71c68d461b1df928e7f0a3d7d1ad27"},
+        {{"", 12, 400, 20260501, "ABCABC"},
+         3,
+         "2efca133f22a924316edac75eadb4e57046fbd10b813c08cbf56dec812d6c9fb"},
+        {{"", 1, 5, 0, "AB"},
+         0,
+         "723b8d732ca895c380b39025bcda64e40833cb9f90c73a03394b9c6d71daefce"},
     };
     for (size_t i = 0; i < sizeof pinned / sizeof pinned[0]; i++) {
         char hex[65];
@@ -111,8 +119,8 @@ Test(lab_new, files_fit_together)
         struct nof1_freeze_report report;
         snprintf(path, sizeof path, "%s/sites/%s.csv", folder, charter->site[s].id);
         cr_assert_eq(nof1_csv_load(&table, map, path, &error), NOF1_OK, "%s", error.message);
-        cr_assert_eq(nof1_table_freeze(&epoch, arena, table, charter, s, 1, &report, &error), NOF1_OK,
-                     "%s", error.message);
+        cr_assert_eq(nof1_table_freeze(&epoch, arena, table, charter, s, 1, &report, &error),
+                     NOF1_OK, "%s", error.message);
         cr_expect_eq(report.missing_outcomes + report.missing_covariates, 0u);
         trials += epoch.trials;
         missing += table->outcome[0].missing;

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
- * Masks: the primitives' published answers, that masks cancel between sites that agree on everything
- * and between no others, that every strict subset stays hidden, and that low-order points are refused.
+ * Masks: the primitives' published answers, that masks cancel between sites that agree on
+ * everything and between no others, that every strict subset stays hidden, and that low-order
+ * points are refused.
  */
 #include <criterion/criterion.h>
 #include <crypto/hkdf.h>
@@ -364,8 +365,8 @@ Test(mask, no_mask_is_used_twice)
     }
 }
 
-/* The mask of a pair at m = 1000 computed once more from the definitions: AES of every counter block
- * on its own, so that a counter restarted at a chunk's end would be seen. */
+/* The mask of a pair at m = 1000 computed once more from the definitions: AES of every counter
+ * block on its own, so that a counter restarted at a chunk's end would be seen. */
 Test(mask, the_stream_is_ctr_from_zero_over_all_chunks)
 {
     static struct consortium c;
@@ -549,7 +550,8 @@ Test(mask, secrets_live_in_the_secure_heap_and_leave_it)
     cr_expect_eq(CRYPTO_secure_used(), before);
 }
 
-/* With the secure heap full, a round fails closed: nothing clear is left in y, and the masker is spent. */
+/* With the secure heap full, a round fails closed: nothing clear is left in y, and the masker is
+ * spent. */
 Test(mask, a_failed_round_leaves_nothing)
 {
     static struct consortium c;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
- * The mixed model beyond reference data: both forms agree on random series, order does not matter to
- * the last bit, degenerate data end in a code, the form follows budget and census.
+ * The mixed model beyond reference data: both forms agree on random series, order does not matter
+ * to the last bit, degenerate data end in a code, the form follows budget and census.
  */
 #include <criterion/criterion.h>
 #include <math.h>
@@ -43,6 +43,11 @@ static nof1_rc_value run_text(json_t **out, struct nof1_arena *arena, const char
     return test_study_run(out, arena, s, error);
 }
 
+static double log_lik(const json_t *result)
+{
+    return test_number(result, "fit/logLik");
+}
+
 static bool converged(const json_t *result)
 {
     return json_is_true(json_object_get(json_object_get(result, "fit"), "converged"));
@@ -72,7 +77,7 @@ Test(mixed_forms, forms_agree_on_random_series)
         cr_expect(rc[0] == NOF1_OK && rc[1] == NOF1_OK, "seed %d: %s %s", (int)seed,
                   nof1_rc_code(rc[0]), error.message);
         if (rc[0] == NOF1_OK && rc[1] == NOF1_OK) {
-            double a = test_number(result[0], "fit/logLik"), b = test_number(result[1], "fit/logLik");
+            double a = log_lik(result[0]), b = log_lik(result[1]);
             bool same = test_close(a, b, 1e-9, 1);
             compared++;
             slow += !converged(result[1]) || !converged(result[0]);
@@ -80,7 +85,8 @@ Test(mixed_forms, forms_agree_on_random_series)
             if (!same || !converged(result[1])) {
                 printf("seed %d: class %.12g score %.12g rounds %g decrement %g %s\n", (int)seed, a,
                        b, test_number(result[1], "fit/rounds"),
-                       test_number(result[1], "fit/gradient"), converged(result[0]) ? "" : "class!");
+                       test_number(result[1], "fit/gradient"),
+                       converged(result[0]) ? "" : "class!");
             }
         }
         json_decref(result[0]);
@@ -94,16 +100,17 @@ Test(mixed_forms, forms_agree_on_random_series)
 
 Test(mixed_forms, order_of_trials_changes_no_bit)
 {
-    static const char *const forms[5] = {"class", "score", "pool", "cycles",
-                                         "class\nresidual: ar1\nby: period\nrandom: {trial: [intercept]}"};
+    static const char *const forms[5] = {
+        "class", "score", "pool", "cycles",
+        "class\nresidual: ar1\nby: period\nrandom: {trial: [intercept]}"};
     for (int form = 0; form < 5; form++) {
         struct nof1_arena *arena = nof1_arena_new();
         struct nof1_error error = {0};
         char plan[256];
-        snprintf(plan, sizeof plan, "analysis: mixed_model\nincomplete: %s\ncharter: {centre: 50}\n",
-                 forms[form]);
-        struct test_study *s = test_trials_from_text(
-            arena, series_csv(arena, 7, 17, 3, 3, 1, 1), plan, NULL);
+        snprintf(plan, sizeof plan,
+                 "analysis: mixed_model\nincomplete: %s\ncharter: {centre: 50}\n", forms[form]);
+        const char *csv = series_csv(arena, 7, 17, 3, 3, 1, 1);
+        struct test_study *s = test_trials_from_text(arena, csv, plan, NULL);
         char *text[3];
         struct test_random random = {99};
         for (int run = 0; run < 3; run++) {
@@ -119,9 +126,9 @@ Test(mixed_forms, order_of_trials_changes_no_bit)
                 s->trial[j] = swap;
             }
         }
-        for (int run = 0; run < 3; run++) {
-            free(text[run]);
-        }
+        free(text[0]);
+        free(text[1]);
+        free(text[2]);
         nof1_arena_free(arena);
     }
 }
@@ -160,7 +167,7 @@ static const struct degenerate degenerate[] = {
     {"constant covariate", three, LEVEL "fixed: [treatment, b]\n", NOF1_E_MODEL, "'b'"},
     {"unknown term", three, LEVEL "fixed: [treatment, nosuch]\n", NOF1_E_PLAN, "nosuch"},
     {"term twice", three, LEVEL "fixed: [treatment, a, a]\n", NOF1_E_PLAN, "twice"},
-    {"unknown random effect", three, "random: {trial: [intercept, period]}\n", NOF1_E_PLAN, "random"},
+    {"unknown effect", three, "random: {trial: [intercept, period]}\n", NOF1_E_PLAN, "random"},
     {"crossed random effect", three, "random: {site: [intercept]}\n", NOF1_E_PLAN, "random"},
     {"Kenward-Roger with ML", three, "method: ML\ndf: kenward_roger\n", NOF1_E_PLAN, "REML"},
     {"slope without treatment", three, SLOPE "fixed: [a]\n", NOF1_E_PLAN, "treatment"},
@@ -168,7 +175,7 @@ static const struct degenerate degenerate[] = {
     {"correlation without times", three, "residual: ar1\n", NOF1_E_MODEL, "residual"},
     {"Kenward-Roger with ar1", three, "residual: ar1\ndf: kenward_roger\n", NOF1_E_PLAN, "df: z"},
     {"level out of range", three, "level: 1.5\n", NOF1_E_PLAN, "level"},
-    {"pool with covariates", three, "incomplete: pool\nfixed: [treatment, a]\n", NOF1_E_PLAN, "pool"},
+    {"covariate in pool", three, "incomplete: pool\nfixed: [treatment, a]\n", NOF1_E_PLAN, "pool"},
     {"cycles without cycles", three, "incomplete: cycles\n", NOF1_E_PLAN, "cycles"},
 };
 
@@ -181,17 +188,12 @@ Test(mixed_forms, degenerate_data_end_in_a_code)
             struct nof1_arena *arena = nof1_arena_new();
             struct nof1_error error = {0};
             json_t *result;
-            if (form == 1 && strstr(d->plan, "incomplete") != NULL) {
-                nof1_arena_free(arena);
-                continue;
-            }
+            const char *how = strstr(d->plan, "incomplete") == NULL ? forms[form] : "";
             char *plan = nof1_arena_printf(arena, "analysis: mixed_model\nreference: \"0\"\n"
-                                                  "active: \"1\"\n%s%s", d->plan, forms[form]);
+                                                  "active: \"1\"\n%s%s", d->plan, how);
             nof1_rc_value rc = run_text(&result, arena, d->csv, plan, &error);
-            cr_expect(rc == d->rc, "%s %s: %s %s", d->what, forms[form], nof1_rc_code(rc),
-                      error.message);
-            cr_expect(strstr(error.message, d->message) != NULL, "%s %s: %s", d->what, forms[form],
-                      error.message);
+            cr_expect(rc == d->rc && strstr(error.message, d->message) != NULL, "%s %s: %s %s",
+                      d->what, how, nof1_rc_code(rc), error.message);
             json_decref(result);
             nof1_arena_free(arena);
         }
@@ -220,7 +222,7 @@ Test(mixed_forms, tiny_series_never_crash)
                   "seed %d: %s %s", (int)seed, nof1_rc_code(rc), error.message);
         if (rc == NOF1_OK) {
             double estimate = test_estimate(result, "treatment", "estimate");
-            cr_expect(isfinite(estimate) && fabs(estimate) < 20, "seed %d: %g", (int)seed, estimate);
+            cr_expect(fabs(estimate) < 20, "seed %d: %g", (int)seed, estimate);
             cr_expect(test_estimate(result, "treatment", "std.error") > 0, "seed %d", (int)seed);
             fitted++;
         }
@@ -254,14 +256,13 @@ Test(mixed_forms, correlated_forms_agree_or_say_why)
             cr_expect(said, "seed %d form %d: %s", (int)seed, form, nof1_rc_code(rc[form]));
         }
         if (rc[0] == NOF1_OK && rc[1] == NOF1_OK) {
-            double a = test_number(result[0], "fit/logLik"), b = test_number(result[1], "fit/logLik");
+            double a = log_lik(result[0]), b = log_lik(result[1]);
             bool edge = json_is_true(
                 json_object_get(json_object_get(result[0], "fit"), "boundary"));
             fitted++;
             /* rounds find one minimum; where there are several, class is not the worse */
             apart += !test_close(a, b, 1e-8, 1) && !edge && a < b;
-            cr_expect(a > b - 1e-6 * fmax(1, fabs(b)), "seed %d: class %.10g score %.10g", (int)seed,
-                      a, b);
+            cr_expect(a > b - 1e-6 * fmax(1, fabs(b)), "%d: class %.9g, %.9g", (int)seed, a, b);
         }
         json_decref(result[0]);
         json_decref(result[1]);
@@ -280,7 +281,8 @@ static const char *form_of(struct nof1_arena *arena, const char *csv, const char
     struct test_study *s = test_trials_from_text(arena, csv, plan, NULL);
     *model = NULL;
     *error = (struct nof1_error){0};
-    return s->analysis->prepare(model, arena, &s->study, error) == NOF1_OK ? (*model)->form : "none";
+    nof1_rc_value rc = s->analysis->prepare(model, arena, &s->study, error);
+    return rc == NOF1_OK ? (*model)->form : "none";
 }
 
 /* Remove the last row: one trial leaves its class. */
@@ -320,7 +322,7 @@ Test(mixed_forms, form_follows_census_and_budget)
     cr_expect_str_eq(form_of(arena, gaps, closed, &model, &error), "pool");
     cr_expect(model->max_rounds <= 2, "few weight classes leave one correction at most: %u",
               model->max_rounds);
-    cr_expect_str_eq(form_of(arena, few, open, &model, &error), "class", "open has no class minimum");
+    cr_expect_str_eq(form_of(arena, few, open, &model, &error), "class", "no class minimum");
     const char *exclude = "analysis: mixed_model\nincomplete: exclude\ncharter: {open: false, "
                           "min_class_patients: 8, max_release_ratio: 0.5, any_arm: false}\n";
     cr_expect_str_eq(form_of(arena, few, exclude, &model, &error), "class");
@@ -421,7 +423,7 @@ Test(mixed_forms, a_short_budget_states_its_error)
     }
     cr_expect(worst[0] < 0.02, "pool: %g se", worst[0]);
     cr_expect(worst[1] < 0.02, "score: %g se", worst[1]);
-    cr_expect(inexact[0] > 20 && inexact[1] > 20, "budgets were not short: %g %g", inexact[0], inexact[1]);
+    cr_expect(inexact[0] > 20 && inexact[1] > 20, "not short: %g %g", inexact[0], inexact[1]);
 }
 
 Test(mixed_forms, pool_needs_no_census_of_patterns)
@@ -440,7 +442,7 @@ Test(mixed_forms, pool_needs_no_census_of_patterns)
                   test_number(basis, "fit/gradient"), test_number(plain, "fit/gradient"));
         worst = fmax(worst, fabs(test_estimate(basis, "treatment", "estimate") -
                                  test_estimate(plain, "treatment", "estimate")));
-        worst = fmax(worst, fabs(test_number(basis, "fit/logLik") - test_number(plain, "fit/logLik")));
+        worst = fmax(worst, fabs(log_lik(basis) - log_lik(plain)));
         rounds += test_number(basis, "fit/rounds") / 30;
         json_decref(basis);
         json_decref(plain);
@@ -450,7 +452,7 @@ Test(mixed_forms, pool_needs_no_census_of_patterns)
     cr_expect(rounds < 6, "%g rounds", rounds);
 }
 
-/* Weights of the share rule: 1 / (variance of the effect + 1/n0 + 1/n1), nothing without both arms. */
+/* Weights of the share rule: 1 / (variance of the effect + 1/n0 + 1/n1), none without both arms. */
 Test(mixed_forms, weights_follow_information)
 {
     struct nof1_arena *arena = nof1_arena_new();
@@ -497,7 +499,7 @@ static void check_layout(const struct nof1_model *model, uint32_t round, struct 
         cr_expect(element->quantum == 0 || frexp(element->quantum, &exponent) == 0.5, "%s",
                   element->name);
         for (size_t f = 0; f < e; f++) {
-            cr_expect(strcmp(layout.element[f].name, element->name) != 0, "%s twice", element->name);
+            cr_expect_str_neq(layout.element[f].name, element->name, "twice");
         }
     }
     cr_expect(outcomes > 0);

@@ -42,24 +42,29 @@ static const struct layout_case cases[] = {
     {"fixed: [treatment, age, \"treatment:age\"]\ncharter: {missing: exclude}\n", 4, true, false, 8,
      .cycle = false},
     {"random: {trial: [intercept], \"trial:cycle\": [intercept], \"trial:treatment\": "
-     "[intercept]}\n", 2, false, false, 6, .cycle = true, .arm = true},
+     "[intercept]}\n",
+     2, false, false, 6, .cycle = true, .arm = true},
     {"random: {trial: [intercept], \"trial:cycle\": [intercept], \"trial:treatment\": "
-     "[intercept]}\n", 2, false, true, 10, .cycle = true, .arm = true},
+     "[intercept]}\n",
+     2, false, true, 10, .cycle = true, .arm = true},
     {"random: {trial: [intercept, treatment], \"trial:cycle\": [intercept]}\n", 2, true, false, 7,
      .cycle = true},
     {"random: {trial: [intercept, treatment], \"trial:cycle\": [intercept]}\n", 2, true, true, 12,
      .cycle = true},
     {"residual: by_treatment\n", 2, true, false, 7, .ratio = true},
     {"residual: by_treatment\n", 2, true, true, 12, .ratio = true},
-    {"others: [2]\nrandom: {trial: [intercept], \"trial:treatment\": [intercept]}\n", 3, false, false,
-     6, .arm = true, .three = true},
+    {"others: [2]\nrandom: {trial: [intercept], \"trial:treatment\": [intercept]}\n", 3, false,
+     false, 6, .arm = true, .three = true},
     {"others: [2]\n", 3, true, false, 10, .three = true},
     {SERIAL "random: {trial: []}\n", 2, false, false, 8, .serial = true, .no_level = true},
     {SERIAL "random: {trial: [intercept]}\n", 2, false, false, 13, .serial = true},
     {SERIAL "random: {trial: [intercept]}\n", 2, false, true, 20, .serial = true},
-    {SERIAL "random: {trial: [intercept]}\nfixed: [treatment, period]\n", 3, false, false, 15, .serial = true},
-    {SERIAL "random: {trial: []}\nfixed: [treatment, period]\n", 3, false, false, 10, .serial = true, .no_level = true},
-    {SERIAL "others: [2]\nrandom: {trial: [intercept]}\n", 3, false, false, 18, .three = true, .serial = true},
+    {SERIAL "random: {trial: [intercept]}\nfixed: [treatment, period]\n", 3, false, false, 15,
+     .serial = true},
+    {SERIAL "random: {trial: []}\nfixed: [treatment, period]\n", 3, false, false, 10,
+     .serial = true, .no_level = true},
+    {SERIAL "others: [2]\nrandom: {trial: [intercept]}\n", 3, false, false, 18, .three = true,
+     .serial = true},
 };
 
 /* Twelve trials of three cycles in random order; with a second class ten more of two cycles. */
@@ -134,7 +139,8 @@ static double trial_likelihood(const struct nof1_trial *t, const struct layout_c
         }
         for (size_t j = 0; j < n; j++) {
             double sigma2 = theta[c->ratio && t->treatment[i] == 1 ? 13 : 10];
-            double far = fabs((double)i - (double)j), residual = c->serial ? pow(theta[14], far) : i == j;
+            double far = fabs((double)i - (double)j),
+                   residual = c->serial ? pow(theta[14], far) : i == j;
             v[i * n + j] = effects_of(t, c, theta + 4, i, j) + sigma2 * residual;
             v[i * n + j] += c->cycle && t->cycle[i] == t->cycle[j] ? theta[11] : 0;
             v[i * n + j] += c->arm && t->treatment[i] == t->treatment[j] ? theta[12] : 0;
@@ -223,7 +229,8 @@ static void check_case(const struct layout_case *c)
     struct test_random random = {77};
     double theta[POINTS][THETA], released[RELEASED_MAX];
     size_t outcomes = 0;
-    cr_assert(s->analysis->prepare(&model, arena, &s->study, &error) == NOF1_OK, "%s", error.message);
+    cr_assert(s->analysis->prepare(&model, arena, &s->study, &error) == NOF1_OK, "%s",
+              error.message);
     cr_assert(strcmp(model->form, "class") == 0);
     for (size_t k = 0; k < POINTS; k++) {
         for (size_t j = 0; j < 4; j++) {
@@ -231,7 +238,8 @@ static void check_case(const struct layout_case *c)
         }
         for (size_t j = 4; j < 10; j++) {
             bool diagonal = j == 4 || j == 6 || j == 9;
-            theta[k][j] = diagonal ? 0.3 + test_random_uniform(&random) : test_random_normal(&random);
+            theta[k][j] =
+                diagonal ? 0.3 + test_random_uniform(&random) : test_random_normal(&random);
         }
         for (size_t j = 10; j < THETA; j++) {
             theta[k][j] = 0.5 + 2 * test_random_uniform(&random);

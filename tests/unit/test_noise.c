@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
- * Discrete Gaussian noise against its exact probabilities, sums of shares against one wide draw, and
- * the zCDP accountant against 60-digit decimals (tests/conformance/feasibility/make.py).
+ * Discrete Gaussian noise against its exact probabilities, sums of shares against one wide draw,
+ * and the zCDP accountant against 60-digit decimals (tests/conformance/feasibility/make.py).
  */
 #include <criterion/criterion.h>
 #include <jansson.h>
@@ -39,10 +39,12 @@ static struct nof1_stream stream_of(uint8_t seed)
     return stream;
 }
 
-/* Pearson's statistic over -20 .. 20, cells of fewer than five expected draws pooled in the tails. */
+/* Pearson's statistic over -20 .. 20, cells of fewer than five expected draws pooled in the tails.
+ */
 static void fits(const json_t *want, size_t draws)
 {
-    double count[2 * WIDEST + 1] = {0}, rest = 0, statistic = 0, pooled = 0, expect_rest = (double)draws;
+    double count[2 * WIDEST + 1] = {0}, rest = 0, statistic = 0, pooled = 0,
+                              expect_rest = (double)draws;
     double sum = 0, square = 0;
     size_t cells = 0;
     uint32_t variance = (uint32_t)number(want, "variance");
@@ -131,7 +133,8 @@ Test(noise, the_accountant_agrees_with_decimals)
     {
         double delta = strtod(json_string_value(json_object_get(one, "delta")), NULL);
         double got = nof1_zcdp_epsilon(number(one, "rho"), delta), want = number(one, "epsilon");
-        cr_expect_lt(fabs(got / want - 1), 1e-10, "%g: %.17g, %.17g", number(one, "rho"), got, want);
+        cr_expect_lt(fabs(got / want - 1), 1e-10, "%g: %.17g, %.17g", number(one, "rho"), got,
+                     want);
     }
     json_array_foreach(json_object_get(file, "rho"), i, one)
     {

@@ -45,7 +45,8 @@ Test(optimise, reaches_known_minima)
     for (size_t i = 0; i < 4; i++) {
         double *x = starts[i], f, decrement;
         cr_expect(nof1_minimise(&objective, arena, x, &f, &decrement, 1e-26) == NOF1_OK);
-        cr_expect(test_close(x[0], 1, 1e-10, 1) && test_close(x[1], 1, 1e-10, 1), "%g %g", x[0], x[1]);
+        cr_expect(test_close(x[0], 1, 1e-10, 1) && test_close(x[1], 1, 1e-10, 1), "%g %g", x[0],
+                  x[1]);
     }
     objective.evaluate = double_well;
     double near_saddle[2] = {1e-5, 3}, f, decrement;

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
- * nof1-audit reconstruct: what is known about the attacks it runs (background of docs/disclosure.md),
- * the counting against plain enumeration, and that the same options give the same numbers.
+ * nof1-audit reconstruct: what is known about the attacks it runs (background of
+ * docs/disclosure.md), the counting against plain enumeration, and that the same options give the
+ * same numbers.
  */
 #include <criterion/criterion.h>
 #include <math.h>
@@ -31,7 +32,8 @@ static json_t *run(struct reconstruct asked)
     return result;
 }
 
-/* Five sums of two numbers a patient: two patients are solved; of eight 11 numbers of 16 stay open. */
+/* Five sums of two numbers a patient: two patients are solved; of eight 11 numbers of 16 stay open.
+ */
 Test(reconstruct, slope_sums_solve_two_patients_and_not_eight)
 {
     json_t *two = run((struct reconstruct){.form = RECONSTRUCT_SLOPE, .n = 2, .scalars = 5});
@@ -45,8 +47,8 @@ Test(reconstruct, slope_sums_solve_two_patients_and_not_eight)
     json_decref(eight);
 }
 
-/* As many weighted sums as patients: more than a third of the patients are right in a solution; at a
- * ratio of 0.32 no more than chance and a little. */
+/* As many weighted sums as patients: more than a third of the patients are right in a solution; at
+ * a ratio of 0.32 no more than chance and a little. */
 Test(reconstruct, a_ratio_of_one_is_no_protection)
 {
     json_t *one = run((struct reconstruct){.form = RECONSTRUCT_BASIS, .n = 6, .scalars = 6});
@@ -128,7 +130,8 @@ Test(reconstruct, known_covariates_solve_a_saturated_regression)
     json_decref(few);
 }
 
-/* Whole numbers under real covariates are found by lattice reduction, on a grid of 32 points not. */
+/* Whole numbers under real covariates are found by lattice reduction, on a grid of 32 points not.
+ */
 Test(reconstruct, a_coarse_covariate_solves_no_sum)
 {
     struct reconstruct asked = {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
- * Properties of the ring Z_2^256: exact encoding, nearest-even rounding both ways, sums that equal an
- * independent big-integer reference (OpenSSL's BIGNUM), and do not depend on order or partition.
+ * Properties of the ring Z_2^256: exact encoding, nearest-even rounding both ways, sums that equal
+ * an independent big-integer reference (OpenSSL's BIGNUM), and do not depend on order or partition.
  */
 #include <criterion/criterion.h>
 #include <crypto/ring.h>
@@ -110,7 +110,8 @@ Test(ring, representable_doubles_come_back)
         struct nof1_ring e = encoded(x);
         cr_assert_eq(nof1_ring_decode(&e), x, "%a", x);
     }
-    static const double exact[] = {0.0, 1.0, -1.0, 0x1p96, -0x1p96, 0x1p-128, -0x1p-128, 0x1.8p-127};
+    static const double exact[] = {0.0,     1.0,      -1.0,      0x1p96,
+                                   -0x1p96, 0x1p-128, -0x1p-128, 0x1.8p-127};
     for (size_t i = 0; i < sizeof exact / sizeof *exact; i++) {
         struct nof1_ring e = encoded(exact[i]);
         cr_expect_eq(nof1_ring_decode(&e), exact[i], "%a", exact[i]);
@@ -176,7 +177,8 @@ Test(ring, decoding_is_nearest_even)
 {
     struct test_random random = {3};
     for (int i = 0; i < CASES; i++) {
-        struct nof1_ring x = random_element(&random, 1 + (unsigned)(test_random_next(&random) % 256));
+        struct nof1_ring x =
+            random_element(&random, 1 + (unsigned)(test_random_next(&random) % 256));
         if (i % 4 == 0) { /* a tie, or one unit beside it */
             unsigned top = 54 + (unsigned)(test_random_next(&random) % 200);
             uint64_t mantissa = test_random_next(&random) >> 11 | UINT64_C(1) << 52;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
- * The link over real TLS on loopback: who is let in, who is refused with which reason in the server's
- * log, and that frames of every size arrive whole and in order.
+ * The link over real TLS on loopback: who is let in, who is refused with which reason in the
+ * server's log, and that frames of every size arrive whole and in order.
  */
 #include <arpa/inet.h>
 #include <criterion/criterion.h>
@@ -31,7 +31,7 @@ static struct nof1_slice text(const char *value)
     return nof1_slice_of(value, strlen(value));
 }
 
-/* ---- a server that echoes, in a thread of its own ---------------------------------------------- */
+/* ---- a server that echoes, in a thread of its own -------------------------------------------- */
 
 struct fixture {
     char folder[64], log[128], ca_path[128], crl_path[128], cert[128], key[128], target[32];
@@ -220,7 +220,7 @@ static void show_log(const struct fixture *fixture)
     }
 }
 
-/* ---- a site's end of the link ------------------------------------------------------------------ */
+/* ---- a site's end of the link ---------------------------------------------------------------- */
 
 struct site_end {
     struct nof1_link *link;

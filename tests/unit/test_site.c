@@ -190,7 +190,8 @@ static const char mixed_plan[] =
     "incomplete: score\ngather_by: 2h\ndeadline: 10m\n";
 
 /* One series of six periods at site 0, one of two periods at each other site: it has more than 40 %
- * of the weight, but one fifth of the trials. The total of the first round with parameters shows it. */
+ * of the weight, but one fifth of the trials. The total of the first round with parameters shows
+ * it. */
 Test(site, a_trial_heavier_than_those_of_others_silences_its_site)
 {
     static const struct hand_options one_each = {.plan = mixed_plan, .analyses = "[mixed_model]",
@@ -359,7 +360,8 @@ Test(site, an_unfinished_plan_counts)
     hand_free(h);
 }
 
-/* Series that changed since their last release form an atom of their own; the others keep theirs. */
+/* Series that changed since their last release form an atom of their own; the others keep theirs.
+ */
 Test(site, what_changed_is_an_atom_of_its_own)
 {
     struct hand *h = hand_new(&plain);

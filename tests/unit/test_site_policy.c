@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
  * Every limit of policy.def, made stricter at one site than the charter has it: that site alone
- * refuses, with the row's code, openly or (silent rules) by an objection in its own ledger only. And
- * how a site's policy is read beside a charter.
+ * refuses, with the row's code, openly or (silent rules) by an objection in its own ledger only.
+ * And how a site's policy is read beside a charter.
  */
 #include "hand_query.h"
 
@@ -22,7 +22,8 @@ static struct hand *hand_of(const struct hand_options *options, const struct nof
     return h;
 }
 
-/* Where the site says no: the code of its refusal, or of its silent objection. "": it never does. */
+/* Where the site says no: the code of its refusal, or of its silent objection. "": it never does.
+ */
 static const char *outcome_of(struct hand *h, char code[8])
 {
     const Nof1__V1__Frame *reply = hand_offer(h, 0);
@@ -50,17 +51,22 @@ static const char *outcome_of(struct hand *h, char code[8])
 
 static const struct hand_options base = {.patients = {4, 4, 4, 4, 4}};
 static const struct hand_options tables = {
-    .patients = {4, 4, 4, 4, 4}, .analyses = "[descriptive]",
-    .plan = "plan: 1\ntitle: B against A\noutcome: y\ntreatment: {reference: \"A\", active: [\"B\"]}\n"
-            "analysis: descriptive\ngather_by: 2h\ndeadline: 10m\n"};
+    .patients = {4, 4, 4, 4, 4},
+    .analyses = "[descriptive]",
+    .plan =
+        "plan: 1\ntitle: B against A\noutcome: y\ntreatment: {reference: \"A\", active: [\"B\"]}\n"
+        "analysis: descriptive\ngather_by: 2h\ndeadline: 10m\n"};
 /* a form with cross products of a measure in whole points */
 static const struct hand_options discrete = {
-    .patients = {12, 12, 12, 12, 12}, .patient_cap = 12, .analyses = "[mixed_model]",
+    .patients = {12, 12, 12, 12, 12},
+    .patient_cap = 12,
+    .analyses = "[mixed_model]",
     .outcome = "{kind: continuous, unit: points, bounds: [-1000, 1000], quantum: 1, centre: 50, "
                "sd_within: 5, sd_between: 5, benefit: lower}",
-    .plan = "plan: 1\ntitle: B against A\noutcome: y\ntreatment: {reference: \"A\", active: [\"B\"]}\n"
-            "analysis: mixed_model\nfixed: [treatment]\n"
-            "random: {trial: [intercept, treatment]}\ngather_by: 2h\ndeadline: 10m\n"};
+    .plan =
+        "plan: 1\ntitle: B against A\noutcome: y\ntreatment: {reference: \"A\", active: [\"B\"]}\n"
+        "analysis: mixed_model\nfixed: [treatment]\n"
+        "random: {trial: [intercept, treatment]}\ngather_by: 2h\ndeadline: 10m\n"};
 
 /* One row a limit: a value that nothing satisfies. */
 static const struct {
@@ -158,7 +164,8 @@ Test(site_policy, keys_are_the_charters_unless_the_site_is_stricter)
     cr_expect_eq(out.max_site_share, 0.5);
     cr_expect_eq(out.max_rounds_query, 10u, "the charter is the stricter one here");
     for (const struct nof1_limit *row = nof1_limit_rows(); row->key != NULL; row++) {
-        double limit = nof1_limit_get(&rare, row), value = limit + (row->larger_is_stricter ? -1 : 1);
+        double limit = nof1_limit_get(&rare, row),
+               value = limit + (row->larger_is_stricter ? -1 : 1);
         char text[80];
         snprintf(text, sizeof text, "# why\n%s: %.17g\n", row->key, value);
         if (value < 0 || (row->type == NOF1_LIMIT_SHARE && value <= 0)) {

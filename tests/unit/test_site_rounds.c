@@ -314,8 +314,8 @@ Test(site_rounds, one_unit_of_difference_is_accepted)
     hand_free(h);
 }
 
-/* Round 0's total has split the atoms when round 1 turns out to be refused: both are in the store, or
- * a site that restarts would take its own patients for those of another release. */
+/* Round 0's total has split the atoms when round 1 turns out to be refused: both are in the store,
+ * or a site that restarts would take its own patients for those of another release. */
 Test(site_rounds, a_plan_refused_in_round_1_runs_again_after_a_restart)
 {
     struct hand *h = hand_new(&plain);

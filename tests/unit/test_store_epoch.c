@@ -18,18 +18,19 @@
 #include <tools/children.h>
 #include <tools/lab_new.h>
 
-static const char charter_text[] =
-    "study: s\nlab: true\npreset: ultra-rare\ntreatments: [A, B]\n"
-    "outcomes:\n"
-    "  y: {bounds: [0, 10], sd_within: 1, sd_between: 1}\n"
-    "  z: {bounds: [-5, 5], sd_within: 1, sd_between: 1}\n"
-    "covariates:\n"
-    "  sex: {levels: [F, M]}\n"
-    "  dose: {bounds: [0, 100], within: true}\n"
-    "max_periods: 2\nmax_cycles: 2\nanalyses: [random_effects]\n"
-    "sites: {a: {patient_cap: 3}, b: {patient_cap: 3}, c: {patient_cap: 3}}\nblocks: {k: [a, b, c]}\n";
-static const char map_text[] = "outcomes: {y: {column: y, kind: continuous}, z: {column: z, kind: continuous}}\n"
-                               "covariates: [sex, dose]\n";
+static const char charter_text[] = "study: s\nlab: true\npreset: ultra-rare\ntreatments: [A, B]\n"
+                                   "outcomes:\n"
+                                   "  y: {bounds: [0, 10], sd_within: 1, sd_between: 1}\n"
+                                   "  z: {bounds: [-5, 5], sd_within: 1, sd_between: 1}\n"
+                                   "covariates:\n"
+                                   "  sex: {levels: [F, M]}\n"
+                                   "  dose: {bounds: [0, 100], within: true}\n"
+                                   "max_periods: 2\nmax_cycles: 2\nanalyses: [random_effects]\n"
+                                   "sites: {a: {patient_cap: 3}, b: {patient_cap: 3}, c: "
+                                   "{patient_cap: 3}}\nblocks: {k: [a, b, c]}\n";
+static const char map_text[] =
+    "outcomes: {y: {column: y, kind: continuous}, z: {column: z, kind: continuous}}\n"
+    "covariates: [sex, dose]\n";
 #define HEAD "trial,patient,cycle,period,time,treatment,y,z,sex,dose\n"
 static const char good[] = HEAD "t1,p1,1,1,0,A,1,-1,F,5\nt1,p1,1,2,7,B,2.5,,,6\n"
                                 "t2,p0,1,1,0,B,10,5,M,\nt3,p1,1,1,1,A,0,0,F,1\n";
@@ -53,11 +54,13 @@ static const struct nof1_node *yaml(struct nof1_arena *arena, const char *text)
 static void start(struct fixture *f, const char *text)
 {
     f->arena = nof1_arena_new();
-    nof1_rc_value rc = nof1_charter_from_node(&f->charter, f->arena, yaml(f->arena, text), &f->error);
+    nof1_rc_value rc =
+        nof1_charter_from_node(&f->charter, f->arena, yaml(f->arena, text), &f->error);
     cr_assert_eq(rc, NOF1_OK, "%s", f->error.message);
 }
 
-static nof1_rc_value freeze(struct nof1_epoch *epoch, struct fixture *f, const char *csv, uint32_t id)
+static nof1_rc_value freeze(struct nof1_epoch *epoch, struct fixture *f, const char *csv,
+                            uint32_t id)
 {
     const struct nof1_map *map = NULL;
     struct nof1_table *table = NULL;
@@ -102,7 +105,8 @@ static void expect_same(const struct nof1_charter *charter, const struct nof1_ep
         cr_expect_eq(memcmp(x->treatment, y->treatment, x->rows), 0);
         cr_expect(same_bits(x->time, y->time, x->rows));
         for (size_t o = 0; o < charter->outcomes; o++) {
-            cr_expect(same_bits(x->outcome[o], y->outcome[o], x->rows), "trial %zu outcome %zu", t, o);
+            cr_expect(same_bits(x->outcome[o], y->outcome[o], x->rows), "trial %zu outcome %zu", t,
+                      o);
             cr_expect(same_bits(x->variance[o], y->variance[o], x->rows));
         }
         for (size_t c = 0; c < charter->covariates; c++) {
@@ -282,8 +286,8 @@ Test(store_epoch, damage_is_noticed)
                 cr_assert_eq(nof1_store_put(store, keys[k], value), NOF1_OK);
                 cr_assert_eq(nof1_store_commit(store), NOF1_OK);
                 nof1_rc_value rc = nof1_epoch_load(&loaded, f.arena, store, f.charter, &f.error);
-                cr_expect(rc == NOF1_E_STORE || (k == 0 && cut == 0), "key %zu cut %zu rc %d", k, cut,
-                          (int)rc);
+                cr_expect(rc == NOF1_E_STORE || (k == 0 && cut == 0), "key %zu cut %zu rc %d", k,
+                          cut, (int)rc);
                 cr_expect_eq(loaded.trials, 0u);
             }
             nof1_store_close(store);
@@ -317,8 +321,8 @@ static void expect_kept(struct fixture *f, struct nof1_store *store, const char 
         snprintf(word, sizeof word, "%u", id);
         snprintf(key, sizeof key, "epoch/%010u/trial/%010u", id, 0u);
         nof1_rc_value rc = nof1_store_get(&value, f->arena, store, key);
-        cr_expect_eq(rc, strstr(wanted, word) != NULL ? NOF1_OK : NOF1_E_NOT_FOUND, "%s: %s", wanted,
-                     key);
+        cr_expect_eq(rc, strstr(wanted, word) != NULL ? NOF1_OK : NOF1_E_NOT_FOUND, "%s: %s",
+                     wanted, key);
     }
 }
 

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
- * The adapters: the store keeps what was committed and nothing else, the driver makes writes durable
- * before it sends, local sockets keep messages apart and strangers out, files are replaced whole.
+ * The adapters: the store keeps what was committed and nothing else, the driver makes writes
+ * durable before it sends, local sockets keep messages apart and strangers out, files are replaced
+ * whole.
  */
 #include <criterion/criterion.h>
 #include <fcntl.h>
@@ -173,7 +174,8 @@ Test(sys, store_refuses_what_is_not_its_own_and_any_change_of_the_ledger)
     sqlite3_close(database);
     cr_expect_eq(nof1_store_open(&store, path, &error), NOF1_E_STORE);
     inside(path, where, "text");
-    cr_assert_eq(nof1_file_write(path, text("this is no database, whatever its length may be, at all"),
+    cr_assert_eq(nof1_file_write(path,
+                                 text("this is no database, whatever its length may be, at all"),
                                  0600, &error),
                  NOF1_OK);
     cr_expect_eq(nof1_store_open(&store, path, &error), NOF1_E_STORE);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
  * The C code against tests/vectors/frm.json, which tests/vectors/make_vectors.py made from the
- * documented definitions alone: every hash of the transcript, every mask, every total, every digest.
+ * documented definitions alone: every hash of the transcript, every mask, every total, every
+ * digest.
  */
 #include <criterion/criterion.h>
 #include <crypto/mask.h>
@@ -222,7 +223,8 @@ static void check_round(const struct fixture *f, const json_t *round, uint64_t r
     }
     same_vector(total, round, "total");
     for (size_t k = 0; k < M; k++) {
-        const char *bits = json_string_value(json_array_get(json_object_get(round, "total_bits"), k));
+        const char *bits =
+            json_string_value(json_array_get(json_object_get(round, "total_bits"), k));
         double want = number(bits);
         double got = nof1_ring_decode(&total[k]);
         cr_expect_arr_eq(&got, &want, sizeof got, "element %zu", k);
@@ -292,7 +294,8 @@ Test(vectors, encodings)
         nof1_ring_read(&x, bytes);
         double got = nof1_ring_decode(&x);
         double want = number(text(one, "bits"));
-        cr_expect_arr_eq(&got, &want, sizeof got, "%s: got %a want %a", text(one, "ring"), got, want);
+        cr_expect_arr_eq(&got, &want, sizeof got, "%s: got %a want %a", text(one, "ring"), got,
+                         want);
     }
     cr_assert_geq(i, 15);
     json_decref(f.json);

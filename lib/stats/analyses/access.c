@@ -228,7 +228,8 @@ static nof1_rc_value layout(const struct nof1_model *base, uint32_t round, struc
                                           .bound = 1.0};
     for (size_t g = 0; model->breaks > 0 && g < base->groups; g++) {
         for (size_t b = 0; b <= model->breaks; b++) {
-            /* not sparse: how many sites feed it would tell times, at breaks that the plan chooses */
+            /* not sparse: how many sites feed it would tell times, at breaks that the plan chooses
+             */
             element[at] = (struct nof1_element){.role = NOF1_OUTCOME, .group = (int)g,
                                                 .block_size = 1, .bound = 1.0};
             element[at].name = b < model->breaks

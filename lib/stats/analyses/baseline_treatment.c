@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
- * The analysis `baseline_treatment`, for therapies that cannot be undone: one baseline phase, then one
- * treatment phase per patient, possibly starting at different times (multiple baseline; interrupted
- * time series): y = level + trend + level change + slope change, random effects of the trial,
- * residuals independent or serially correlated. This file is the contract and the plan's options.
+ * The analysis `baseline_treatment`, for therapies that cannot be undone: one baseline phase, then
+ * one treatment phase per patient, possibly starting at different times (multiple baseline;
+ * interrupted time series): y = level + trend + level change + slope change, random effects of the
+ * trial, residuals independent or serially correlated. This file is the contract and the plan's
+ * options.
  */
 #include <base/document.h>
 #include <math.h>

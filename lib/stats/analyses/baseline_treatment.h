@@ -32,7 +32,7 @@ struct bt_cell {
     size_t inner;               /* functionals of Z'P y */
     const double *functional;   /* [inner * rows] raw vectors */
     size_t offset;              /* of the cell's rows in a vector of all cells */
-    size_t owner;               /* first cell with the same functionals: products are summed there */
+    size_t owner; /* first cell with the same functionals: products are summed there */
     bool shared;                /* an owner of several cells */
 };
 

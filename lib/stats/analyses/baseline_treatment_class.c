@@ -2,8 +2,8 @@
  *
  * `baseline_treatment` in one round. In a charter class the occasions of every trial are the class'
  * periods, so X, Z and V are public and the likelihood depends on the data through: per class
- * the sums and products of the functionals spanning Z'P y, once the other functionals spanning X'P y
- * and the squares y'A y, A being the matrices of which P(rho) is a combination (ar1.h). All that
+ * the sums and products of the functionals spanning Z'P y, once the other functionals spanning X'P
+ * y and the squares y'A y, A being the matrices of which P(rho) is a combination (ar1.h). All that
  * others determine is left out, so that one class with a random level releases 8 numbers for
  * independent residuals [with a random change] and 14 for AR(1) [with a random level].
  */

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
- * From the totals of the class form to the fit. Series that have the released sums stand for the data:
- * per class one series for the sums (those functionals determine X'H^-1 y) and as many as a class has
- * functionals for the products; what depends on y'P y alone comes from the released squares. All
- * derivatives are then those of ar1.h.
+ * From the totals of the class form to the fit. Series that have the released sums stand for the
+ * data: per class one series for the sums (those functionals determine X'H^-1 y) and as many as a
+ * class has functionals for the products; what depends on y'P y alone comes from the released
+ * squares. All derivatives are then those of ar1.h.
  */
 #include <math.h>
 #include <stats/matrix.h>

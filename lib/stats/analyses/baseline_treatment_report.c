@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
- * The fitted baseline-treatment model as JSON, with broom's names and the constants of nlme and lme4
- * (docs/interfaces.md). Never writes a number that is not finite: it is null and a warning says why.
+ * The fitted baseline-treatment model as JSON, with broom's names and the constants of nlme and
+ * lme4 (docs/interfaces.md). Never writes a number that is not finite: it is null and a warning
+ * says why.
  */
 #include <base/json.h>
 #include <math.h>

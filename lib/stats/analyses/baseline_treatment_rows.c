@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
- * One trial of `baseline_treatment` as rows in order of time. Never allocates; never looks beyond one
- * trial.
+ * One trial of `baseline_treatment` as rows in order of time. Never allocates; never looks beyond
+ * one trial.
  */
 #include <math.h>
 #include <string.h>

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
- * `baseline_treatment` by rounds: any schedule, gaps and starts. Parameters of a round: beta (in two
- * parts, so that 40 significant bits each give all of a double) and x, the unconstrained covariance
- * parameters. Released: p + terms + 1 outcome sums (X'H^-1 r, r'H^-1 V_j H^-1 r, r'H^-1 r) and the
- * design sums from which criterion, expected information and Kenward-Roger follow.
+ * `baseline_treatment` by rounds: any schedule, gaps and starts. Parameters of a round: beta (in
+ * two parts, so that 40 significant bits each give all of a double) and x, the unconstrained
+ * covariance parameters. Released: p + terms + 1 outcome sums (X'H^-1 r, r'H^-1 V_j H^-1 r, r'H^-1
+ * r) and the design sums from which criterion, expected information and Kenward-Roger follow.
  */
 #include <math.h>
 #include <stats/matrix.h>
@@ -280,7 +280,8 @@ static nof1_rc conclude(struct bt_fit *fit, const struct bt_model *m, const stru
 
 /* Far from the optimum: the least-squares beta at the visited covariance, which is exact, and the
  * covariance whose expected squares equal those at that beta, known up to a
- * term of expectation 0. After the first round x is left alone where this would lead to the boundary. */
+ * term of expectation 0. After the first round x is left alone where this would lead to the
+ * boundary. */
 static nof1_rc far_step(double *x, const struct bt_model *m, const struct bt_visit *v, bool first,
                         struct nof1_arena *arena)
 {

@@ -23,7 +23,8 @@ static const struct nof1_option options[] = {
      "scale}, {half_t: [df, scale]}, {uniform: upper} or {fixed: value}; sigma: those, jeffreys or "
      "plug_in; intercept: {normal: [mean, sd]}; correlation: {lkj: eta}",
      "{}", 0, 0,
-     "priors; by default mu: normal with the outcome's range as sd, tau and omega: half_normal with "
+     "priors; by default mu: normal with the outcome's range as sd, tau and omega: half_normal "
+     "with "
      "a quarter of it, intercept_sd: half of it, sigma: jeffreys, correlation: {lkj: 1}"},
     {"mcid", NOF1_OPT_NUMBER, "smallest effect that matters to a patient", "0", 0, 1e150,
      "in units of the outcome, counted in the direction of benefit"},
@@ -174,9 +175,10 @@ static nof1_rc_value prepare(struct nof1_model **out, struct nof1_arena *arena,
         model->one_stage ? &nof1_mixed_model : &nof1_random_effects;
     nof1_rc_value rc = analysis->prepare(&model->inner, arena, inner, error);
     if (rc == NOF1_E_PLAN && model->one_stage) { /* mixed_model names forms that bayes has not */
-        return nof1_fail(error, NOF1_E_PLAN,
-                         "model: one_stage needs trials in charter classes (equal numbers of rows of "
-                         "each arm) with min_class_patients; use model: two_stage");
+        return nof1_fail(
+            error, NOF1_E_PLAN,
+            "model: one_stage needs trials in charter classes (equal numbers of rows of "
+            "each arm) with min_class_patients; use model: two_stage");
     }
     TRY(rc);
     model->base = *model->inner;

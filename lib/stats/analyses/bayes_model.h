@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
- * Private to lib/stats/analyses/bayes*.c: the prepared Bayesian plan. What leaves a site is what the
- * two-stage or the one-stage analysis releases in one round of sums; this analysis owns no sum.
+ * Private to lib/stats/analyses/bayes*.c: the prepared Bayesian plan. What leaves a site is what
+ * the two-stage or the one-stage analysis releases in one round of sums; this analysis owns no sum.
  */
 #ifndef NOF1_BAYES_MODEL_H
 #define NOF1_BAYES_MODEL_H

@@ -356,9 +356,10 @@ static nof1_rc one_posterior(struct bayes_result *out, const struct bayes_model 
     struct nof1_bayes_prior sigma_prior, correlation = model->correlation;
     choose_sigma(out, &sigma_prior, &known, model);
     if (!(out->df > 0.0) && sigma_prior.family == NOF1_BAYES_JEFFREYS) {
-        return nof1_fail(error, NOF1_E_MODEL, "no trial repeats a treatment: rows do not tell sigma; "
-                                              "give it a proper prior, as in priors: {sigma: "
-                                              "{half_normal: scale}}");
+        return nof1_fail(error, NOF1_E_MODEL,
+                         "no trial repeats a treatment: rows do not tell sigma; "
+                         "give it a proper prior, as in priors: {sigma: "
+                         "{half_normal: scale}}");
     }
     one->ss = known ? 0.0 : out->ss;
     one->df = known ? 0.0 : out->df;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
- * The priors of a Bayesian plan, as written or by default. Defaults depend on the outcome's range in
- * the charter, a public constant, never on data.
+ * The priors of a Bayesian plan, as written or by default. Defaults depend on the outcome's range
+ * in the charter, a public constant, never on data.
  */
 #include "bayes_model.h"
 

@@ -28,7 +28,8 @@ struct writer {
 struct summary { double mean, sd, median, low, high; };
 
 /* How much of tau^2 and omega^2 adds to the variance: none, patients', and that of new strata. */
-static const double no_spread[2] = {0.0, 0.0}, patients[2] = {1.0, 0.0}, new_stratum[2] = {1.0, 1.0};
+static const double no_spread[2] = {0.0, 0.0}, patients[2] = {1.0, 0.0},
+                    new_stratum[2] = {1.0, 1.0};
 
 /* ---- summaries ---- */
 
@@ -152,7 +153,8 @@ struct group {
 };
 struct groups { struct group *group; int32_t low[2], high[2]; size_t columns, all, effects; };
 
-static void gather(struct groups *groups, const struct writer *w, const struct nof1_bayes_node *node)
+static void gather(struct groups *groups, const struct writer *w,
+                   const struct nof1_bayes_node *node)
 {
     size_t row = (size_t)(node->index[0] - groups->low[0]);
     struct group *group =
@@ -196,7 +198,9 @@ static nof1_rc gather_all(struct groups *groups, const struct writer *w)
     return NOF1_OK;
 }
 
-struct grid { json_t *tau, *sigma2, *weight, *mean[NOF1_BAYES_STRATA], *variance[NOF1_BAYES_STRATA]; };
+struct grid {
+    json_t *tau, *sigma2, *weight, *mean[NOF1_BAYES_STRATA], *variance[NOF1_BAYES_STRATA];
+};
 
 static void write_group(struct grid *grid, const struct group *group, size_t effects)
 {
@@ -373,9 +377,10 @@ static nof1_rc prior_warnings(struct writer *w, const struct summary *mu)
                    nof1_bayes_prior_quantile(&m->tau, 0.05);
     const struct nof1_study *study = m->base.study;
     enum nof1_outcome_kind kind = study->charter->outcome[study->plan->outcome].kind;
-    nof1_warn(w->warnings, kind != NOF1_CONTINUOUS, "normal_model",
-              "the outcome is not continuous: its means are modelled as normal; glmm models it as it "
-              "is");
+    nof1_warn(
+        w->warnings, kind != NOF1_CONTINUOUS, "normal_model",
+        "the outcome is not continuous: its means are modelled as normal; glmm models it as it "
+        "is");
     nof1_warn(w->warnings, w->result->trials == 1.0, "one_trial",
               "one trial in all: only the prior tells how effects vary between patients");
     nof1_warn(w->warnings, m->tau.family != NOF1_BAYES_FIXED && tau.high - tau.low > 0.8 * width,
@@ -404,15 +409,14 @@ static json_t *fit_object(const struct writer *w)
     const struct bayes_result *r = w->result;
     bool improper = w->model->sigma.family == NOF1_BAYES_JEFFREYS && !w->model->plug_in &&
                     !r->zero_within;
-    return json_pack("{s:o,s:I,s:I,s:I,s:s,s:o,s:b,s:o,s:I,s:b,s:b,s:o}", "nobs",
-                     nof1_json_number(r->rows), "trials", (json_int_t)w->history->counts.trials,
-                     "sites", (json_int_t)w->history->counts.sites, "rounds",
-                     (json_int_t)w->history->rounds, "method", "quadrature",
-                     "log.marginal.likelihood", nof1_json_number(w->p->log_evidence),
-                     "log.marginal.up_to_constant", improper, "quadrature_error",
-                     nof1_json_number(w->p->error), "nodes", (json_int_t)w->p->evaluated, "converged",
-                     w->p->error <= 1e-8, "exact", r->approximation == 0.0, "approximation_se",
-                     nof1_json_number(r->approximation));
+    return json_pack(
+        "{s:o,s:I,s:I,s:I,s:s,s:o,s:b,s:o,s:I,s:b,s:b,s:o}", "nobs", nof1_json_number(r->rows),
+        "trials", (json_int_t)w->history->counts.trials, "sites",
+        (json_int_t)w->history->counts.sites, "rounds", (json_int_t)w->history->rounds, "method",
+        "quadrature", "log.marginal.likelihood", nof1_json_number(w->p->log_evidence),
+        "log.marginal.up_to_constant", improper, "quadrature_error", nof1_json_number(w->p->error),
+        "nodes", (json_int_t)w->p->evaluated, "converged", w->p->error <= 1e-8, "exact",
+        r->approximation == 0.0, "approximation_se", nof1_json_number(r->approximation));
 }
 
 static const char *model_text(const struct bayes_model *model)
@@ -421,9 +425,10 @@ static const char *model_text(const struct bayes_model *model)
         return "y = (alpha + a_i) + (mu + b_i) treatment + e, (a_i, b_i) normal with sd "
                "(intercept_sd, tau) and a correlation, e ~ N(0, sigma^2)";
     }
-    return model->borrow ? "d_i ~ N(mu_s, tau^2 + sigma^2 u_i), mu_s ~ N(mu, omega^2), sigma^2 from "
-                           "within trials"
-                         : "d_i ~ N(mu, tau^2 + sigma^2 u_i), sigma^2 from within trials";
+    return model->borrow
+               ? "d_i ~ N(mu_s, tau^2 + sigma^2 u_i), mu_s ~ N(mu, omega^2), sigma^2 from "
+                 "within trials"
+               : "d_i ~ N(mu, tau^2 + sigma^2 u_i), sigma^2 from within trials";
 }
 
 static json_t *estimand(const struct writer *w)

@@ -32,16 +32,16 @@ struct descriptive {
     double range;
 };
 
-static const struct nof1_option options[] = {{"by", NOF1_OPT_NAMES, "auto, arm, period", "[auto]", 0, 0,
-                                              "tables besides all rows together; auto: arm, in an "
-                                              "open lab arm and period"},
-                                             {"histogram", NOF1_OPT_CHOICE, "auto|yes|no", "auto", 0, 0,
-                                              "histogram and grid quantiles; auto: in an open lab only, "
-                                              "because bins are many numbers about few patients"},
-                                             {"bins", NOF1_OPT_NUMBER,
-                                              "0: one bin a step of the scale", "10", 0, MOST_BINS,
-                                              "bins of the histogram between the charter's bounds"},
-                                             {NULL, NOF1_OPT_FLAG, NULL, NULL, 0, 0, NULL}};
+static const struct nof1_option options[] = {
+    {"by", NOF1_OPT_NAMES, "auto, arm, period", "[auto]", 0, 0,
+     "tables besides all rows together; auto: arm, in an "
+     "open lab arm and period"},
+    {"histogram", NOF1_OPT_CHOICE, "auto|yes|no", "auto", 0, 0,
+     "histogram and grid quantiles; auto: in an open lab only, "
+     "because bins are many numbers about few patients"},
+    {"bins", NOF1_OPT_NUMBER, "0: one bin a step of the scale", "10", 0, MOST_BINS,
+     "bins of the histogram between the charter's bounds"},
+    {NULL, NOF1_OPT_FLAG, NULL, NULL, 0, 0, NULL}};
 
 /* ---- the plan ---- */
 
@@ -376,8 +376,8 @@ static json_t *cell_json(const struct descriptive *model, const char *level,
                cell->missing < (double)study->charter->limits.min_cell;
     double missing = few ? NAN : cell->missing;
     return json_pack("{s:s,s:o,s:o,s:o,s:o,s:o}", "level", level, "rows", number(cell->rows),
-                     "trials", number(cell->trials), "missing", number(missing), "mean", number(mean), "sd",
-                     number(deviation(cell->rows, cell->sum, cell->square)));
+                     "trials", number(cell->trials), "missing", number(missing), "mean",
+                     number(mean), "sd", number(deviation(cell->rows, cell->sum, cell->square)));
 }
 
 static json_t *table_json(const struct descriptive *model, const char *by,
@@ -536,18 +536,19 @@ static nof1_rc_value report(const struct nof1_model *base, const struct nof1_his
     json_t *warnings = json_array();
     json_t *histogram = model->histogram ? histogram_json(model, numbers, level) : json_null();
     json_t *quantiles = model->histogram ? quantile_list(model, histogram, level) : json_null();
-    nof1_warn(warnings, model->histogram && !study->charter->limits.open, "rounded",
-              "counts of the histogram are rounded; quantiles are those of the counts shown, in which "
-              "a hidden one stands for half of min_cell, and null within a hidden bin");
+    nof1_warn(
+        warnings, model->histogram && !study->charter->limits.open, "rounded",
+        "counts of the histogram are rounded; quantiles are those of the counts shown, in which "
+        "a hidden one stands for half of min_cell, and null within a hidden bin");
     nof1_warn(warnings, any_suppressed(tables), "hidden_cells",
               "cells with few trials are not shown (E2401), nor those that would tell them "
               "(E2402)");
     *out = json_pack(
         "{s:o,s:o,s:o,s:o,s:o,s:{s:o,s:I,s:I,s:I,s:b},s:{s:s,s:s,s:s},s:s,s:o}", "estimates",
         json_array(), "tables", tables, "difference", difference_json(numbers), "histogram",
-        histogram, "quantiles", quantiles, "fit", "nobs", number(numbers->all.rows), "trials", (json_int_t)history->counts.trials,
-        "sites", (json_int_t)history->counts.sites, "rounds", (json_int_t)history->rounds,
-        "converged", true, "estimand", "sentence",
+        histogram, "quantiles", quantiles, "fit", "nobs", number(numbers->all.rows), "trials",
+        (json_int_t)history->counts.trials, "sites", (json_int_t)history->counts.sites, "rounds",
+        (json_int_t)history->rounds, "converged", true, "estimand", "sentence",
         "description of the observed rows; sd with n - 1; quantiles read from the histogram",
         "population", "patients with an observed outcome on either treatment", "weights",
         "each row 1; the difference: each trial 1", "form", base->form, "warnings", warnings);

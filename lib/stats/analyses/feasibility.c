@@ -2,9 +2,9 @@
  *
  * Feasibility counts with differential privacy (docs/statistics.md, `feasibility`): patients by up
  * to three traits. Every patient is in one cell; every site adds its share of discrete Gaussian
- * noise to every cell before masking, so that the sum over the sites that are assumed honest carries
- * the noise that epsilon asks for. The exact count of a cell exists nowhere, and must never be made
- * from anything else here.
+ * noise to every cell before masking, so that the sum over the sites that are assumed honest
+ * carries the noise that epsilon asks for. The exact count of a cell exists nowhere, and must never
+ * be made from anything else here.
  */
 #include <math.h>
 #include <stdio.h>

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
- * The analysis `glmm`: generalised linear mixed models for binary, count and ordinal outcomes, equal
- * to lme4::glmer and ordinal::clmm2 at the optimum of the same approximated likelihood. This file is
- * the contract (nof1/analysis.h); the parts are glmm_*.c, the likelihood lib/stats/glmm.c.
+ * The analysis `glmm`: generalised linear mixed models for binary, count and ordinal outcomes,
+ * equal to lme4::glmer and ordinal::clmm2 at the optimum of the same approximated likelihood. This
+ * file is the contract (nof1/analysis.h); the parts are glmm_*.c, the likelihood lib/stats/glmm.c.
  */
 #include <math.h>
 
@@ -102,7 +102,8 @@ static nof1_rc_value model_report(const struct nof1_model *model,
 
 static const struct nof1_option options[] = {
     {"family", NOF1_OPT_CHOICE, "auto|binomial|poisson|ordinal", "auto", 0, 0,
-     "Binomial with logit, Poisson with log, or cumulative logit; auto follows the outcome's kind."},
+     "Binomial with logit, Poisson with log, or cumulative logit; auto follows the outcome's "
+     "kind."},
     {"fixed", NOF1_OPT_NAMES,
      "treatment, period, factor(period), time, cycle, factor(cycle), previous_treatment, stratum, "
      "charter covariates, treatment:COVARIATE",
@@ -116,7 +117,8 @@ static const struct nof1_option options[] = {
      "Nodes of adaptive Gauss-Hermite quadrature; 1 is Laplace's approximation."},
     {"level", NOF1_OPT_NUMBER, "between 0 and 1", "0.95", 0, 1, "Level of confidence intervals."},
     {"incomplete", NOF1_OPT_CHOICE, "auto|class|score|exclude", "auto", 0, 0,
-     "What to release: class (few functions of trials' totals, in one round; needs equal numbers of "
+     "What to release: class (few functions of trials' totals, in one round; needs equal numbers "
+     "of "
      "rows), score (the model as written, by rounds), exclude (class, without trials outside the "
      "classes); auto takes score in an open lab, else class when the data allow it, else score."},
     {NULL, NOF1_OPT_FLAG, NULL, NULL, 0, 0, NULL}};

@@ -18,7 +18,7 @@
 #define FUNCTIONS_LEAST 3 /* as many as there are parameters, with sum y_B one more */
 #define CORRECTIONS 2
 #define OPEN_STEP 0x1p-20 /* of functions with mean square 1; elsewhere a quarter, at most 1 */
-#define LEAST_BITS 1      /* estimated, of a histogram of totals: measured, more than ten fit then */
+#define LEAST_BITS 1  /* estimated, of a histogram of totals: measured, more than ten fit then */
 #define BASIS_NODES 9 /* whatever the plan has, so that one release serves plans with other nodes */
 
 nof1_rc_value glmm_total_jet(double *jet, const struct glmm_model *m, const struct glmm_class *c,
@@ -165,8 +165,9 @@ static nof1_rc make_basis(struct glmm_class *c, const struct glmm_model *m,
 
 /* ---- what a search could find -----------------------------------------------------------------
  *
- * Sums of the total and of functions of it are exact, so they tell of the histogram of totals as many
- * bits as they hold, up to all of it. Both are counted for totals distributed as over the box. */
+ * Sums of the total and of functions of it are exact, so they tell of the histogram of totals as
+ * many bits as they hold, up to all of it. Both are counted for totals distributed as over the box.
+ */
 
 /* Bits of a whole number with this variance, that of a Poisson number where it is small. */
 static double poisson_bits(double mean)

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
  * The coordinator's side of the score form of `glmm`: start values from the first round, Newton's
- * method (Hessians released) or structured secants (lib/stats/optimise.h) afterwards, and what cannot
- * be estimated: refused in words, or left out as R leaves out an empty level.
+ * method (Hessians released) or structured secants (lib/stats/optimise.h) afterwards, and what
+ * cannot be estimated: refused in words, or left out as R leaves out an empty level.
  */
 #include <math.h>
 #include <stats/matrix.h>
@@ -39,7 +39,8 @@ static size_t design_column(const struct glmm_model *m, size_t parameter)
 static double column_unit(const struct glmm_model *m, const double *total, size_t c, double rows)
 {
     enum mixed_kind kind = m->design.column[c].kind;
-    if (kind != MIXED_NUMERIC && kind != MIXED_TIME && kind != MIXED_PERIOD && kind != MIXED_CYCLE) {
+    if (kind != MIXED_NUMERIC && kind != MIXED_TIME && kind != MIXED_PERIOD &&
+        kind != MIXED_CYCLE) {
         return 1;
     }
     double mean = total[pairs_of(c)] / rows; /* with the intercept, which stands first */

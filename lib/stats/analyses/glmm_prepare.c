@@ -195,8 +195,8 @@ static void prepare_rounds(struct glmm_model *m, enum glmm_form form, uint32_t r
     }
 }
 
-/* Numbers of outcomes that so many score rounds release: sums by arm, scores, and one round with the
- * Hessian. */
+/* Numbers of outcomes that so many score rounds release: sums by arm, scores, and one round with
+ * the Hessian. */
 static double score_numbers(const struct glmm_model *m, double rounds)
 {
     return 2 * fmax(1, (double)m->cuts) + (double)m->parameters * (rounds - 2) +
@@ -229,16 +229,17 @@ static nof1_rc refuse_few(const struct glmm_model *m, struct nof1_error *error)
     while (needed < 1e6 && allowed_numbers(m, needed) < numbers) {
         needed++;
     }
-    return nof1_fail(error, NOF1_E_PLAN,
-                     "incomplete: score needs %d rounds of %zu numbers and a last one of %zu, which "
-                     "the limits allow from %.0f patients and %d rounds on; write %sanalysis: "
-                     "stratified (Mantel-Haenszel or conditional)",
-                     SCORE_LEAST, m->parameters, nof1_glmm_jet(m->parameters), needed, SCORE_LEAST,
-                     m->shape.effects == 2 ? "random: {trial: [intercept]}, or " : "");
+    return nof1_fail(
+        error, NOF1_E_PLAN,
+        "incomplete: score needs %d rounds of %zu numbers and a last one of %zu, which "
+        "the limits allow from %.0f patients and %d rounds on; write %sanalysis: "
+        "stratified (Mantel-Haenszel or conditional)",
+        SCORE_LEAST, m->parameters, nof1_glmm_jet(m->parameters), needed, SCORE_LEAST,
+        m->shape.effects == 2 ? "random: {trial: [intercept]}, or " : "");
 }
 
-/* Tables of events that complete trials can have: exact sums of as many functions of a trial's table
- * would be solved for how often each occurs. INFINITY: too many kinds to be counted. */
+/* Tables of events that complete trials can have: exact sums of as many functions of a trial's
+ * table would be solved for how often each occurs. INFINITY: too many kinds to be counted. */
 static double known_tables(const struct glmm_model *m)
 {
     const struct nof1_study *study = m->base.study;

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
- * Rounds of the score form of `glmm` and a trial's terms. Round 1: outcome sums by arm. Full rounds:
- * value, gradient and Hessian of the log-likelihood. Score rounds: gradient, with an information
- * matrix of the schedule beside it, which no outcome enters: that of the model linearised about the
- * fixed effects, weights averaged over the random one.
+ * Rounds of the score form of `glmm` and a trial's terms. Round 1: outcome sums by arm. Full
+ * rounds: value, gradient and Hessian of the log-likelihood. Score rounds: gradient, with an
+ * information matrix of the schedule beside it, which no outcome enters: that of the model
+ * linearised about the fixed effects, weights averaged over the random one.
  */
 #include <math.h>
 #include <string.h>
@@ -401,7 +401,8 @@ double glmm_weight(const struct glmm_model *m, const double *theta, const struct
 {
     struct glmm_rows rows;
     if (m->form != GLMM_SCORE) {
-        return 1; /* other forms ask about a parameter in an open lab only, which has no such rule */
+        return 1; /* other forms ask about a parameter in an open lab only, which has no such rule
+                   */
     }
     if (!glmm_rows_of(&rows, m, trial, scratch)) {
         return 0; /* refused on contributing */

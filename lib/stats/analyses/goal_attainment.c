@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
  * Endpoints that are each patient's own (docs/statistics.md, `goal_attainment`): the goal
- * attainment T score of Kiresuk & Sherman 1968 (Community Ment Health J 4:443), computed for every row from
- * the scores and weights of the patient's goals; or the effect in units of the patient's own
- * minimal important difference. Then one difference a trial and Student's t, as in `summary_test`.
- * Only the sums of the differences leave: never a goal's score, never a patient's MCID.
+ * attainment T score of Kiresuk & Sherman 1968 (Community Ment Health J 4:443), computed for every
+ * row from the scores and weights of the patient's goals; or the effect in units of the patient's
+ * own minimal important difference. Then one difference a trial and Student's t, as in
+ * `summary_test`. Only the sums of the differences leave: never a goal's score, never a patient's
+ * MCID.
  */
 #include <math.h>
 #include <stdint.h>
@@ -105,16 +106,17 @@ static nof1_rc read_weight(struct goal *goal, const struct nof1_study *study,
     /* 1 and 0.000001 would put the sums of two goals into the digits of one */
     bool coarse = goal->weight <= WEIGHT_MOST && 2.0 * goal->weight == floor(2.0 * goal->weight);
     if (!coarse && !study->charter->limits.open) {
-        return nof1_fail(error, NOF1_E_PLAN,
-                         "weights: %.60s found, multiples of 0.5 up to %d expected: only their ratios "
-                         "matter, and one sum must not carry two",
-                         item->text, WEIGHT_MOST);
+        return nof1_fail(
+            error, NOF1_E_PLAN,
+            "weights: %.60s found, multiples of 0.5 up to %d expected: only their ratios "
+            "matter, and one sum must not carry two",
+            item->text, WEIGHT_MOST);
     }
     return NOF1_OK;
 }
 
-/* Goals share the direction of the plan's outcome, and its family, so that budget and difference rule
- * see them. */
+/* Goals share the direction of the plan's outcome, and its family, so that budget and difference
+ * rule see them. */
 static nof1_rc check_goal(const struct nof1_outcome *goal, const struct nof1_outcome *main,
                           bool open, struct nof1_error *error)
 {

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
- * Internal to the one-stage Gaussian mixed model (docs/statistics.md; lib/stats/gaussian.h holds its
- * algebra). One evaluation of the likelihood serves all forms; the forms differ in what is released:
- *   score   rounds at (beta, S): X'H^-1 r and the quadratic forms of r, design sums beside
+ * Internal to the one-stage Gaussian mixed model (docs/statistics.md; lib/stats/gaussian.h holds
+ * its algebra). One evaluation of the likelihood serves all forms; the forms differ in what is
+ * released: score   rounds at (beta, S): X'H^-1 r and the quadratic forms of r, design sums beside
  *   class   one round: per design class the moments of trial mean and arm difference, or (SERIAL,
  *           correlated residuals) bilinear sums of all trials and of those with equal periods
  *   cycles  one round: per number of complete cycles the moments of the cycle difference
@@ -51,8 +51,9 @@ struct mixed_column {
 enum mixed_df { MIXED_Z, MIXED_SATTERTHWAITE, MIXED_KENWARD_ROGER };
 enum mixed_form { MIXED_SCORE, MIXED_CLASS, MIXED_CYCLES, MIXED_POOL, MIXED_SERIAL };
 
-/* Coordinate k (0 trial mean, then of each arm its mean less that of the arms before it) of a column in
- * a class: scale * feature, or the constant itself when feature is 0 (the feature "1"). */
+/* Coordinate k (0 trial mean, then of each arm its mean less that of the arms before it) of a
+ * column in a class: scale * feature, or the constant itself when feature is 0 (the feature "1").
+ */
 struct mixed_coordinate {
     size_t feature;
     bool scaled;   /* scale = the constant; else 1 */
@@ -136,8 +137,8 @@ double mixed_covariate(const struct nof1_charter *charter, const struct nof1_tri
                        const struct mixed_column *column, size_t row);
 /* Is the column the same in all rows of a trial? */
 bool mixed_trial_level(const struct mixed_model *model, const struct mixed_column *column);
-/* How many trials a sum with the column may miss: 0: none for its design; 1: many (sparse); 1 + n: so as a
- * level of factor n of the layout (nof1_element.factor). */
+/* How many trials a sum with the column may miss: 0: none for its design; 1: many (sparse); 1 + n:
+ * so as a level of factor n of the layout (nof1_element.factor). */
 uint16_t mixed_sparse(const struct mixed_column *column);
 /* Largest |value| that the charter allows. */
 double mixed_column_bound(const struct mixed_model *model, const struct mixed_column *column);
@@ -148,8 +149,8 @@ nof1_rc_value mixed_prepare(struct nof1_model **out, struct nof1_arena *arena,
 /* Census count of "OUTCOME/WHAT"; 0 when the census does not have it. */
 uint64_t mixed_census(const struct nof1_study *study, const char *what);
 /* The step to which linear terms of weighted sums are rounded: the outcome's quantum over the most
- * periods. 0 (exact): an open lab, or a continuous outcome. Exact sums of decimals under public real
- * weights give away single patterns to a lattice reduction (docs/disclosure.md). */
+ * periods. 0 (exact): an open lab, or a continuous outcome. Exact sums of decimals under public
+ * real weights give away single patterns to a lattice reduction (docs/disclosure.md). */
 double mixed_term_step(const struct nof1_study *study);
 
 /* ---- forms: each fills the same slots ---- */
@@ -162,9 +163,9 @@ bool mixed_rows_may_drop(const struct mixed_model *model);
 /* The pooled forms replace the columns by the treatment alone: trials and cycles are absorbed. */
 nof1_rc mixed_cycles_prepare(struct mixed_model *model, struct nof1_arena *arena,
                              struct nof1_error *error);
-/* What the sums of trials could tell at most, by patterns of observed periods in the census: of each
- * pattern its moments of `effects` numbers, or its trials' numbers when it has fewer trials. 0 when
- * the census does not describe the plan's trials. */
+/* What the sums of trials could tell at most, by patterns of observed periods in the census: of
+ * each pattern its moments of `effects` numbers, or its trials' numbers when it has fewer trials. 0
+ * when the census does not describe the plan's trials. */
 double mixed_knowable(const struct nof1_study *study, struct nof1_arena *arena, size_t effects);
 nof1_rc mixed_pool_prepare(struct mixed_model *model, struct nof1_arena *arena,
                            struct nof1_error *error);
@@ -173,7 +174,8 @@ size_t mixed_cell_elements(const struct mixed_model *model);
 /* Of them, squares and products of the response's coordinates; rows of one trial of the cell. */
 size_t mixed_cell_squares(const struct mixed_model *model);
 size_t mixed_cell_rows(const struct mixed_model *model, const struct mixed_cell *cell);
-/* Sets of residual sums: by arm when variances differ by arm; of cycles and within them; else one. */
+/* Sets of residual sums: by arm when variances differ by arm; of cycles and within them; else one.
+ */
 size_t mixed_strata(const struct mixed_model *model);
 /* ---- mixed_site.c: sites as fixed effects, absorbed by their means ---- */
 struct mixed_fit;
@@ -228,15 +230,16 @@ struct mixed_fit {
     double absorbed;                    /* fixed effects of trials or cycles that were absorbed */
     double constant;                    /* what they add to the criterion */
 };
-/* What the model cannot be fitted to: columns, degrees of freedom. Reduces sums to the used columns.
- * Errors: NOF1_E_MODEL, NOF1_E2601, NOF1_E2308. */
+
+/* What the model cannot be fitted to: columns, degrees of freedom. Reduces sums to the used
+ * columns. Errors: NOF1_E_MODEL, NOF1_E2601, NOF1_E2308. */
 nof1_rc mixed_reduce(struct mixed_fit *fit, const struct mixed_model *model,
                      struct nof1_arena *arena, const struct nof1_gaussian_sums *sums,
                      const struct nof1_gaussian_shape *shape, double trials,
                      struct nof1_error *error);
 
-/* NOF1_E2601 when the design cannot tell the variances apart: their information, at a point inside, is
- * singular. For models beyond intercept and slope, whose counts mixed_reduce looks at. */
+/* NOF1_E2601 when the design cannot tell the variances apart: their information, at a point inside,
+ * is singular. For models beyond intercept and slope, whose counts mixed_reduce looks at. */
 nof1_rc mixed_refuse_structure(const struct mixed_fit *fit, const struct mixed_model *model,
                                const double *gamma, struct nof1_arena *arena,
                                struct nof1_error *error);
@@ -267,14 +270,15 @@ void mixed_projection_add(struct nof1_gaussian_sums *sums, const struct mixed_mo
 void mixed_add_ratio(struct nof1_gaussian_sums *sums, const struct nof1_gaussian_shape *shape,
                      const double *gamma, size_t arm, double dimensions, const double *products);
 
-/* ---- mixed_serial.c: correlated residuals. Doubles of memory: fixed part, and for each row; `memory`
- * is such, not initialised. ---- */
+/* ---- mixed_serial.c: correlated residuals. Doubles of memory: fixed part, and for each row;
+ * `memory` is such, not initialised. ---- */
 size_t mixed_serial_size(const struct mixed_model *model);
 size_t mixed_serial_row(const struct mixed_model *model);
 /* The time of a row that the correlation takes; NAN when missing. */
 double mixed_serial_time(const struct mixed_model *model, const struct nof1_series *series,
                          size_t row);
-/* Are times such that the correlation exists: none equal, whole steps for ar1? memory: 2 doubles a row. */
+/* Are times such that the correlation exists: none equal, whole steps for ar1? memory: 2 doubles a
+ * row. */
 bool mixed_serial_fits(const struct mixed_model *model, const struct nof1_series *series,
                        double *memory);
 /* Add a trial's sums at gamma; false when they do not exist. */
@@ -337,8 +341,8 @@ nof1_rc mixed_totals_fit(const struct mixed_model *model, const struct mixed_tot
 /* The sums of all groups at gamma, placed into memory. */
 void mixed_totals_sum(struct nof1_gaussian_sums *sums, double *memory,
                       const struct mixed_totals *totals, const double *gamma);
-/* NOF1_E_MODEL when an entry of S is beyond the limit: the residual variance tends to 0; refuse_root
- * also when that of an arm does. */
+/* NOF1_E_MODEL when an entry of S is beyond the limit: the residual variance tends to 0;
+ * refuse_root also when that of an arm does. */
 nof1_rc mixed_refuse_large(const double *root, const struct mixed_model *model, double limit,
                            struct nof1_error *error);
 nof1_rc mixed_refuse_root(const double *root, const struct mixed_model *model, double limit,
@@ -352,8 +356,8 @@ nof1_rc mixed_tables(json_t *out, struct nof1_arena *arena, const struct mixed_m
                      const struct mixed_fit *fit, const double *uncentre);
 
 /* ---- mixed_profile.c: refits of totals, without a round. Both add a table; the latter replaces
- * conf.low and conf.high of the estimates. offset: added to the intercept. Errors: NOF1_E_NO_MEMORY;
- * NOF1_E_MODEL when no restricted minimum was found. ---- */
+ * conf.low and conf.high of the estimates. offset: added to the intercept. Errors:
+ * NOF1_E_NO_MEMORY; NOF1_E_MODEL when no restricted minimum was found. ---- */
 nof1_rc mixed_ratio_tests(json_t *out, struct nof1_arena *arena, const struct mixed_model *model,
                           const struct mixed_fit *fit, const double *uncentre);
 nof1_rc mixed_profile(json_t *out, struct nof1_arena *arena, const struct mixed_model *model,

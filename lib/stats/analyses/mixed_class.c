@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
  * The class form: one round, exact. In a design class (equal numbers of rows of both arms) V is
- * constant, so the likelihood depends on the data through the minimal sufficient sums only: per class
- * the first and second moments of trial mean m and arm difference d and their products with whatever
- * varies between the class' trials; once for all classes the products of what Z does not explain.
- * What the class makes constant is never released.
+ * constant, so the likelihood depends on the data through the minimal sufficient sums only: per
+ * class the first and second moments of trial mean m and arm difference d and their products with
+ * whatever varies between the class' trials; once for all classes the products of what Z does not
+ * explain. What the class makes constant is never released.
  */
 #include <math.h>
 #include <stdio.h>
@@ -55,8 +55,8 @@ static size_t add_feature(struct class_builder *b, size_t column, size_t coordin
     return m->features++;
 }
 
-/* Coordinate k of the indicator of an arm: its share of the rows; then, of the arms in order, its mean
- * less that of the arms before it. */
+/* Coordinate k of the indicator of an arm: its share of the rows; then, of the arms in order, its
+ * mean less that of the arms before it. */
 static double arm_coordinate(const struct mixed_cell *cell, size_t arm, size_t k, size_t arms)
 {
     double before = 0, all = 0;
@@ -134,9 +134,9 @@ bool mixed_rows_may_drop(const struct mixed_model *m)
     return false;
 }
 
-/* Rows of one cycle when trials of the class consist of complete cycles, each with the same number of
- * rows of every arm; 0 when the class does not say so. Its schedule numbers the periods, one for each
- * arm of a cycle. */
+/* Rows of one cycle when trials of the class consist of complete cycles, each with the same number
+ * of rows of every arm; 0 when the class does not say so. Its schedule numbers the periods, one for
+ * each arm of a cycle. */
 static size_t rows_of_cycle(const struct mixed_model *m, const struct nof1_class *plan)
 {
     size_t in_period = 0, periods = 0;
@@ -157,7 +157,8 @@ static size_t rows_of_cycle(const struct mixed_model *m, const struct nof1_class
     return periods > 0 && periods % m->arms == 0 ? in_period * m->arms : 0;
 }
 
-/* May a class of these rows by arm be one cell? With cycles: complete ones, the same in all classes. */
+/* May a class of these rows by arm be one cell? With cycles: complete ones, the same in all
+ * classes. */
 static bool is_cell(struct mixed_model *m, const struct mixed_cell *cell)
 {
     size_t rows = 0, equal = 0;
@@ -281,7 +282,8 @@ nof1_rc_value mixed_class_prepare(struct mixed_model *m, struct nof1_arena *aren
     m->coordinates = arms ? m->arms : 1;
     m->isotropic = shape->by_arm && shape->ratios == 0;
     m->cycle_rows = 0;
-    if (shape->correlated || (shape->by_cycle && shape->ratios > 0)) { /* one sum of squares for each pair of both */
+    if (shape->correlated ||
+        (shape->by_cycle && shape->ratios > 0)) { /* one sum of squares for each pair of both */
         *possible = false;
         return NOF1_OK;
     }
@@ -436,8 +438,8 @@ static void write_cell(double *out, const struct mixed_model *m, const double *f
     }
 }
 
-/* Product of two columns of residuals in a stratum: rows of one arm; or means of cycles (times their
- * rows), then rows about them; or all rows. */
+/* Product of two columns of residuals in a stratum: rows of one arm; or means of cycles (times
+ * their rows), then rows about them; or all rows. */
 static double dot(const struct mixed_model *m, const struct nof1_series *s, size_t stratum,
                   const double *a, const double *b)
 {

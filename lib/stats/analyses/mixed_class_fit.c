@@ -184,8 +184,8 @@ static nof1_rc read_stratum(struct nof1_gaussian_group *out, const struct mixed_
     return NOF1_OK;
 }
 
-/* Reads all strata. *kept: the residual that V does not change (the reference arm's, or within cycles);
- * the others are groups. */
+/* Reads all strata. *kept: the residual that V does not change (the reference arm's, or within
+ * cycles); the others are groups. */
 static nof1_rc read_strata(struct nof1_gaussian_group *group, const double **kept,
                            const struct mixed_model *m, const double *total,
                            const struct nof1_history *history, struct nof1_arena *arena)
@@ -226,8 +226,8 @@ nof1_rc_value mixed_class_fit(const struct mixed_model *m, const struct nof1_his
         TRY(read_cell(&group[c], m, &m->cell[c], total + c * mixed_cell_elements(m),
                       (double)history->counts.group_trials[c], fit->shift, arena));
     }
-    TRY(read_strata(group + (m->centred ? 3 : m->cells), &residual, m, total + m->cells * mixed_cell_elements(m),
-                    history, arena));
+    TRY(read_strata(group + (m->centred ? 3 : m->cells), &residual, m,
+                    total + m->cells * mixed_cell_elements(m), history, arena));
     struct mixed_totals totals = {m->shape, groups, group, residual, NULL};
     return mixed_totals_fit(m, &totals, (double)history->counts.trials, arena, fit, error);
 }

@@ -58,8 +58,9 @@ static double feature_bound(const struct mixed_model *m, size_t f)
     return 2 * mixed_column_bound(m, &m->column[m->feature[f].column]);
 }
 
-/* Of the differences their sums and products; of all coordinates the products about the means of the
- * trial's site, which sites of one trial do not feed; and the logarithm of each site's trials. */
+/* Of the differences their sums and products; of all coordinates the products about the means of
+ * the trial's site, which sites of one trial do not feed; and the logarithm of each site's trials.
+ */
 static void add_site_cell(struct element_list *list, double y, char b[NOF1_ARMS_MAX][16])
 {
     const struct mixed_model *m = list->model;

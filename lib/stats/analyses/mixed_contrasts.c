@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
- * With three or more treatments: each pair of them compared, and one test that all have the same mean
- * (pbkrtest::KRmodcomp, lmerTest::contestMD, or the chi-square of Wald). Of the fitted fixed effects
- * alone; releases nothing. P values are not adjusted for their number.
+ * With three or more treatments: each pair of them compared, and one test that all have the same
+ * mean (pbkrtest::KRmodcomp, lmerTest::contestMD, or the chi-square of Wald). Of the fitted fixed
+ * effects alone; releases nothing. P values are not adjusted for their number.
  */
 #include <base/json.h>
 #include <math.h>

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
- * The cycles form: complete cycles only, one round. With d_c the active minus reference difference of
- * a cycle, the differences of a trial have mean mu + b and variance 2 sigma^2, so the restricted
- * likelihood of `y ~ 0 + trial:cycle + treatment + (0 + treatment | trial)` on period values depends
- * on sum d, sum d^2 by number k of complete cycles and on one residual sum of squares.
- * d / sqrt(2) is an orthonormal contrast: its variance is sigma^2.
+ * The cycles form: complete cycles only, one round. With d_c the active minus reference difference
+ * of a cycle, the differences of a trial have mean mu + b and variance 2 sigma^2, so the restricted
+ * likelihood of `y ~ 0 + trial:cycle + treatment + (0 + treatment | trial)` on period values
+ * depends on sum d, sum d^2 by number k of complete cycles and on one residual sum of squares. d /
+ * sqrt(2) is an orthonormal contrast: its variance is sigma^2.
  */
 #include <math.h>
 #include <stdio.h>

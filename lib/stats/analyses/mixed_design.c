@@ -251,9 +251,10 @@ static void centre_columns(struct column_list *list)
     bool treatment = false, interaction = false;
     for (size_t c = 0; c < list->count; c++) {
         treatment = treatment || list->column[c].kind == MIXED_TREATMENT;
-        interaction = interaction ||
-                      ((list->column[c].kind == MIXED_NUMERIC || list->column[c].kind == MIXED_TIME) &&
-                       list->column[c].by_treatment);
+        interaction =
+            interaction ||
+            ((list->column[c].kind == MIXED_NUMERIC || list->column[c].kind == MIXED_TIME) &&
+             list->column[c].by_treatment);
     }
     for (size_t c = 0; c < list->count && (treatment || !interaction); c++) {
         struct mixed_column *column = &list->column[c];

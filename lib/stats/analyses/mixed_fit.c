@@ -161,10 +161,11 @@ nof1_rc_value mixed_refuse_structure(const struct mixed_fit *fit, const struct m
         return NOF1_OK; /* no residual variation: said elsewhere */
     }
     if (m->effects > 0 && point.expected[0] <= 1e-9 * fit->sums.trace2[0]) {
-        return nof1_fail(error, NOF1_E2601,
-                         "fixed, random: the fixed terms leave no variation between trials (as many "
-                         "sites as trials, or nearly), so that their variance cannot be estimated; "
-                         "leave out site or block");
+        return nof1_fail(
+            error, NOF1_E2601,
+            "fixed, random: the fixed terms leave no variation between trials (as many "
+            "sites as trials, or nearly), so that their variance cannot be estimated; "
+            "leave out site or block");
     }
     if (m->arms == 2 && n == nof1_gaussian_block(&m->shape)) {
         return NOF1_OK;
@@ -177,16 +178,17 @@ nof1_rc_value mixed_refuse_structure(const struct mixed_fit *fit, const struct m
         information[i] = point.expected[i / n * NOF1_TERMS_MAX + i % n];
     }
     if (nof1_symmetric_pseudo_inverse(out, information, n, 1e-9, work) < n) {
-        return nof1_fail(error, NOF1_E2601,
-                         m->shape.correlated
-                             ? "random, residual: the data cannot tell random effects from serial "
-                               "correlation (too few times a trial); write a smaller random, {trial: "
-                               "[]}, or residual: iid"
-                             : "random, residual: the data cannot tell the variances apart (as many "
-                               "random effects as rows, an arm or cycle with one row each, or a "
-                               "treatment that few patients took); leave out \"trial:cycle\" or "
-                               "\"trial:treatment\", or write random: {trial: [intercept]}, "
-                               "residual: iid");
+        return nof1_fail(
+            error, NOF1_E2601,
+            m->shape.correlated
+                ? "random, residual: the data cannot tell random effects from serial "
+                  "correlation (too few times a trial); write a smaller random, {trial: "
+                  "[]}, or residual: iid"
+                : "random, residual: the data cannot tell the variances apart (as many "
+                  "random effects as rows, an arm or cycle with one row each, or a "
+                  "treatment that few patients took); leave out \"trial:cycle\" or "
+                  "\"trial:treatment\", or write random: {trial: [intercept]}, "
+                  "residual: iid");
     }
     return NOF1_OK;
 }

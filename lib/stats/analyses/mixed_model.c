@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
  * The analysis `mixed_model`: one-stage Gaussian mixed model with random intercept and, optionally,
- * random treatment effect per trial; ML or REML; Kenward-Roger or normal inference. This file is the
- * contract (nof1/analysis.h); the parts are mixed_*.c, the algebra lib/stats/gaussian*.
+ * random treatment effect per trial; ML or REML; Kenward-Roger or normal inference. This file is
+ * the contract (nof1/analysis.h); the parts are mixed_*.c, the algebra lib/stats/gaussian*.
  */
 #include <math.h>
 
@@ -163,25 +163,27 @@ static const struct nof1_option options[] = {
      "treatment, period, factor(period), time, cycle, factor(cycle), previous_treatment, stratum, "
      "site, block, charter covariates, treatment:COVARIATE",
      "[treatment]", 0, 0, "Fixed effects besides the intercept, which is implied."},
-    {"random", NOF1_OPT_MAP, "{trial: [intercept]} or {trial: [intercept, treatment]}, and beside it \"trial:cycle\": "
+    {"random", NOF1_OPT_MAP,
+     "{trial: [intercept]} or {trial: [intercept, treatment]}, and beside it \"trial:cycle\": "
      "[intercept], \"trial:treatment\": [intercept]",
      "{trial: [intercept, treatment]}", 0, 0,
      "Random effects of a trial, with unrestricted covariance."},
     {"residual", NOF1_OPT_CHOICE, "iid|by_treatment|ar1|car1", "iid", 0, 0,
-     "Independent, with one variance or one for each treatment; or correlated by rho^distance within "
+     "Independent, with one variance or one for each treatment; or correlated by rho^distance "
+     "within "
      "a trial (then random may be {trial: []}, and df is z): ar1 for whole distances (gaps "
      "allowed, rho may be negative), car1 for any distance, rho between 0 and 1."},
     {"by", NOF1_OPT_CHOICE, "time|period", "time", 0, 0,
      "What measures distance between correlated residuals: the time column, or the number of the "
      "period, with which one round suffices. No two rows of a trial may be equal in it."},
-    {"method", NOF1_OPT_CHOICE, "REML|ML", "REML", 0, 0,
-     "Restricted or full maximum likelihood."},
+    {"method", NOF1_OPT_CHOICE, "REML|ML", "REML", 0, 0, "Restricted or full maximum likelihood."},
     {"df", NOF1_OPT_CHOICE, "auto|kenward_roger|satterthwaite|z", "auto", 0, 0,
      "Small-sample inference by Kenward and Roger (REML only) or Satterthwaite (forms of one round "
      "only), or the normal distribution; auto: kenward_roger for REML and independent residuals, "
      "else z."},
     {"tests", NOF1_OPT_NAMES, "variances, fixed", "[]", 0, 0,
-     "Likelihood-ratio tests (class form): of each variance of a random effect, by method, p from the "
+     "Likelihood-ratio tests (class form): of each variance of a random effect, by method, p from "
+     "the "
      "mixture of chi-squares that a boundary has; of each term of fixed, by maximum likelihood."},
     {"interval", NOF1_OPT_CHOICE, "wald|profile", "wald", 0, 0,
      "Confidence intervals: estimate and standard error, or (class form) the profile of the "

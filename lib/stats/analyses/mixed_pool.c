@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
- * The pool form: any missingness without classes. A trial's difference d of period means has variance
- * sigma^2 (Gamma + u), u = 1/k_A + 1/k_B; with the squares within arms it carries the restricted
- * likelihood of `y ~ 0 + trial + treatment + (0 + treatment | trial)` on period means. One round
- * releases sum w d and sum w d^2 for R public weights w = 1/(lambda_r + u); how many trials have which
- * u is known from the census. The sums by u are completed by least squares about their expectation,
- * which is exact when there are no more patterns than weights. Then score rounds (3 numbers each)
- * correct the rest, with the completed likelihood as their Hessian.
+ * The pool form: any missingness without classes. A trial's difference d of period means has
+ * variance sigma^2 (Gamma + u), u = 1/k_A + 1/k_B; with the squares within arms it carries the
+ * restricted likelihood of `y ~ 0 + trial + treatment + (0 + treatment | trial)` on period means.
+ * One round releases sum w d and sum w d^2 for R public weights w = 1/(lambda_r + u); how many
+ * trials have which u is known from the census. The sums by u are completed by least squares about
+ * their expectation, which is exact when there are no more patterns than weights. Then score rounds
+ * (3 numbers each) correct the rest, with the completed likelihood as their Hessian.
  */
 #include <float.h>
 #include <math.h>
@@ -54,8 +54,8 @@ static size_t find_patterns(struct mixed_cell *pattern, const struct nof1_study 
 }
 
 /* Trials of equal weight at every lambda: the sums can be solved for them, as if they were released
- * class by class, once there are as many sums as classes. Returns their number; *knowable: sum d and
- * sum d^2 of each, one number when the class is one trial. */
+ * class by class, once there are as many sums as classes. Returns their number; *knowable: sum d
+ * and sum d^2 of each, one number when the class is one trial. */
 static size_t weight_classes(const struct mixed_model *m, double *knowable)
 {
     size_t classes = 0;
@@ -90,9 +90,9 @@ double mixed_knowable(const struct nof1_study *study, struct nof1_arena *arena, 
     return knowable;
 }
 
-/* Outside an open lab: fewer sums than would solve for the weight classes, because a class may be one
- * patient: fewer linear and fewer quadratic sums than classes, together at most two thirds of what
- * can be known. A round has one linear and two quadratic sums. */
+/* Outside an open lab: fewer sums than would solve for the weight classes, because a class may be
+ * one patient: fewer linear and fewer quadratic sums than classes, together at most two thirds of
+ * what can be known. A round has one linear and two quadratic sums. */
 static nof1_rc keep_unsolvable(struct mixed_model *m, struct nof1_error *error)
 {
     double knowable;
@@ -100,9 +100,10 @@ static nof1_rc keep_unsolvable(struct mixed_model *m, struct nof1_error *error)
     m->basis = classes > 0 && m->basis > classes - 1 ? classes - 1 : m->basis;
     double room = 2.0 / 3.0 * knowable - 2 * (double)m->basis;
     if (m->basis < 2 || room < 0) {
-        return nof1_fail(error, NOF1_E_PLAN,
-                         "incomplete: pool: with so few patterns of missing periods its sums could "
-                         "be solved for single patterns; write cycles, or analysis: random_effects");
+        return nof1_fail(
+            error, NOF1_E_PLAN,
+            "incomplete: pool: with so few patterns of missing periods its sums could "
+            "be solved for single patterns; write cycles, or analysis: random_effects");
     }
     double rounds = 1 + fmin(floor(room / 3), floor((double)(classes - 1 - m->basis) / 2));
     /* Rounded terms leave nothing to correct. */

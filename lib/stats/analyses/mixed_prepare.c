@@ -56,7 +56,8 @@ static nof1_rc read_random(struct mixed_model *m, const struct nof1_node *random
     for (size_t k = 0; k < 3 && random != NULL; k++) {
         const struct nof1_node *node = nof1_node_get(random, key[k]);
         given[k] = node != NULL;
-        good = good && (node == NULL || is_list(node, &treatment[k], k == 0 && m->shape.correlated));
+        good =
+            good && (node == NULL || is_list(node, &treatment[k], k == 0 && m->shape.correlated));
         found += given[k];
     }
     if (!good || !given[0] || found != random->items || treatment[1] || treatment[2]) {
@@ -92,8 +93,9 @@ static nof1_rc finish_shape(struct mixed_model *m, struct nof1_error *error)
     }
     m->terms = nof1_gaussian_terms(&m->shape);
     if (m->terms > NOF1_TERMS_MAX) {
-        return nof1_fail(error, NOF1_E_PLAN, "random, residual: %zu variance parameters, at most %d",
-                         m->terms + 1, NOF1_TERMS_MAX + 1);
+        return nof1_fail(error, NOF1_E_PLAN,
+                         "random, residual: %zu variance parameters, at most %d", m->terms + 1,
+                         NOF1_TERMS_MAX + 1);
     }
     return NOF1_OK;
 }
@@ -250,7 +252,8 @@ static void measure_scratch(struct mixed_model *m)
     m->base.scratch = (nof1_gaussian_sums_size(&m->shape) + mixed_project_size(m) + m->features +
                        mixed_serial_size(m) + mixed_serial_class_size(m)) *
                           sizeof(double) + 64;
-    m->base.scratch_row = (1 + mixed_row_doubles(m) + mixed_serial_row(m)) * sizeof(double) + NOF1_SERIES_SCRATCH_ROW;
+    m->base.scratch_row =
+        (1 + mixed_row_doubles(m) + mixed_serial_row(m)) * sizeof(double) + NOF1_SERIES_SCRATCH_ROW;
 }
 
 /* The pooled forms know one model: the treatment, and its variance between trials. */
@@ -313,16 +316,17 @@ static nof1_rc fall_back(struct mixed_model *m, struct nof1_arena *arena, uint32
     if (rc != NOF1_E_PLAN) {
         return rc;
     }
-    return nof1_fail(error, NOF1_E_PLAN,
-                     "incomplete: auto found no form: no charter class is complete in "
-                     "min_class_patients%s, score needs %d rounds of %zu numbers, which the release "
-                     "ratio or too few patterns of missing periods do not allow, and pool and "
-                     "cycles %s; write analysis: random_effects, or summary_test",
-                     m->shape.correlated && !m->by_period ? " (one round needs by: period)" : "",
-                     SCORE_ROUNDS, before.columns + before.terms + 1,
-                     pooled ? "have too few patterns or patients"
-                            : "fit fixed: [treatment], random: {trial: [intercept, treatment]}, "
-                              "method: REML only");
+    return nof1_fail(
+        error, NOF1_E_PLAN,
+        "incomplete: auto found no form: no charter class is complete in "
+        "min_class_patients%s, score needs %d rounds of %zu numbers, which the release "
+        "ratio or too few patterns of missing periods do not allow, and pool and "
+        "cycles %s; write analysis: random_effects, or summary_test",
+        m->shape.correlated && !m->by_period ? " (one round needs by: period)" : "", SCORE_ROUNDS,
+        before.columns + before.terms + 1,
+        pooled ? "have too few patterns or patients"
+               : "fit fixed: [treatment], random: {trial: [intercept, treatment]}, "
+                 "method: REML only");
 }
 
 static nof1_rc choose_form(struct mixed_model *m, struct nof1_arena *arena,
@@ -410,11 +414,12 @@ nof1_rc_value mixed_prepare(struct nof1_model **out, struct nof1_arena *arena,
     }
     if ((m->profile || m->test_variances || m->test_terms) &&
         (m->form != MIXED_CLASS || m->centred)) {
-        return nof1_fail(error, NOF1_E_PLAN,
-                         "%s needs the model refitted, which only sums by class allow (complete data, "
-                         "independent residuals, no `site` outside an open lab); write %s",
-                         m->profile ? "interval: profile" : "tests",
-                         m->profile ? "interval: wald" : "tests: []");
+        return nof1_fail(
+            error, NOF1_E_PLAN,
+            "%s needs the model refitted, which only sums by class allow (complete data, "
+            "independent residuals, no `site` outside an open lab); write %s",
+            m->profile ? "interval: profile" : "tests",
+            m->profile ? "interval: wald" : "tests: []");
     }
     measure_scratch(m);
     m->base.sums = nof1_arena_printf(arena, "mixed %s %s%s", m->base.form, m->formula,

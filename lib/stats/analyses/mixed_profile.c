@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
- * Refits of the class form's sums under a restriction, which cost no round: likelihood-ratio tests, and
- * intervals from the profile of the maximum-likelihood deviance, as lme4's confint does (Bates et al.,
- * J Stat Softw 67 (2015), section 5.1). A variance on its boundary: the mixtures of chi-squares of
- * Self & Liang, JASA 82 (1987) 605-610 and Stram & Lee, Biometrics 50 (1994) 1171-1177.
+ * Refits of the class form's sums under a restriction, which cost no round: likelihood-ratio tests,
+ * and intervals from the profile of the maximum-likelihood deviance, as lme4's confint does (Bates
+ * et al., J Stat Softw 67 (2015), section 5.1). A variance on its boundary: the mixtures of
+ * chi-squares of Self & Liang, JASA 82 (1987) 605-610 and Stram & Lee, Biometrics 50 (1994)
+ * 1171-1177.
  */
 #include <base/json.h>
 #include <math.h>
@@ -57,7 +58,8 @@ static size_t entry(size_t i, size_t k)
 /* Gamma = L L' with the held effect first, so that its variance is the square of one entry. */
 static void place_block(struct place *p, const struct restricted *r, const double *u)
 {
-    size_t q = r->model->shape.effects, order[NOF1_EFFECTS_MAX], at[NOF1_EFFECTS_MAX][NOF1_EFFECTS_MAX];
+    size_t q = r->model->shape.effects, order[NOF1_EFFECTS_MAX],
+           at[NOF1_EFFECTS_MAX][NOF1_EFFECTS_MAX];
     double l[NOF1_EFFECTS_MAX][NOF1_EFFECTS_MAX] = {{0}};
     bool held = r->held < q;
     for (size_t i = 0, next = held; i < q; i++) {
@@ -119,7 +121,7 @@ static void place_of(struct place *p, const struct restricted *r, const double *
     }
 }
 
-/* ---- sums without the columns held ------------------------------------------------------------ */
+/* ---- sums without the columns held ----------------------------------------------------------- */
 
 static bool dropped(const struct restricted *r, size_t column)
 {
@@ -131,7 +133,8 @@ static bool dropped(const struct restricted *r, size_t column)
     return false;
 }
 
-/* With sum_j u_cj beta_j = value for a column c: every other column x_j loses u_cj x_c, y value x_c. */
+/* With sum_j u_cj beta_j = value for a column c: every other column x_j loses u_cj x_c, y value
+ * x_c. */
 static void congruence(double *out, const double *from, const struct restricted *r)
 {
     size_t p = r->fit->used, width = p + 1, kept = width - r->drops;
@@ -186,7 +189,7 @@ static void reduce(struct nof1_gaussian_sums *out, struct nof1_gaussian_shape *s
     }
 }
 
-/* ---- the restricted minimum -------------------------------------------------------------------- */
+/* ---- the restricted minimum ------------------------------------------------------------------ */
 
 /* -2 log-likelihood with sigma a parameter, and its gradient. */
 static bool gradient_at(const struct restricted *r, const double *u, double *f, double *gradient)
@@ -336,7 +339,7 @@ static void name_sd(const struct mixed_model *m, struct nof1_arena *arena, size_
                 : nof1_arena_printf(arena, "treatment%s", mixed_arm_suffix(m, k));
 }
 
-/* ---- tests ------------------------------------------------------------------------------------- */
+/* ---- tests ----------------------------------------------------------------------------------- */
 
 /* Half chi-square(df - 1), half chi-square(df) when on the boundary. */
 static double p_value(double statistic, size_t df, bool boundary)
@@ -454,7 +457,7 @@ nof1_rc_value mixed_ratio_tests(json_t *out, struct nof1_arena *arena, const str
                      rows);
 }
 
-/* ---- intervals --------------------------------------------------------------------------------- */
+/* ---- intervals ------------------------------------------------------------------------------- */
 
 struct search {
     struct restricted *r;

@@ -207,12 +207,13 @@ static void write_warnings(struct writer *w)
     nof1_warn(w->report.warnings, fit->edge, "correlation_limit",
               "the serial correlation of the residuals is at the limit of its range: standard "
               "errors do not hold; write residual: iid, or another random part");
-    nof1_warn(w->report.warnings, w->model->df_chosen && w->model->df == MIXED_Z, "normal",
-              w->model->shape.correlated
-                  ? "correlated residuals: intervals and p values are normal (z), somewhat too "
-                    "narrow with few patients"
-                  : "maximum likelihood: intervals and p values are normal (z), somewhat too narrow "
-                    "with few patients; method: REML has kenward_roger");
+    nof1_warn(
+        w->report.warnings, w->model->df_chosen && w->model->df == MIXED_Z, "normal",
+        w->model->shape.correlated
+            ? "correlated residuals: intervals and p values are normal (z), somewhat too "
+              "narrow with few patients"
+            : "maximum likelihood: intervals and p values are normal (z), somewhat too narrow "
+              "with few patients; method: REML has kenward_roger");
     if (strcmp(w->model->rule, "exclude") == 0) {
         nof1_warn_left_out(w->report.warnings, w->history, w->model->base.study,
                            "not in a complete class");

@@ -129,7 +129,9 @@ static void add_design(struct element_list *list)
     }
     for (size_t j = 0; j < m->terms; j++) {
         for (size_t k = 0; k <= j; k++) {
-            add(list, nof1_arena_printf(list->arena, "trace %s*%s", term_name(list, j), term_name(list, k)),
+            add(list,
+                nof1_arena_printf(list->arena, "trace %s*%s", term_name(list, j),
+                                  term_name(list, k)),
                 NOF1_DESIGN, 4 * ROWS_MAX * ROWS_MAX, 1, false);
         }
     }
@@ -139,8 +141,10 @@ static void add_design(struct element_list *list)
     }
     for (size_t j = 0; j < m->terms; j++) {
         for (size_t k = 0; k <= j; k++) {
-            add_matrix(list,
-                       nof1_arena_printf(list->arena, "H %s*%s", term_name(list, j), term_name(list, k)), 3);
+            add_matrix(
+                list,
+                nof1_arena_printf(list->arena, "H %s*%s", term_name(list, j), term_name(list, k)),
+                3);
         }
     }
 }
@@ -489,10 +493,10 @@ static nof1_rc first_round(struct nof1_next *next, const struct mixed_model *m,
     return NOF1_OK;
 }
 
-/* Far from the optimum: the least-squares beta for the visited S, which is exact, and S from the squares
- * at that beta, which are known up to a term of expectation 0: with b the distance to it,
- * r'H^-1 V_j H^-1 r falls by b'P_j b. After the first round x is left alone where this would lead to
- * the boundary. */
+/* Far from the optimum: the least-squares beta for the visited S, which is exact, and S from the
+ * squares at that beta, which are known up to a term of expectation 0: with b the distance to it,
+ * r'H^-1 V_j H^-1 r falls by b'P_j b. After the first round x is left alone where this would lead
+ * to the boundary. */
 static nof1_rc far_step(double *x, const struct mixed_model *m, const struct mixed_visit *visit,
                         bool first, struct nof1_arena *arena)
 {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
- * The mixed model with serially correlated residuals (nlme's corAR1 and corCAR1): one trial's sums in
- * order of time, by lib/stats/ar1.h. Allocates nothing; never looks beyond one trial.
+ * The mixed model with serially correlated residuals (nlme's corAR1 and corCAR1): one trial's sums
+ * in order of time, by lib/stats/ar1.h. Allocates nothing; never looks beyond one trial.
  */
 #include <math.h>
 #include <string.h>

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
- * The one-round form of the mixed model with correlated residuals, whose occasions are periods: what
- * mixed_serial_class.c (sums of trials) and mixed_serial_fit.c (their use) share. Private to them.
+ * The one-round form of the mixed model with correlated residuals, whose occasions are periods:
+ * what mixed_serial_class.c (sums of trials) and mixed_serial_fit.c (their use) share. Private to
+ * them.
  */
 #ifndef NOF1_STATS_MIXED_SERIAL_H
 #define NOF1_STATS_MIXED_SERIAL_H

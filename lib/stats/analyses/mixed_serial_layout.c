@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
- * The elements of the one-round form with correlated residuals: names, roles, blocks and bounds. See
- * mixed_serial_class.c. Depends on the model alone.
+ * The elements of the one-round form with correlated residuals: names, roles, blocks and bounds.
+ * See mixed_serial_class.c. Depends on the model alone.
  */
 #include <math.h>
 
@@ -101,8 +101,9 @@ static struct nof1_element element_of(const struct mixed_model *m, const struct 
     } else if (item->sum == SERIAL_SUM_F) {
         e.bound = factor_bound(m, item, item->a, item->k);
     } else if (item->sum == SERIAL_SUM_PRODUCT) {
-        e.bound = factor_bound(m, item, item->a, item->k) * factor_bound(m, item, item->b, item->l) +
-                  factor_bound(m, item, item->a, item->l) * factor_bound(m, item, item->b, item->k);
+        e.bound =
+            factor_bound(m, item, item->a, item->k) * factor_bound(m, item, item->b, item->l) +
+            factor_bound(m, item, item->a, item->l) * factor_bound(m, item, item->b, item->k);
     } else if (item->sum == SERIAL_SUM_OUTER) {
         e.block = 1;
         e.block_size = common_size(s);

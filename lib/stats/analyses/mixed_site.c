@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
- * Sites as fixed effects of the level, without a sum by site. In one class of complete data a site's
- * level touches the trial mean m alone. Contrasts between trials of one site are free of it; of the
- * mean over a site's trials only the differences d say anything. So products within sites, sum d and
- * sum dd' are sufficient, and a site of one trial adds nothing about m. What REML leaves out,
- * log|S'S| of the sites' columns S, is added to the criterion.
+ * Sites as fixed effects of the level, without a sum by site. In one class of complete data a
+ * site's level touches the trial mean m alone. Contrasts between trials of one site are free of it;
+ * of the mean over a site's trials only the differences d say anything. So products within sites,
+ * sum d and sum dd' are sufficient, and a site of one trial adds nothing about m. What REML leaves
+ * out, log|S'S| of the sites' columns S, is added to the criterion.
  */
 #include <math.h>
 #include <string.h>

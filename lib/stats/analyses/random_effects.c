@@ -17,8 +17,10 @@
 
 static const struct nof1_option options[] = {
     {"effect", NOF1_OPT_CHOICE, "difference|level_change|slope_change", "difference", 0, 0,
-     "a trial's effect: difference between treatments; or, of one baseline and one treatment phase, "
-     "whenever treatment started, its change of level or slope there, by its own least-squares lines "
+     "a trial's effect: difference between treatments; or, of one baseline and one treatment "
+     "phase, "
+     "whenever treatment started, its change of level or slope there, by its own least-squares "
+     "lines "
      "(own variances then, by score rounds)"},
     {"by", NOF1_OPT_CHOICE, "time|period", "time", 0, 0,
      "what measures time for level_change and slope_change"},
@@ -26,8 +28,7 @@ static const struct nof1_option options[] = {
      "variance of a trial's effect: pooled over trials, or each trial's own"},
     {"method", NOF1_OPT_CHOICE, "FE|DL|HE|HS|SJ|ML|REML|EB|PM", "REML", 0, 0,
      "estimator of the variance between patients (EB equals PM)"},
-    {"test", NOF1_OPT_CHOICE, "z|knha", "knha", 0, 0,
-     "normal intervals, or Knapp-Hartung with t"},
+    {"test", NOF1_OPT_CHOICE, "z|knha", "knha", 0, 0, "normal intervals, or Knapp-Hartung with t"},
     {"level", NOF1_OPT_NUMBER, "confidence level", "0.95", 0.5, 0.9999, "confidence level"},
     {"incomplete", NOF1_OPT_CHOICE, "auto|pool|cycles|score|exclude", "auto", 0, 0,
      "cycles: differences of complete cycles; pool: differences of period means; score: pool by "
@@ -50,15 +51,18 @@ static nof1_rc read_fit(struct re_model *model, const struct nof1_study *study,
                                                         : RE_DIFFERENCE;
     TRY(nof1_option_word(&text, &nof1_random_effects, study->plan->options, "by", error));
     model->by_period = strcmp(text, "period") == 0;
-    TRY(nof1_option_word(&text, &nof1_random_effects, study->plan->options, "within_variance", error));
+    TRY(nof1_option_word(&text, &nof1_random_effects, study->plan->options, "within_variance",
+                         error));
     model->own = strcmp(text, "own") == 0 || model->effect != RE_DIFFERENCE;
     TRY(nof1_option_word(&text, &nof1_random_effects, study->plan->options, "method", error));
     ENSURE(nof1_two_stage_method_of(text, &model->fit.method), NOF1_E_BUG);
     TRY(nof1_option_word(&text, &nof1_random_effects, study->plan->options, "test", error));
     model->fit.knapp_hartung = strcmp(text, "knha") == 0;
-    TRY(nof1_option_word(&text, &nof1_random_effects, study->plan->options, "tau2_interval", error));
+    TRY(nof1_option_word(&text, &nof1_random_effects, study->plan->options, "tau2_interval",
+                         error));
     model->fit.interval = strcmp(text, "none") != 0;
-    TRY(nof1_option_number(&model->fit.level, &nof1_random_effects, study->plan->options, "level", error));
+    TRY(nof1_option_number(&model->fit.level, &nof1_random_effects, study->plan->options, "level",
+                           error));
     model->fit.fixed = NAN;
     return NOF1_OK;
 }
@@ -273,8 +277,8 @@ static nof1_rc read_form(struct re_model *model, const struct nof1_study *study,
 }
 
 /* The unit of own variances. Fixed-point sums hold variances from 2^-28 to 2^48 units squared: the
- * range of the outcome serves trials' own; a published table may hold far smaller or larger ones, of
- * which sd_within tells the smallest. */
+ * range of the outcome serves trials' own; a published table may hold far smaller or larger ones,
+ * of which sd_within tells the smallest. */
 static double unit_of(const struct nof1_outcome *outcome, double range)
 {
     double unit = exp2(ceil(log2(range)));
@@ -313,8 +317,9 @@ static nof1_rc check_kind(struct re_model *model, const struct nof1_study *study
     return NOF1_OK;
 }
 
-/* Which trials and which terms: everything but the estimator, the test, the level and the moderators,
- * whose elements have names of their own. Without a rule for missing traits they choose trials. */
+/* Which trials and which terms: everything but the estimator, the test, the level and the
+ * moderators, whose elements have names of their own. Without a rule for missing traits they choose
+ * trials. */
 static nof1_rc name_sums(struct re_model *model, struct nof1_arena *arena)
 {
     bool choosing = model->base.study->charter->missing == NOF1_MISSING_ROWS && model->columns > 1;

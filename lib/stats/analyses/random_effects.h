@@ -45,7 +45,8 @@ struct re_product {
     const char *name;
     double bound;     /* of one trial's product */
     enum nof1_role role;
-    uint16_t sparse; /* 0: every trial feeds it; 1: not; 1 + n: as a level of factor n of the layout */
+    uint16_t
+        sparse; /* 0: every trial feeds it; 1: not; 1 + n: as a level of factor n of the layout */
 };
 
 #define RE_BASIS_MOST 3
@@ -85,8 +86,8 @@ void re_trial_of(struct re_trial *out, const struct re_model *model, const struc
                  void *scratch);
 
 /* random_effects_phases.c: d, ss, df, u of a change at the start of treatment. */
-void re_phases_of(struct re_trial *out, const struct re_model *model, const struct nof1_trial *trial,
-                  const struct nof1_series *series);
+void re_phases_of(struct re_trial *out, const struct re_model *model,
+                  const struct nof1_trial *trial, const struct nof1_series *series);
 
 /* random_effects_release.c: which sums leave. */
 /* The census counts patterns of the charter's first two treatments, so it says something about a
@@ -134,7 +135,9 @@ struct re_basis {
     struct nof1_two_stage_power sum[RE_BASIS_MOST];
     double error;                     /* largest relative error of w, w^2 at the last point asked */
 };
-/* What rounded terms may move the effect by, in standard errors: one of them errs by step/sqrt(12). */
+
+/* What rounded terms may move the effect by, in standard errors: one of them errs by step/sqrt(12).
+ */
 double re_basis_rounding(const struct re_basis *basis, double lambda);
 struct nof1_two_stage_oracle re_basis_oracle(struct re_basis *basis, const struct re_model *model,
                                              const struct nof1_history *history);

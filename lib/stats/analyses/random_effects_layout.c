@@ -226,9 +226,9 @@ static void walk_classes(struct walk *walk, const struct re_model *model,
     }
 }
 
-/* Decimals under real weights: every class's sum is a whole number of steps, which a lattice reduction
- * finds in exact weighted sums (docs/disclosure.md). Terms rounded to about that step tell no more
- * than the entropy rule charges. */
+/* Decimals under real weights: every class's sum is a whole number of steps, which a lattice
+ * reduction finds in exact weighted sums (docs/disclosure.md). Terms rounded to about that step
+ * tell no more than the entropy rule charges. */
 double re_term_step(const struct re_model *model)
 {
     const struct nof1_charter *charter = model->base.study->charter;
@@ -241,10 +241,12 @@ double re_term_step(const struct re_model *model)
 static double column_step(const struct re_model *model, size_t i)
 {
     bool numeric = i > 0 && model->column[i].level < 0;
-    return numeric ? model->base.study->charter->covariate[model->column[i].covariate].quantum : 1.0;
+    return numeric ? model->base.study->charter->covariate[model->column[i].covariate].quantum
+                   : 1.0;
 }
 
-/* A moderator's own sums tell its values as those of the outcome tell outcomes: to their own step. */
+/* A moderator's own sums tell its values as those of the outcome tell outcomes: to their own step.
+ */
 static double product_step(const struct re_model *model, const struct re_product *product,
                            double step)
 {

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
- * The effect of a trial of one baseline and one treatment phase: its own least-squares fit of a line in
- * each phase with one residual variance (y ~ time + level change + slope change), whenever treatment
- * started. So trials of different schedules, each with its own start, need no common class. Reads
- * one trial, allocates nothing.
+ * The effect of a trial of one baseline and one treatment phase: its own least-squares fit of a
+ * line in each phase with one residual variance (y ~ time + level change + slope change), whenever
+ * treatment started. So trials of different schedules, each with its own start, need no common
+ * class. Reads one trial, allocates nothing.
  */
 #include <math.h>
 
@@ -69,8 +69,8 @@ static bool fit_line(struct line *out, const struct re_model *model, const struc
     return out->n >= 2 && out->times > 0;
 }
 
-void re_phases_of(struct re_trial *out, const struct re_model *model, const struct nof1_trial *trial,
-                  const struct nof1_series *series)
+void re_phases_of(struct re_trial *out, const struct re_model *model,
+                  const struct nof1_trial *trial, const struct nof1_series *series)
 {
     struct line line[2];
     double start = start_of(model, trial), unit = 0;

@@ -17,8 +17,8 @@ bool re_census_usable(const struct nof1_study *study)
     return study->census != NULL && study->charter->treatments == 2;
 }
 
-/* Trials with a periods of the reference and b of the active treatment, or with a cycles. The census
- * counts in the charter's order of treatments. */
+/* Trials with a periods of the reference and b of the active treatment, or with a cycles. The
+ * census counts in the charter's order of treatments. */
 static uint64_t census(const struct re_model *model, size_t a, size_t b)
 {
     bool swapped = model->base.study->plan->reference == 1;
@@ -250,8 +250,9 @@ static nof1_rc use_basis(struct re_model *model, struct nof1_error *error)
     size_t corrections = 0;
     size_basis(model, &corrections);
     if (model->columns > 1 && model->weights < 2) {
-        return nof1_fail(error, NOF1_E_PLAN, "moderators: too few patients or patterns of missing "
-                                             "periods for %zu moderator columns; use fewer, or none",
+        return nof1_fail(error, NOF1_E_PLAN,
+                         "moderators: too few patients or patterns of missing "
+                         "periods for %zu moderator columns; use fewer, or none",
                          model->columns - 1);
     }
     for (size_t r = 0; r < model->weights; r++) {

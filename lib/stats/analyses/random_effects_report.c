@@ -186,7 +186,8 @@ static json_t *fit_object(const struct re_model *model, const struct nof1_histor
 static const char *model_text(const struct re_model *model)
 {
     if (model->effect != RE_DIFFERENCE) {
-        return "y_i ~ N(x_i'beta, v_i + tau^2): change at the start of treatment by the trial's own "
+        return "y_i ~ N(x_i'beta, v_i + tau^2): change at the start of treatment by the trial's "
+               "own "
                "least squares, outcome ~ time + level change + slope change, v_i its own variance";
     }
     if (model->release == RE_OWN) {
@@ -253,13 +254,13 @@ static json_t *warnings(const struct re_model *model, const struct nof1_history 
               "Knapp-Hartung is not meant for method FE");
     nof1_warn(list, random && fit->columns > 1, "prediction",
               "prediction intervals are given without moderators only");
-    nof1_warn(
-        list, model->own && !model->imported, "own_variances",
-        model->effect == RE_DIFFERENCE
-            ? "own variances from a few cycles are unreliable; within_variance: pooled is the safer "
-              "form"
-            : "own variances from a few occasions are unreliable; analysis: baseline_treatment fits "
-              "one variance for all");
+    nof1_warn(list, model->own && !model->imported, "own_variances",
+              model->effect == RE_DIFFERENCE ? "own variances from a few cycles are unreliable; "
+                                               "within_variance: pooled is the safer "
+                                               "form"
+                                             : "own variances from a few occasions are unreliable; "
+                                               "analysis: baseline_treatment fits "
+                                               "one variance for all");
     nof1_warn(list, result->zero_within, "zero_within",
               "no variation inside any trial: Q, I^2, H^2 do not exist");
     nof1_warn(list, result->rounds_short, "rounds_short",

@@ -2,9 +2,9 @@
  *
  * One number a patient, then Student's t (docs/statistics.md, `summary_test`): the difference of
  * the two treatments, one-sample t over trials; paired t over complete cycles; both also in units
- * of the sd within trials; and the share of patients whose difference exceeds an MCID. Choice of the
- * estimand after Araujo, Julious & Senn 2016 (PLOS ONE 11:e0167167). The sums of the differences
- * and of their squares are minimal: nothing else of an outcome may be released here.
+ * of the sd within trials; and the share of patients whose difference exceeds an MCID. Choice of
+ * the estimand after Araujo, Julious & Senn 2016 (PLOS ONE 11:e0167167). The sums of the
+ * differences and of their squares are minimal: nothing else of an outcome may be released here.
  */
 #include <math.h>
 #include <string.h>
@@ -42,9 +42,9 @@ static const struct nof1_option options[] = {
 
 /* ---- the plan ---- */
 
-/* Thresholds are whole multiples of this: 1 or 5 times a power of ten, at most an eighth of the planning
- * sd. With a free threshold the next plan halves the last one's interval, and as many plans as the ratio
- * allows find one patient's difference to as many bits. */
+/* Thresholds are whole multiples of this: 1 or 5 times a power of ten, at most an eighth of the
+ * planning sd. With a free threshold the next plan halves the last one's interval, and as many
+ * plans as the ratio allows find one patient's difference to as many bits. */
 static double threshold_step(const struct nof1_outcome *outcome)
 {
     double sd = fmax(outcome->sd_within, outcome->sd_between);
@@ -61,10 +61,11 @@ static nof1_rc check_threshold(const struct summary_test *model, const struct no
     if (study->charter->limits.open || fabs(model->mcid - steps * step) <= 1e-9 * step) {
         return NOF1_OK;
     }
-    return nof1_fail(error, NOF1_E_PLAN,
-                     "mcid: %.15g found, a multiple of %.15g expected for %s: finer thresholds would "
-                     "tell single patients' differences",
-                     model->mcid, step, outcome->name);
+    return nof1_fail(
+        error, NOF1_E_PLAN,
+        "mcid: %.15g found, a multiple of %.15g expected for %s: finer thresholds would "
+        "tell single patients' differences",
+        model->mcid, step, outcome->name);
 }
 
 static nof1_rc read_responder(struct summary_test *model, const struct nof1_study *study,
@@ -140,7 +141,8 @@ static nof1_rc read_plan(struct summary_test *model, const struct nof1_study *st
     return model->base.form == SUMMARY_RESPONDER ? read_responder(model, study, error) : NOF1_OK;
 }
 
-/* Which number a trial has; null value, level, unit and, but for responders, direction come after. */
+/* Which number a trial has; null value, level, unit and, but for responders, direction come after.
+ */
 static nof1_rc name_sums(struct summary_test *model, struct nof1_arena *arena)
 {
     const char *number = model->base.form == SUMMARY_UNITS ? "every cycle"

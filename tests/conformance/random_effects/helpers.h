@@ -38,7 +38,8 @@ static inline void same(const char *what, double got, double want, double tolera
 }
 
 /* A study from a file of the folder, or from CSV text. */
-static inline struct test_study *study_of(struct nof1_arena *arena, const char *csv, const char *text)
+static inline struct test_study *study_of(struct nof1_arena *arena, const char *csv,
+                                          const char *text)
 {
     const char *yaml = nof1_arena_printf(arena, "analysis: random_effects\n%s\n", text);
     if (strchr(csv, ',') != NULL) {

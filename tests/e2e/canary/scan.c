@@ -114,6 +114,7 @@ int main(int argc, char **argv)
         total += length;
         free(bytes);
     }
-    printf("read %zu bytes of %d files for %zu patterns: %zu found\n", total, argc - 2, count, hits);
+    printf("read %zu bytes of %d files for %zu patterns: %zu found\n", total, argc - 2, count,
+           hits);
     return hits == 0 ? 0 : 1;
 }
