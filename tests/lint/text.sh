@@ -1,7 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-3.0-or-later
-# Small things that reviews forget: SPDX lines, no goto, no leftovers, shell scripts that shellcheck
-# accepts.
+# Small things that reviews forget: SPDX lines, no goto, no leftovers, lengths of files and lines, shell
+# scripts that shellcheck accepts.
 set -eu
 cd "$(dirname "$0")/../.."
 fail=0
@@ -21,6 +21,9 @@ if find include lib node coordinator audit tools tests -name '*.[ch]' -exec awk 
     fail=1
 fi
 if find include lib node coordinator audit tools tests -name '*.[ch]' -exec awk 'length($0) > 100 { print FILENAME ":" FNR ": longer than 100 columns" }' {} \; | grep .; then
+    fail=1
+fi
+if awk 'length($0) > 120 && !/^\|/ { print FILENAME ":" FNR ": longer than 120 columns" }' docs/*.md | grep .; then
     fail=1
 fi
 if command -v shellcheck > /dev/null; then
