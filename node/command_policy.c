@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
  * nof1-node policy show | check | edit | approve: the site's own limits, as text that the steward
- * writes, with a second person's approval (docs/protocol.md, "Policy").
+ * writes, with a second person's approval (docs/protocol.md, "What a site adds by itself").
  */
 #include <node/steward.h>
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
- * From a source's table to a frozen epoch (docs/protocol.md, "Epoch"): names become the charter's
+ * From a source's table to a frozen epoch (docs/protocol.md, "Epochs"): names become the charter's
  * indices and values are checked against its bounds. Values outside the bounds are errors for the
  * steward here and can never be errors on the wire. Missing covariates stay missing (NAN); the
  * charter's rule is applied where they are used.

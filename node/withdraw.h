@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
- * Withdrawal of a trial or a patient (docs/protocol.md, "Withdrawal"): kept in the site's store
- * under the patient's local key, never in the ledger and never sent. The running epoch is not
+ * Withdrawal of a trial or a patient (docs/protocol.md, "Epochs"): kept in the site's store under
+ * the patient's local key, never in the ledger and never sent. What is frozen by then is not
  * answered about any more; every later freeze leaves the trial out whatever the source still holds.
  */
 #ifndef NOF1_NODE_WITHDRAW_H

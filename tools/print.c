@@ -345,7 +345,7 @@ static nof1_rc print_notes(struct nof1_buffer *out, const json_t *result)
     return NOF1_OK;
 }
 
-/* What was released: interfaces.md, "released/unknown, rounds, sites". */
+/* What was released: `privacy` of docs/interfaces.md, "Output". */
 static nof1_rc print_privacy(struct nof1_buffer *out, const json_t *result)
 {
     const json_t *privacy = json_object_get(result, "privacy");

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
- * The census as a query (docs/protocol.md, "Epoch"): one round after round 0, whose elements are
+ * The census as a query (docs/protocol.md, "Epochs"): one round after round 0, whose elements are
  * the census elements once per block; every site writes its counts into its own block's slice, so
  * that the masked sum is the census of every block. Its plan follows from charter and epoch alone.
  */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
  * One site's counts of the census elements (core/census.h) and the analysis set of an outcome
- * family (docs/protocol.md, "Epoch"). Counts of its own data: they leave the site only inside
+ * family (docs/protocol.md, "Epochs"). Counts of its own data: they leave the site only inside
  * masked sums.
  */
 #include <core/census_analysis.h>

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
  * From the tree of a document (YAML or canonical JSON) to a charter, with every rule that can be
- * checked without data (docs/protocol.md, "Documents" and "Number encoding"). Must never let pass a
+ * checked without data (docs/protocol.md, "Documents" and "Numbers"). Must never let pass a
  * charter that disables a rule outside the lab.
  */
 #include <core/charter.h>

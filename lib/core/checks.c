@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
- * The vault's checks, one small function a rule (docs/protocol.md, "Policy"). Messages name rules,
- * limits and public elements; never a count, neither of this site nor of all.
+ * The vault's checks, one small function a rule (docs/protocol.md, "Limits on the totals").
+ * Messages name rules, limits and public elements; never a count, neither of this site nor of all.
  */
 #include <core/checks.h>
 

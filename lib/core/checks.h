@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
- * The vault's checks (docs/protocol.md, "Vault-side checks"), as functions of public totals, plan,
- * charter and limits; each returns NOF1_OK or the code of its rule. Those at the end also look at
- * this site's own counts: their answer would tell which site objects, so the caller keeps it silent
- * (E2505 on the wire, the code in the site's own ledger).
+ * The vault's checks (docs/protocol.md, "Limits on the totals"), as functions of public totals,
+ * plan, charter and limits; each returns NOF1_OK or the code of its rule. Those at the end also
+ * look at this site's own counts: their answer would tell which site objects, so the caller keeps
+ * it silent (E2505 on the wire, the code in the site's own ledger).
  */
 #ifndef NOF1_CORE_CHECKS_H
 #define NOF1_CORE_CHECKS_H
@@ -59,7 +59,7 @@ nof1_rc nof1_check_atoms(const struct nof1_opened *opened, struct nof1_error *er
 nof1_rc nof1_check_parameters(const struct nof1_opened *opened, struct nof1_error *error);
 nof1_rc nof1_check_ratio(const struct nof1_opened *opened, struct nof1_error *error);    /* E2301 */
 nof1_rc nof1_check_entropy(const struct nof1_opened *opened, struct nof1_error *error);  /* E2311 */
-/* All of the above in the order of docs/protocol.md. The census and the open lab: totals only. */
+/* All of the above, in that order. The census and the open lab: totals only. */
 nof1_rc nof1_check_opening(const struct nof1_opened *opened, struct nof1_error *error);
 
 /* Silent: E2207, E2212 (others, then net ratio), E2311 on the patients of others. */

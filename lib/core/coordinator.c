@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
- * The coordinator's session (docs/protocol.md, "Messages" and "Time and faults"): events in,
- * actions out. This file knows the links and hands every event to the runs it concerns; the stages
- * of a run are in coordinator_{submit,gather,rounds,end,record}.c. It holds no secret, decides
- * nothing that a vault does not check again, and must never wait without a deadline.
+ * The coordinator's session (docs/protocol.md, "Messages"): events in, actions out. This file knows
+ * the links and hands every event to the runs it concerns; the stages of a run are in
+ * coordinator_{submit,gather,rounds,end,record}.c. It holds no secret, decides nothing that a vault
+ * does not check again, and must never wait without a deadline.
  */
 #include <core/coordinator_parts.h>
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
- * How attempts and runs end (docs/protocol.md, "Time and faults"). A fault ends the attempt and the
+ * How attempts and runs end (docs/architecture.md, "Durability"). A fault ends the attempt and the
  * next one starts by itself; a policy, an objection or the deadline ends the run. What a run ends
  * with is stored and logged before anybody is told.
  */

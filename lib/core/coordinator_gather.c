@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
- * Gathering and opening (docs/protocol.md, messages 1 to 3): wait until every site of the roster is
- * there with the same charter and epoch, offer the plan under a fresh nonce, collect one signed key
- * advertisement from each, freeze the roster. The roster never shrinks; waiting ends at gather_by.
+ * Gathering and opening (docs/protocol.md, "Messages", 1 and 2): wait until every site of the
+ * roster is there with the same charter and epoch, offer the plan under a fresh nonce, collect one
+ * signed key advertisement from each, freeze the roster. The roster never shrinks; waiting ends at
+ * gather_by.
  */
 #include <core/coordinator_parts.h>
 

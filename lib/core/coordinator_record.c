@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
- * What the coordinator stores and what it logs (docs/protocol.md, audit: "Entries"). One record a
- * query, rewritten when its state changes, is all a restart needs: an unfinished query is re-run.
+ * What the coordinator stores and what it logs (docs/architecture.md, "Durability"). One record
+ * a query, rewritten when its state changes, is all a restart needs: an unfinished query is re-run.
  * Ledger entries are canonical JSON and hold totals' hashes, codes and public parameters; never a
  * site-level number, never a text that came from a site.
  */

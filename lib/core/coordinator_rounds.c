@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
- * Rounds and closing (docs/protocol.md, messages 4 to 6): open a round, add the masked vectors,
+ * Rounds and closing (docs/protocol.md, "Messages", 3 and 4): open a round, add the masked vectors,
  * check the check elements, let the analysis say what comes next, announce the last total, collect
  * every attestation. Counts each site once a round; the order of arrival does not matter because
  * the ring is exact. A total is never released from here.

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
- * A plan that an earlier release answers (docs/protocol.md, "Re-runs"): the same trials add the
- * same numbers, only what is made of the totals differs (estimator, prior, test, level). Its totals
- * are copied, so nothing new is released and no budget is spent. Pure functions, the auditor's too.
+ * A plan that an earlier release answers (docs/protocol.md, "Why a malicious coordinator learns
+ * nothing more"): the same trials add the same numbers, only what is made of the totals differs
+ * (estimator, prior, test, level). Its totals are copied, so nothing new is released and no budget
+ * is spent. Pure functions, the auditor's too.
  */
 #ifndef NOF1_CORE_DERIVE_H
 #define NOF1_CORE_DERIVE_H

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
- * Entropy left by exact sums of discrete outcomes, by the local limit theorem (docs/protocol.md,
- * "Entropy"). Values of t and of each sum are taken as normal with the charter's planning standard
- * deviations. For binary, count and ordinal outcomes the normal says nothing: there every form
- * needs the number of patients that the difference form needs, and its bits are not computed. Nor
- * does it on a scale of few points, where that number is larger.
+ * Entropy left by exact sums of discrete outcomes, by the local limit theorem (docs/disclosure.md,
+ * "Whole numbers"). Values of t and of each sum are taken as normal with the charter's planning
+ * standard deviations. For binary, count and ordinal outcomes the normal says nothing: there every
+ * form needs the number of patients that the difference form needs, and its bits are not computed.
+ * Nor does it on a scale of few points, where that number is larger.
  */
 #include <core/entropy.h>
 

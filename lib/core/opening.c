@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
- * The layout of round 0 (docs/protocol.md, "Round 0"): counts that belong to the framework, the
- * same for every analysis. Derived from plan, charter and prepared model only, so that vaults,
- * coordinator and auditors name the same elements. Must never look at data.
+ * The layout of round 0 (docs/protocol.md, "Limits on the totals"): counts that belong to the
+ * framework, the same for every analysis. Derived from plan, charter and prepared model only, so
+ * that vaults, coordinator and auditors name the same elements. Must never look at data.
  */
 #include <core/opening.h>
 

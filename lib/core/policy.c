@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
- * Presets, reading, combining and writing of the limits in policy.def (docs/protocol.md, "Policy").
- * Must never make a limit looser than its floor outside the lab's preset.
+ * Presets, reading, combining and writing of the limits in policy.def (docs/disclosure.md, "Every
+ * key"). Must never make a limit looser than its floor outside the lab's preset.
  */
 #include <core/policy.h>
 

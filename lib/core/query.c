@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
- * From plan bytes to a prepared query (docs/protocol.md, "Plan"): what statistician, coordinator,
- * vault and auditor each derive by themselves and compare. Public documents only; never data.
+ * From plan bytes to a prepared query (docs/protocol.md, "Documents"): what statistician,
+ * coordinator, vault and auditor each derive by themselves and compare. Public documents only;
+ * never data.
  */
 #include <core/opening.h>
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
- * The release gate (docs/protocol.md, message 6): what leaves the consortium when every site of the
+ * The release gate (docs/protocol.md, "Tables"): what leaves the consortium when every site of the
  * roster has attested the closed totals, and the evidence with which an outsider re-checks it.
  */
 #ifndef NOF1_CORE_RELEASE_H

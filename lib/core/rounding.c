@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
- * Rounding of round parameters to 40 significant bits (docs/protocol.md, "Parameters"), so that the
- * last bits in which two builds of the same software may differ do not matter. Integer arithmetic
- * on the significand: the same bits on every machine.
+ * Rounding of round parameters to 40 significant bits (docs/protocol.md, "Messages", 3), so that
+ * the last bits in which two builds of the same software may differ do not matter. Integer
+ * arithmetic on the significand: the same bits on every machine.
  */
 #include <core/opening.h>
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
- * The ordered list of actions that a session hands to its driver (docs/architecture.md,
- * "sans-I/O"). Everything an action points to lives in the list's arena, so the driver may keep the
+ * The ordered list of actions that a session hands to its driver (docs/architecture.md, "Six
+ * concepts"). Everything an action points to lives in the list's arena, so the driver may keep the
  * list after the session has moved on. Frames sent to many peers are stored once.
  */
 #include <core/session.h>

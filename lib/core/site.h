@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
- * The site's session: every check of docs/protocol.md in its order, masked rounds, attestation.
+ * The site's session: every check of docs/protocol.md, masked rounds, attestation.
  * Runs in the vault. Trusts nobody: everything it acts on is signed under a key the charter pins or
  * recomputed. A refusal sends no statistic byte.
  */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
- * The end of a query (docs/protocol.md, "Messages", 6 and 7): every site re-adds the last vectors
+ * The end of a query (docs/protocol.md, "Messages", 4 and 5): every site re-adds the last vectors
  * and signs the transcript after them; without every attestation nothing is released. The census is
  * taken from the closed totals, not from what anybody says about them.
  */

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
- * This site's numbers, before they are masked (docs/protocol.md, "Round 0" and "Number encoding"):
- * which trials the plan uses, the counts of round 0, and per trial the terms of a later round, each
- * encoded and added in the ring. What leaves this file is masked by the caller or thrown away.
+ * This site's numbers, before they are masked (docs/protocol.md, "Limits on the totals" and
+ * "Numbers"): which trials the plan uses, the counts of round 0, and per trial the terms of a later
+ * round, each encoded and added in the ring. What leaves this file is masked by the caller or
+ * thrown away.
  */
 #include <core/site_parts.h>
 

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
  * Which sparse elements may this site's patients feed, and how many of them? (docs/protocol.md,
- * "Round 0"). The answer leaves in round 0, before any threshold has been looked at, so it must
- * follow from schedules, arms, covariates and from which outcomes are observed, never from what was
- * observed: else the number of sites with an event, or with a difference of zero, would be free for
- * the asking. Terms are therefore computed for made-up outcomes (pretend.h). Of patients no more is
- * told than whether there are enough.
+ * "Limits on the totals"). The answer leaves in round 0, before any threshold has been looked at,
+ * so it must follow from schedules, arms, covariates and from which outcomes are observed, never
+ * from what was observed: else the number of sites with an event, or with a difference of zero,
+ * would be free for the asking. Terms are therefore computed for made-up outcomes (pretend.h). Of
+ * patients no more is told than whether there are enough.
  */
 #include <core/site_parts.h>
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
- * A plan is offered (docs/protocol.md, "Vault-side checks", everything before the first round): the
+ * A plan is offered (docs/protocol.md, "Messages", 1), and everything before the first round: the
  * checks in their order, then the site's fresh key, signed. Nothing here looks at an outcome.
  */
 #include <core/site_parts.h>

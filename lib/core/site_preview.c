@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
- * What a plan would make this site add (docs/protocol.md, "Round 0" and "Number encoding"), for the
+ * What a plan would make this site add (docs/protocol.md, "Messages", 3, and "Numbers"), for the
  * steward before approving: every number of rounds 0 and 1 and their encoding before the masks. The
  * masks cannot be shown ahead: each is used once and belongs to the attempt. Nothing here is sent,
  * stored or charged.

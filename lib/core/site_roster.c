@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
- * The roster is frozen (docs/protocol.md, "Messages", 3): exactly the sites of the plan's blocks,
+ * The roster is frozen (docs/protocol.md, "Messages", 2): exactly the sites of the plan's blocks,
  * every advertisement signed under the key that the charter pins, the own one unchanged. From here
  * the attempt has one roster hash, under which all masks are made.
  */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
- * A round is opened (docs/protocol.md, "Messages", 4 and 5): previous totals, thresholds, replayed
+ * A round is opened (docs/protocol.md, "Messages", 3): previous totals, thresholds, replayed
  * parameters, transcript; then this site's numbers, masked and signed. One answer a round:
  * identical bytes get the same answer again, anything else ends the attempt. Write-ahead: what a
  * round costs is stored before its answer leaves.

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
- * Totals are not believed but re-added (docs/protocol.md, "Round 0 is always verify=full"): every
+ * Totals are not believed but re-added (docs/protocol.md, "Messages"): every
  * signed vector of the round, then the check elements, the bounds, and the sums of earlier runs of
  * the same plan. A total that passes becomes part of the history that advance() is replayed on.
  */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
- * Small cells of count tables that leave the consortium (docs/protocol.md, "Policy": min_cell,
+ * Small cells of count tables that leave the consortium (docs/protocol.md, "Tables": min_cell,
  * rounding, E2401, E2402).
  */
 #ifndef NOF1_STATS_CELLS_H

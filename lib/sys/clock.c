@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
  * The clock port over clock_gettime(2). A clock that is set back must not make ledger times
- * decrease: docs/protocol.md, time and faults.
+ * decrease (docs/threat-model.md, "Limits, plainly").
  */
 #include "clock.h"
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
  * Performs the actions of a session in order, for the vault, the coordinator and the in-process lab
- * alike. Write-ahead rule (docs/architecture.md, ports): consecutive APPEND and PUT make one
+ * alike. Write-ahead rule (docs/architecture.md, "Durability"): consecutive APPEND and PUT make one
  * transaction, which is durable before the next SEND or FINISH. Also keeps the timers asked for.
  */
 #ifndef NOF1_SYS_DRIVER_H

@@ -26,6 +26,15 @@ fi
 if awk 'length($0) > 120 && !/^\|/ { print FILENAME ":" FNR ": longer than 120 columns" }' docs/*.md | grep .; then
     fail=1
 fi
+# A comment that names a section of a page (docs/protocol.md, "Times") names one that is there.
+sections() {
+    git ls-files include lib node coordinator audit tools proto tests | grep -E '\.([ch]|def|proto|sh|py)$' | xargs cat |
+        tr '\n' ' ' | sed 's/ [*#] / /g' | tr -s ' ' | grep -oE '[a-z-]+\.md, "[^"]+"' | sort -u
+}
+sections | while IFS= read -r line; do
+    name=${line#*\"} name=${name%\"} page=docs/${line%%,*}
+    grep -qiE "^(#+ |- )?\**$name" "$page" || echo "$page has no section '$name', which a comment names"
+done | grep . && fail=1
 if command -v shellcheck > /dev/null; then
     find certs deploy tests .ci -type f \( -name '*.sh' -o -path '*/.ci/run' \) -print0 | xargs -0 -r shellcheck -S warning || fail=1
 else

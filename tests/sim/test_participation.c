@@ -2,7 +2,7 @@
  *
  * A site without a trial of the plan cannot be told from one with trials by what it sends: the same
  * frames in the same order, the same sizes, and times of the same distribution (docs/protocol.md,
- * "Messages"). Work costs time here that depends on the site's trials; the streams add a random
+ * "Times"). Work costs time here that depends on the site's trials; the streams add a random
  * time of their own. Without the sites' delay the same comparison must tell the two apart.
  */
 #include <criterion/criterion.h>

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
  * Whole queries over the simulated consortium: what goes over the wire, in which order, and how
- * each kind of fault ends (docs/protocol.md, "Time and faults").
+ * each kind of fault ends (docs/protocol.md, "Messages").
  */
 #include <criterion/criterion.h>
 

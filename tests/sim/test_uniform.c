@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: GPL-3.0-or-later
  *
- * A site's masked vector looks like random bytes whatever the site adds (docs/protocol.md, "Why it
- * holds"): share of ones, counts of byte values, counts at each place of an element, and serial
- * correlation, over vectors of a site without trials, of a site with trials, and of zeros under one
- * pair of masks. The same statistics must find what the site would send without masks.
+ * A site's masked vector looks like random bytes whatever the site adds (docs/protocol.md, "Why a
+ * malicious coordinator learns nothing more"): share of ones, counts of byte values, counts at each
+ * place of an element, and serial correlation, over vectors of a site without trials, of a site
+ * with trials, and of zeros under one pair of masks. The same statistics must find what the site
+ * would send without masks.
  */
 #include <criterion/criterion.h>
 

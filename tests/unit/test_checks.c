@@ -114,7 +114,7 @@ static void set_up(struct scene *s)
     s->weight[0] = s->weight[1] = 1;
 }
 
-/* Everything in the order of docs/protocol.md. */
+/* Everything, in the order of checks.h. */
 static nof1_rc_value run_all(struct scene *s)
 {
     struct nof1_error error = {0};
@@ -488,8 +488,8 @@ static double bits_of(struct scene *s, uint64_t n)
     return bits;
 }
 
-/* docs/protocol.md, "Entropy"; measured on a 0-10 scale, one integer an arm, sd 2: about 7 bits at
- * n = 8 and 16 at n = 12. */
+/* docs/disclosure.md, "Whole numbers"; measured on a 0-10 scale, one integer an arm, sd 2: about 7
+ * bits at n = 8 and 16 at n = 12. */
 Test(checks, entropy_is_the_measured_one)
 {
     struct scene s;

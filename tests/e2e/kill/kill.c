@@ -2,7 +2,7 @@
  *
  * Kills one real program of a consortium at one exact step of a query, restarts it and requires the
  * result of the undisturbed run, bit for bit, charged once, with whole ledgers
- * (docs/architecture.md: "kill -9 at any byte resumes or re-runs"). Full disks, frozen programs and
+ * (docs/architecture.md, "Durability"). Full disks, frozen programs and
  * damaged stores likewise. Every wait has a limit; whatever it starts dies with it.
  *
  *   kill BIN PRELOAD FOLDER [--all] [WORDS]   only cases whose name holds the words; closes with
