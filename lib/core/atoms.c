@@ -35,6 +35,11 @@ bool nof1_atom_released(const char *key)
     return strlen(key) == RELEASED_TEXT;
 }
 
+bool nof1_atom_has_changed(const char *key)
+{
+    return strchr(key, '+') != NULL;
+}
+
 void nof1_atom_changed(char out[NOF1_ATOM_TEXT], const char *key, const char *change)
 {
     (void)snprintf(out, NOF1_ATOM_TEXT, "%.32s%s", key, change);

@@ -28,6 +28,8 @@ nof1_rc nof1_atom_used(char out[NOF1_ATOM_TEXT], const char *key, const uint8_t 
                        size_t group);
 /* Has a release used the patients as they are, and nothing changed since? */
 bool nof1_atom_released(const char *key);
+/* Is it the key of patients of a released atom whose series have changed since? */
+bool nof1_atom_has_changed(const char *key);
 /* The key of those patients of a released atom whose series changed: NOF1_ATOM_ANEW or _IN_PART. */
 void nof1_atom_changed(char out[NOF1_ATOM_TEXT], const char *key, const char *change);
 /* The released atom that a key belongs to, changed or not. */

@@ -294,6 +294,54 @@ static bool groups_allowed(const struct nof1_opened *opened, size_t atom)
                                         atom_count(opened, atom, NOF1_ATOM_USED_SITES));
 }
 
+/* Sums less earlier ones are sums of an atom's part: a number that few of the part feed tells of
+ * those few. Of `unknown` patients nobody can tell any more whether they feed it. */
+static bool fed_allowed(const struct nof1_opened *opened, size_t at, uint64_t unknown)
+{
+    uint64_t patients = count_at(opened, at), sites = count_at(opened, at + 1);
+    return nof1_atom_allowed(opened->limits, patients, sites) &&
+           (unknown == 0 || patients >= opened->limits->min_atom_patients);
+}
+
+static nof1_rc check_fed(const struct nof1_opened *opened, size_t atom, struct nof1_error *error)
+{
+    const struct nof1_opening *opening = opened->opening;
+    for (size_t i = 0; opening->later && i < opening->sparse; i++) {
+        uint64_t unknown = count_at(opened, opening->unknown_first + atom);
+        if (!fed_allowed(opened, nof1_opening_fed_at(opening, atom, i, NOF1_FED_USED), 0) ||
+            !fed_allowed(opened, nof1_opening_fed_at(opening, atom, i, NOF1_FED_LEFT), unknown)) {
+            return nof1_fail(error, NOF1_E2210,
+                             "%s: of the patients used and of those left out, of every set that "
+                             "earlier releases treated alike, nobody or at least %u in %u sites "
+                             "must feed it", opening->support[i].name,
+                             opened->limits->min_atom_patients, opened->limits->min_element_sites);
+        }
+    }
+    return NOF1_OK;
+}
+
+/* New sums less earlier ones hold, number by number, what changes have moved: a change hides among
+ * changes that moved the same number by about as much, not among patients who changed elsewhere. */
+static nof1_rc check_moved(const struct nof1_opened *opened, size_t nth, struct nof1_error *error)
+{
+    const struct nof1_opening *opening = opened->opening;
+    const struct nof1_limits *limits = opened->limits;
+    for (size_t i = 0; i < opening->moving; i++) {
+        size_t at = nof1_opening_moved_at(opening, nth, i);
+        uint64_t patients = count_at(opened, at + NOF1_MOVED_PATIENTS);
+        if (count_at(opened, at + NOF1_MOVED_AT_ALL) > 0 &&
+            (patients < limits->min_atom_patients ||
+             !nof1_atom_allowed(limits, patients, count_at(opened, at + NOF1_MOVED_SITES)))) {
+            return nof1_fail(error, NOF1_E2210,
+                             "%s: series that changed since an earlier release must move it for "
+                             "nobody, or clearly for at least %u patients in %u sites",
+                             opening->move[i].name, limits->min_atom_patients,
+                             limits->min_element_sites);
+        }
+    }
+    return NOF1_OK;
+}
+
 nof1_rc nof1_check_atoms(const struct nof1_opened *opened, struct nof1_error *error)
 {
     if (count_at(opened, opened->opening->unlisted) > 0) {
@@ -315,6 +363,10 @@ nof1_rc nof1_check_atoms(const struct nof1_opened *opened, struct nof1_error *er
                              "at least %u in %u sites",
                              opened->limits->min_atom_patients, opened->limits->min_element_sites);
         }
+        TRY(check_fed(opened, a, error));
+    }
+    for (size_t nth = 0; nth < opened->opening->moved_atoms; nth++) {
+        TRY(check_moved(opened, nth, error));
     }
     return NOF1_OK;
 }

@@ -9,6 +9,8 @@
 #include <math.h>
 #include <string.h>
 
+#include <core/atoms.h>
+
 /* Largest count a total may show: 2^30 patients a site and far fewer than 2^20 sites. */
 #define COUNT_MAX 0x1p50
 
@@ -122,6 +124,46 @@ static nof1_rc add_support(struct nof1_opening *out, struct nof1_support *suppor
     return NOF1_OK;
 }
 
+/* The arms; then all outcome elements, each name once. */
+static nof1_rc add_moving(struct nof1_opening *out, struct nof1_moving *move,
+                          struct nof1_arena *arena, const struct nof1_layout *layout,
+                          const struct nof1_charter *charter, uint32_t round)
+{
+    for (size_t k = 0; round == 1 && k < charter->treatments; k++) {
+        const char *name = nof1_arena_printf(arena, "arm %s", charter->treatment[k]);
+        ENSURE(name != NULL, NOF1_E_NO_MEMORY);
+        move[out->moving++] = (struct nof1_moving){round, k, true, name};
+    }
+    for (size_t e = 0; e < layout->elements; e++) {
+        bool known = layout->element[e].role != NOF1_OUTCOME;
+        for (size_t i = 0; i < out->moving; i++) {
+            known = known || strcmp(move[i].name, layout->element[e].name) == 0;
+        }
+        if (!known) {
+            move[out->moving++] =
+                (struct nof1_moving){round, e, false, layout->element[e].name};
+        }
+    }
+    out->move = move;
+    return NOF1_OK;
+}
+
+/* The list's changed atoms, and whether it knows any release. */
+static nof1_rc find_changed(struct nof1_opening *out, struct nof1_arena *arena,
+                            const struct nof1_plan *plan)
+{
+    size_t *atom = nof1_arena_alloc(arena, plan->atoms + 1, sizeof *atom);
+    ENSURE(atom != NULL, NOF1_E_NO_MEMORY);
+    for (size_t a = 0; a < plan->atoms; a++) {
+        if (nof1_atom_has_changed(plan->atom[a])) {
+            atom[out->moved_atoms++] = a;
+        }
+        out->later = out->later || strcmp(plan->atom[a], NOF1_ATOM_FRESH) != 0;
+    }
+    out->moved_atom = atom;
+    return NOF1_OK;
+}
+
 static nof1_rc find_support(struct nof1_opening *out, struct nof1_arena *arena,
                             const struct nof1_model *model)
 {
@@ -134,9 +176,14 @@ static nof1_rc find_support(struct nof1_opening *out, struct nof1_arena *arena,
         most += 2 * layout[r].elements;
     }
     struct nof1_support *support = nof1_arena_alloc(arena, most, sizeof *support);
-    ENSURE(support != NULL, NOF1_E_NO_MEMORY);
+    const struct nof1_charter *charter = model->study->charter;
+    struct nof1_moving *move = nof1_arena_alloc(arena, most + charter->treatments, sizeof *move);
+    ENSURE(support != NULL && move != NULL, NOF1_E_NO_MEMORY);
     for (uint32_t r = 0; r < rounds; r++) {
         TRY(add_support(out, support, &layout[r], r + 1));
+        if (out->moved_atoms > 0) {
+            TRY(add_moving(out, move, arena, &layout[r], charter, r + 1));
+        }
     }
     return NOF1_OK;
 }
@@ -150,6 +197,42 @@ static nof1_rc name_support(struct nof1_arena *arena, const char **name, size_t 
             opening->support[i].name);
         ENSURE(of != NULL, NOF1_E_NO_MEMORY);
         TRY(name_element(arena, name, at, what, of));
+    }
+    return NOF1_OK;
+}
+
+static nof1_rc name_fed(struct nof1_arena *arena, const char **name, size_t *at,
+                        const struct nof1_opening *opening, const struct nof1_plan *plan)
+{
+    static const char *const part[NOF1_FED_PARTS] = {"patients feeding", "sites feeding",
+                                                     "patients left feeding",
+                                                     "sites left feeding"};
+    for (size_t i = 0; opening->later && i < opening->atoms * opening->sparse; i++) {
+        const struct nof1_support *support = &opening->support[i % opening->sparse];
+        const char *of = nof1_arena_printf(arena, "/%s/%s%s", plan->atom[i / opening->sparse],
+                                           support->reference ? "no level of " : "", support->name);
+        ENSURE(of != NULL, NOF1_E_NO_MEMORY);
+        for (size_t p = 0; p < NOF1_FED_PARTS; p++) {
+            TRY(name_element(arena, name, at, part[p], of));
+        }
+    }
+    for (size_t a = 0; opening->later && a < opening->atoms; a++) {
+        TRY(name_element(arena, name, at, "patients left unknown/", plan->atom[a]));
+    }
+    return NOF1_OK;
+}
+
+static nof1_rc name_moved(struct nof1_arena *arena, const char **name, size_t *at,
+                          const struct nof1_opening *opening, const struct nof1_plan *plan)
+{
+    for (size_t i = 0; i < opening->moved_atoms * opening->moving; i++) {
+        const char *of =
+            nof1_arena_printf(arena, "%s/%s", plan->atom[opening->moved_atom[i / opening->moving]],
+                              opening->move[i % opening->moving].name);
+        ENSURE(of != NULL, NOF1_E_NO_MEMORY);
+        TRY(name_element(arena, name, at, "sites changed/", of));
+        TRY(name_element(arena, name, at, "patients changed enough/", of));
+        TRY(name_element(arena, name, at, "sites changed enough/", of));
     }
     return NOF1_OK;
 }
@@ -173,6 +256,8 @@ static nof1_rc name_all(const struct nof1_opening *opening, struct nof1_arena *a
     TRY(name_support(arena, name, &at, opening, "sites feeding/"));
     TRY(name_support(arena, name, &at, opening, "patients feeding/"));
     TRY(name_atoms(arena, name, &at, model, opening->atoms));
+    TRY(name_fed(arena, name, &at, opening, plan));
+    TRY(name_moved(arena, name, &at, opening, plan));
     ENSURE(at == opening->elements, NOF1_E_BUG);
     return NOF1_OK;
 }
@@ -183,6 +268,7 @@ nof1_rc nof1_opening_layout(struct nof1_opening *out, struct nof1_arena *arena,
     const struct nof1_plan *plan = model->study->plan;
     ENSURE(plan->atoms == 0 || plan->atoms == atoms, NOF1_E_BUG);
     *out = (struct nof1_opening){.atoms = atoms == 0 ? 1 : atoms, .atom_blocks = plan->blocks};
+    TRY(find_changed(out, arena, plan));
     TRY(find_support(out, arena, model));
     out->group_patients = 4;
     out->group_trials = out->group_patients + model->groups;
@@ -195,9 +281,12 @@ nof1_rc nof1_opening_layout(struct nof1_opening *out, struct nof1_arena *arena,
     out->changed = out->unlisted + 1;
     out->groups = model->groups;
     out->cell_first = out->changed + 3;
-    out->elements =
-        out->cell_first +
-        (model->groups > 1 ? 2 * out->atoms * model->groups * out->atom_blocks : 0);
+    out->fed_first = out->cell_first + (model->groups > 1 ? 2 * out->atoms * model->groups *
+                                                                out->atom_blocks : 0);
+    out->unknown_first =
+        out->fed_first + (out->later ? NOF1_FED_PARTS * out->atoms * out->sparse : 0);
+    out->moved_first = out->unknown_first + (out->later ? out->atoms : 0);
+    out->elements = nof1_opening_moved_at(out, out->moved_atoms, 0);
     const char **name = nof1_arena_alloc(arena, out->elements, sizeof *name);
     ENSURE(name != NULL, NOF1_E_NO_MEMORY);
     out->name = name;
@@ -228,6 +317,17 @@ size_t nof1_opening_cell_at(const struct nof1_opening *opening, size_t atom, siz
                ? nof1_opening_atom_at(opening, atom, block, NOF1_ATOM_USED)
                : opening->cell_first +
                      2 * ((atom * opening->groups + group) * opening->atom_blocks + block);
+}
+
+size_t nof1_opening_fed_at(const struct nof1_opening *opening, size_t atom, size_t sparse,
+                           enum nof1_fed_part part)
+{
+    return opening->fed_first + NOF1_FED_PARTS * (atom * opening->sparse + sparse) + (size_t)part;
+}
+
+size_t nof1_opening_moved_at(const struct nof1_opening *opening, size_t nth, size_t moving)
+{
+    return opening->moved_first + NOF1_MOVED_PARTS * (nth * opening->moving + moving);
 }
 
 double nof1_opening_cell(const struct nof1_opening *opening, const double *total, size_t atom,

@@ -10,9 +10,13 @@
  * rule) and roster block: patients and sites used, patients and sites not used; patients of atoms
  * that are not on the list; of the trials changed in some columns only: how many, and sum and sum
  * of squares of the number of the change; where the model has several groups, per atom, group and
- * roster block patients and sites used, because sums of a group are a release of their own. Every
- * later round starts with the check elements [0] 1 per site and [1] trials used; the analysis'
- * elements follow.
+ * roster block patients and sites used, because sums of a group are a release of their own; where
+ * the list knows earlier releases, per atom and sparse element patients (of each site at most
+ * min_atom_patients) and sites feeding it, of those used and of those left out, and patients left
+ * out of whom it is not known any more; per changed atom, arm and outcome element the sites in
+ * which the change moves it, and patients (capped alike) and sites in which it does by enough.
+ * Every later round starts with the check elements [0] 1 per site and [1] trials used; the
+ * analysis' elements follow.
  */
 #ifndef NOF1_CORE_OPENING_H
 #define NOF1_CORE_OPENING_H
@@ -36,6 +40,23 @@ struct nof1_support {
     const char *name;
 };
 
+/* What is counted of an atom about a sparse element. */
+enum nof1_fed_part {
+    NOF1_FED_USED, NOF1_FED_USED_SITES, NOF1_FED_LEFT, NOF1_FED_LEFT_SITES, NOF1_FED_PARTS
+};
+
+/* What the changes of a changed atom do to an arm's mean, or an outcome element. */
+enum nof1_moved_part {
+    NOF1_MOVED_AT_ALL, NOF1_MOVED_PATIENTS, NOF1_MOVED_SITES, NOF1_MOVED_PARTS
+};
+
+struct nof1_moving {
+    uint32_t round;
+    size_t element; /* of the round; of an arm its treatment */
+    bool arm;       /* its mean, whatever the numbers are of: they may be combined */
+    const char *name;
+};
+
 struct nof1_opening {
     size_t elements;
     size_t group_patients, group_trials, group_sites; /* first index of each run of model->groups */
@@ -49,6 +70,14 @@ struct nof1_opening {
     size_t unlisted;                                  /* patients of atoms that the plan lacks */
     size_t changed;                                   /* trials changed in part; two sums follow */
     size_t groups, cell_first;                        /* patients and sites an atom, group, block */
+    bool later;                                       /* the list knows earlier releases: */
+    size_t fed_first; /* NOF1_FED_PARTS an atom and sparse element */
+    size_t unknown_first;                             /* one count an atom */
+    size_t moved_atoms;                               /* changed atoms of the list */
+    const size_t *moved_atom;                         /* [moved_atoms] */
+    size_t moving;                                    /* arms, outcome elements; 0: none changed */
+    const struct nof1_moving *move;                   /* [moving] */
+    size_t moved_first;                               /* NOF1_MOVED_PARTS a moved atom, element */
     const char *const *name;                          /* [elements] */
 };
 
@@ -70,6 +99,11 @@ size_t nof1_opening_cell_at(const struct nof1_opening *opening, size_t atom, siz
 /* The same in all roster blocks together; part: NOF1_ATOM_USED or NOF1_ATOM_USED_SITES. */
 double nof1_opening_cell(const struct nof1_opening *opening, const double *total, size_t atom,
                          size_t group, enum nof1_atom_part part);
+/* Index of one count of an atom and a sparse element, where the list knows earlier releases. */
+size_t nof1_opening_fed_at(const struct nof1_opening *opening, size_t atom, size_t sparse,
+                           enum nof1_fed_part part);
+/* Index of the first of NOF1_MOVED_PARTS of the nth changed atom and of opening->move[moving]. */
+size_t nof1_opening_moved_at(const struct nof1_opening *opening, size_t nth, size_t moving);
 /* Decode totals of round 0 into counts (arrays in arena). */
 nof1_rc nof1_opening_counts(struct nof1_counts *out, struct nof1_arena *arena,
                             const struct nof1_model *model, const struct nof1_opening *opening,

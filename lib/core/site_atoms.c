@@ -211,6 +211,22 @@ nof1_rc nof1_site_check_listed(const struct nof1_site *site, const struct nof1_q
     return NOF1_OK;
 }
 
+static const struct site_charge *find_charge(const struct site_family *family, const char *key)
+{
+    for (size_t c = family->charges; c-- > 0;) {
+        if (strcmp(family->charge[c].key, key) == 0) {
+            return &family->charge[c];
+        }
+    }
+    return NULL;
+}
+
+bool nof1_site_was_sparse(const struct site_family *family, const char *key)
+{
+    const struct site_charge *charge = find_charge(family, key);
+    return charge != NULL && charge->sparse;
+}
+
 /* Does the plan use patients of a released atom, changed since or not? */
 static bool uses(const struct site_attempt *attempt, const struct nof1_opened *opened,
                  const char *key)
@@ -251,21 +267,18 @@ nof1_rc nof1_site_check_outside(struct nof1_site *site, const struct site_attemp
                              "blocks outside the roster hold too few patients of a set that "
                              "earlier releases treated alike");
         }
+        if (patients > 0 && opened->opening->sparse > 0 && nof1_site_was_sparse(family, h->key) &&
+            uses(attempt, opened, h->key)) {
+            return nof1_fail(&site->error, NOF1_E2210,
+                             "blocks outside the roster hold patients of a set that an earlier "
+                             "release used in numbers that not every patient feeds; ask about "
+                             "all its blocks, or for numbers that every patient feeds");
+        }
     }
     return NOF1_OK;
 }
 
 /* ---- a release ----------------------------------------------------------------- */
-
-static const struct site_charge *find_charge(const struct site_family *family, const char *key)
-{
-    for (size_t c = family->charges; c-- > 0;) {
-        if (strcmp(family->charge[c].key, key) == 0) {
-            return &family->charge[c];
-        }
-    }
-    return NULL;
-}
 
 /* What changed in part is still what was released: its charge stays. */
 static const struct site_charge *charge_of(const struct site_family *family, const char *key)
@@ -351,8 +364,11 @@ static nof1_rc split_atom(struct nof1_site *site, struct site_attempt *attempt,
     uint64_t net = nof1_plan_net_ratio(opened, &attempt->own, atom);
     ratio += charge == NULL ? 0 : charge->ratio;
     net += charge == NULL ? 0 : charge->net;
-    TRY(nof1_site_add_charge(site, family, key, ratio < NOF1_RATIO_NONE ? ratio : NOF1_RATIO_NONE,
-                             net < NOF1_RATIO_NONE ? net : NOF1_RATIO_NONE));
+    TRY(nof1_site_add_charge(
+        site, family,
+        (struct site_charge){key, ratio < NOF1_RATIO_NONE ? ratio : NOF1_RATIO_NONE,
+                             net < NOF1_RATIO_NONE ? net : NOF1_RATIO_NONE,
+                             opened->opening->sparse > 0 || (charge != NULL && charge->sparse)}));
     *used = family->charge[family->charges - 1].key;
     return hold_used(site, attempt, opened, atom, group, *used);
 }

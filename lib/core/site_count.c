@@ -16,8 +16,10 @@
 static size_t scratch_bytes(const struct nof1_model *model, const struct nof1_epoch *epoch)
 {
     size_t rows = 0;
-    for (size_t t = 0; t < epoch->trials; t++) {
-        rows = epoch->trial[t].rows > rows ? epoch->trial[t].rows : rows;
+    for (const struct nof1_epoch *e = epoch; e != NULL; e = e->earlier) {
+        for (size_t t = 0; t < e->trials; t++) { /* what a trial was is compared with what it is */
+            rows = e->trial[t].rows > rows ? e->trial[t].rows : rows;
+        }
     }
     return model->scratch + rows * model->scratch_row + 16;
 }
@@ -185,6 +187,7 @@ nof1_rc nof1_site_count(struct nof1_site *site, struct site_attempt *attempt, st
     count_groups(attempt, count);
     TRY(count_atoms(site, attempt, count));
     TRY(nof1_site_count_feeding(site, attempt, count));
+    TRY(nof1_site_count_moved(site, attempt, count));
     for (size_t e = 0; e < elements; e++) {
         TRY(nof1_ring_encode(&y[e], count[e]));
     }

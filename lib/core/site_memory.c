@@ -17,8 +17,8 @@
 
 /* ---- reading ------------------------------------------------------------ */
 
-nof1_rc nof1_site_add_charge(struct nof1_site *site, struct site_family *family, const char *key,
-                             uint64_t ratio, uint64_t net)
+nof1_rc nof1_site_add_charge(struct nof1_site *site, struct site_family *family,
+                             struct site_charge added)
 {
     struct site_charge *charge =
         nof1_arena_alloc(site->arena, family->charges + 1, sizeof *charge);
@@ -26,8 +26,9 @@ nof1_rc nof1_site_add_charge(struct nof1_site *site, struct site_family *family,
     if (family->charges > 0) {
         memcpy(charge, family->charge, family->charges * sizeof *charge);
     }
-    charge[family->charges] = (struct site_charge){nof1_arena_text(site->arena, key), ratio, net};
-    ENSURE(charge[family->charges].key != NULL, NOF1_E_NO_MEMORY);
+    added.key = nof1_arena_text(site->arena, added.key);
+    ENSURE(added.key != NULL, NOF1_E_NO_MEMORY);
+    charge[family->charges] = added;
     family->charge = charge;
     family->charges += 1;
     return NOF1_OK;
@@ -84,10 +85,15 @@ static nof1_rc read_charges(struct nof1_site *site, struct site_family *family,
 {
     for (size_t c = 0; c < charges->items; c++) {
         int64_t ratio = 0, net = 0;
+        bool sparse = true; /* so it may be, in stores written before the field was there */
         TRY(nof1_node_integer(&ratio, &charges->item[c], "ratio", 0, INT64_C(1) << 53, error));
         TRY(nof1_node_integer(&net, &charges->item[c], "net", 0, INT64_C(1) << 53, error));
-        TRY(nof1_site_add_charge(site, family, charges->item[c].key, (uint64_t)ratio,
-                                 (uint64_t)net));
+        TRY(nof1_node_get(&charges->item[c], "sparse") == NULL
+                ? NOF1_OK
+                : nof1_node_flag(&sparse, &charges->item[c], "sparse", error));
+        TRY(nof1_site_add_charge(site, family,
+                                 (struct site_charge){charges->item[c].key, (uint64_t)ratio,
+                                                      (uint64_t)net, sparse}));
     }
     return NOF1_OK;
 }
@@ -236,8 +242,8 @@ static json_t *charges_json(const struct site_family *family)
     for (size_t c = 0; charges != NULL && c < family->charges; c++) {
         const struct site_charge *charge = &family->charge[c];
         charges = with(charges, charge->key,
-                       json_pack("{s:I, s:I}", "ratio", (json_int_t)charge->ratio, "net",
-                                 (json_int_t)charge->net));
+                       json_pack("{s:I, s:I, s:b}", "ratio", (json_int_t)charge->ratio, "net",
+                                 (json_int_t)charge->net, "sparse", charge->sparse ? 1 : 0));
     }
     return charges;
 }

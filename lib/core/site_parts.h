@@ -45,6 +45,8 @@ struct site_record {
     size_t parts;              /* opened: atom index per trial as of then, [trials] */
     uint32_t *part;
     uint64_t changed[SITE_CHANGED]; /* opened: what round 0 counted of trials changed in part */
+    size_t moves;              /* opened: counts of what changes move, [moves] */
+    uint32_t *move;
     size_t rounds;             /* max_rounds + 1 */
     struct site_record_round *round;
 };
@@ -53,6 +55,7 @@ struct site_record {
 struct site_charge {
     const char *key;
     uint64_t ratio, net;
+    bool sparse;               /* numbers among them that not all of the atom's patients feed */
 };
 
 /* A trial that a release used. It stays when it is frozen no more: a sum without it would tell its
@@ -163,6 +166,8 @@ struct site_attempt {
     uint64_t *atom_patients; /* [atoms] used, then left out, then used of each group */
     uint64_t unlisted;                     /* patients of atoms that the plan does not list */
     uint64_t changed[SITE_CHANGED];
+    size_t moves;                          /* NOF1_MOVED_PARTS a changed atom and element */
+    uint32_t *move;                        /* [moves] */
     void *scratch;
     struct nof1_own own;
     const double *site_mean;               /* of site_value over own trials; NULL: not asked for */
@@ -309,8 +314,8 @@ nof1_rc nof1_site_remember(struct nof1_site *site, struct site_family *family,
 nof1_rc nof1_site_restore_family(struct nof1_site *site, struct site_family *family,
                                  struct nof1_error *error);
 nof1_rc nof1_site_put_family(struct nof1_site *site, const struct site_family *family);
-nof1_rc nof1_site_add_charge(struct nof1_site *site, struct site_family *family, const char *key,
-                             uint64_t ratio, uint64_t net);
+nof1_rc nof1_site_add_charge(struct nof1_site *site, struct site_family *family,
+                             struct site_charge charge);
 nof1_rc nof1_site_hold(struct nof1_site *site, struct site_family *family, const char *key,
                        const char *block, uint64_t patients, uint64_t sites);
 
@@ -336,6 +341,8 @@ nof1_rc nof1_site_parts(struct nof1_site *site, struct site_attempt *attempt);
 /* E2210: the plan would part patients of its roster from too few in blocks outside it. */
 nof1_rc nof1_site_check_outside(struct nof1_site *site, const struct site_attempt *attempt,
                                 const struct nof1_opened *opened);
+/* Have releases used the atom's patients in numbers that not all of them fed? */
+bool nof1_site_was_sparse(const struct site_family *family, const char *key);
 /* Charged ratio per atom of the plan: [0] public, [1] net. */
 nof1_rc nof1_site_charged(const struct nof1_site *site, const struct site_attempt *attempt,
                           uint64_t *charged[2]);
@@ -382,9 +389,14 @@ struct nof1_trial nof1_site_trial(const struct nof1_site *site, const struct sit
                                   size_t t);
 
 /* site_feeding.c: at count[opening->sparse_sites] whether some trial could feed each sparse
- * element, whatever its outcomes are, and at sparse_patients how many patients could */
+ * element, whatever its outcomes are, and at sparse_patients how many patients could; the same of
+ * every atom's part */
 nof1_rc nof1_site_count_feeding(struct nof1_site *site, struct site_attempt *attempt,
                                 double *count);
+
+/* site_moved.c: what changes since earlier releases do to outcome elements, into attempt->moved, or
+ * as the plan's first run counted it; and into count */
+nof1_rc nof1_site_count_moved(struct nof1_site *site, struct site_attempt *attempt, double *count);
 
 /* site_count.c: this site's numbers */
 nof1_rc nof1_site_assign(struct nof1_site *site, struct site_attempt *attempt);

@@ -78,31 +78,40 @@ static json_t *round_json(const struct site_record_round *round)
                      parameters, "total", round->known ? hex : "");
 }
 
+static json_t *numbers_json(const uint32_t *number, size_t count)
+{
+    json_t *list = json_array();
+    for (size_t i = 0; list != NULL && i < count; i++) {
+        if (json_array_append_new(list, json_integer(number[i])) != 0) {
+            json_decref(list);
+            return NULL;
+        }
+    }
+    return list;
+}
+
 static json_t *record_json(const struct site_record *record)
 {
-    json_t *rounds = json_array(), *parts = json_array();
-    bool ok = rounds != NULL && parts != NULL;
+    json_t *rounds = json_array();
+    bool ok = rounds != NULL;
     for (size_t r = 0; ok && r < record->rounds; r++) {
         ok = json_array_append_new(rounds, round_json(&record->round[r])) == 0;
     }
-    for (size_t p = 0; ok && p < record->parts; p++) {
-        ok = json_array_append_new(parts, json_integer(record->part[p])) == 0;
-    }
     if (!ok) {
         json_decref(rounds);
-        json_decref(parts);
         return NULL;
     }
     char question[SITE_HEX];
     nof1_hex_text(question, record->question, NOF1_HASH_BYTES);
-    return json_pack("{s:I, s:I, s:b, s:b, s:b, s:s, s:o, s:s, s:o, s:o, s:[I, I, I]}", "epoch",
-                     (json_int_t)record->epoch, "day", (json_int_t)record->day, "census",
-                     record->census ? 1 : 0, "opened", record->opened ? 1 : 0, "closed",
-                     record->closed ? 1 : 0, "objected",
-                     record->objected == NOF1_OK ? "" : nof1_rc_code(record->objected), "rho",
-                     nof1_json_double(record->rho), "question", question, "rounds",
-                     rounds, "parts", parts, "changed", (json_int_t)record->changed[0],
-                     (json_int_t)record->changed[1], (json_int_t)record->changed[2]);
+    return json_pack(
+        "{s:I, s:I, s:b, s:b, s:b, s:s, s:o, s:s, s:o, s:o, s:o, s:[I, I, I]}", "epoch",
+        (json_int_t)record->epoch, "day", (json_int_t)record->day, "census", record->census ? 1 : 0,
+        "opened", record->opened ? 1 : 0, "closed", record->closed ? 1 : 0, "objected",
+        record->objected == NOF1_OK ? "" : nof1_rc_code(record->objected), "rho",
+        nof1_json_double(record->rho), "question", question, "rounds", rounds, "parts",
+        numbers_json(record->part, record->parts), "moved",
+        numbers_json(record->move, record->moves), "changed", (json_int_t)record->changed[0],
+        (json_int_t)record->changed[1], (json_int_t)record->changed[2]);
 }
 
 nof1_rc nof1_site_put_record(struct nof1_site *site, const struct site_record *record)
@@ -146,14 +155,14 @@ static nof1_rc read_rounds(struct site_record *record, struct nof1_arena *arena,
     return NOF1_OK;
 }
 
-static nof1_rc read_parts(struct site_record *record, struct nof1_arena *arena,
-                          const struct nof1_node *list)
+static nof1_rc read_numbers(uint32_t **out, size_t *count, struct nof1_arena *arena,
+                            const struct nof1_node *list)
 {
-    record->parts = list->items;
-    record->part = nof1_arena_alloc(arena, list->items, sizeof *record->part);
-    ENSURE(record->part != NULL, NOF1_E_NO_MEMORY);
-    for (size_t p = 0; p < list->items; p++) {
-        record->part[p] = (uint32_t)strtoul(list->item[p].text, NULL, 10);
+    *count = list == NULL ? 0 : list->items;
+    *out = nof1_arena_alloc(arena, *count + 1, sizeof **out);
+    ENSURE(*out != NULL, NOF1_E_NO_MEMORY);
+    for (size_t i = 0; i < *count; i++) {
+        (*out)[i] = (uint32_t)strtoul(list->item[i].text, NULL, 10);
     }
     return NOF1_OK;
 }
@@ -215,7 +224,8 @@ static nof1_rc read_record(struct site_record *record, struct nof1_arena *arena,
     TRY(read_objected(record, node, error));
     TRY(read_changed(record, node));
     TRY(read_noise(record, node, error));
-    TRY(read_parts(record, arena, parts));
+    TRY(read_numbers(&record->part, &record->parts, arena, parts));
+    TRY(read_numbers(&record->move, &record->moves, arena, nof1_node_get(node, "moved")));
     return read_rounds(record, arena, rounds, error);
 }
 

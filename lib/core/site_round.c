@@ -141,8 +141,12 @@ static nof1_rc open_record(struct nof1_site *site, struct site_attempt *attempt,
     }
     size_t trials = attempt->epoch->trials;
     record->part = nof1_arena_alloc(site->arena, trials + 1, sizeof *record->part);
-    ENSURE(record->part != NULL, NOF1_E_NO_MEMORY);
+    record->move = nof1_arena_alloc(site->arena, attempt->moves + 1, sizeof *record->move);
+    ENSURE(record->part != NULL && record->move != NULL, NOF1_E_NO_MEMORY);
     memcpy(record->part, attempt->part, trials * sizeof *record->part);
+    for (record->moves = 0; record->moves < attempt->moves; record->moves++) {
+        record->move[record->moves] = attempt->move[record->moves];
+    }
     memcpy(record->changed, attempt->changed, sizeof record->changed);
     record->parts = trials;
     record->opened = true;

@@ -37,7 +37,7 @@ struct attack {
 extern const struct attack attacks_on_keys[], attacks_on_rounds[], attacks_on_releases[],
     attacks_by_guessing[], attacks_by_reviewers[], attacks_by_lattice[],
     attacks_by_counting[], attacks_on_openings[], attacks_by_blocks[],
-    attacks_by_patience[];
+    attacks_by_patience[], attacks_by_differences[];
 
 bool attack_is_control(void);
 void attack_switch_off(const char *codes);

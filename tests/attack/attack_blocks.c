@@ -26,6 +26,7 @@ struct unions {
     struct hand *h;
     const char *key[MOST_ATOMS];
     size_t keys;
+    const char *lines; /* more of the plan */
 };
 
 static void list(struct unions *u, const char *key)
@@ -48,7 +49,8 @@ static struct nof1_slice plan_of(struct unions *u, size_t first, size_t last)
     const struct nof1_plan *plan = NULL;
     struct nof1_buffer bytes = {0};
     size_t block[3] = {first, first + 1, first + 2};
-    MUST(nof1_yaml_read(&node, h->arena, "plan", nof1_slice_text(titled(h, "union", "")), &error));
+    MUST(nof1_yaml_read(&node, h->arena, "plan", nof1_slice_text(titled(h, "union", u->lines)),
+                        &error));
     MUST(nof1_plan_from_yaml(&plan, h->arena, node, h->charter, &error));
     struct nof1_plan filled = *plan;
     filled.atoms = u->keys;
@@ -132,7 +134,7 @@ static void small_block(struct attack_result *r)
     static const struct hand_options options = {
         .preset = "ultra-rare", .patients = {6, 6, 6, 1, 1, 1, 6, 6, 6}, .patient_cap = 6,
         .blocks = "{a: [s0, s1, s2], b: [s3, s4, s5], c: [s6, s7, s8]}"};
-    struct unions u = {hand_new(&options), {"0"}, 1};
+    struct unions u = {hand_new(&options), {"0"}, 1, ""};
     double truth[256], one[256];
     double *ab = ask(r, &u, 0, 1), *bc = ab == NULL ? NULL : ask(r, &u, 1, 2);
     double *abc = bc == NULL ? NULL : ask(r, &u, 0, 2);
@@ -158,7 +160,7 @@ static void newcomer_of_a_block(struct attack_result *r)
         .preset = "ultra-rare", .patients = {8, 8, 8, 8, 7, 7, 8, 8, 8}, .patient_cap = 8,
         .blocks = "{a: [s0, s1, s2], b: [s3, s4, s5], c: [s6, s7, s8]}"};
     static const size_t to_come[SITES] = {2, 2, 2, 1, 0, 0, 2, 2, 2}, nobody[SITES] = {0};
-    struct unions u = {hand_new(&options), {"0"}, 1};
+    struct unions u = {hand_new(&options), {"0"}, 1, ""};
     struct nof1_epoch whole[SITES];
     double truth[256];
     double *sum[6] = {0};
@@ -185,9 +187,44 @@ static void newcomer_of_a_block(struct attack_result *r)
     hand_free(u.h);
 }
 
+/* S(a, b, c) - S(a, b) is block c, where one of eighteen is a woman. */
+static void level_of_a_block(struct attack_result *r)
+{
+    static const struct hand_options options = {
+        .preset = "ultra-rare", .patients = {6, 6, 6, 6, 6, 6, 6, 6, 6}, .patient_cap = 6,
+        .blocks = "{a: [s0, s1, s2], b: [s3, s4, s5], c: [s6, s7, s8]}"};
+    static const size_t nobody[SITES] = {0};
+    struct unions u = {hand_new(&options), {"0"}, 1, "moderators: [sex]\n"};
+    struct hand *h = u.h;
+    struct nof1_epoch whole[SITES];
+    double truth[256];
+    for (size_t i = 0; i < SITES * 6 * ROWS; i++) {
+        size_t s = i / ROWS / 6, p = i / ROWS % 6;
+        double *sex = (double *)(uintptr_t)h->epoch[s].trial[p].covariate[0];
+        sex[i % ROWS] = s < 6 ? (double)(p % 2) : s == 7 && p == 3 ? 0 : 1;
+    }
+    memcpy(whole, h->epoch, sizeof whole);
+    freeze(&u, whole, nobody);
+    double *abc = ask(r, &u, 0, 2), *ab = abc == NULL ? NULL : ask(r, &u, 0, 1);
+    if (ab != NULL) {
+        struct nof1_layout layout = {0};
+        MUST(h->query->analysis->layout(h->query->model, 1, h->arena, &layout));
+        truth_of(h, 7, 3, 1, 1, NULL, truth);
+        for (size_t i = 0; i < layout.elements * layout.elements; i++) {
+            size_t e = i / layout.elements, g = i % layout.elements;
+            double one = abc[g] - ab[g], rest = one - (abc[e] - ab[e]);
+            r->won = r->won || (layout.element[g].role == NOF1_OUTCOME &&
+                                (found(&one, truth + g, 1, 1e-9) ||
+                                 (e != g && found(&rest, truth + g, 1, 1e-9))));
+        }
+    }
+    hand_free(h);
+}
+
 const struct attack attacks_by_blocks[] = {
     {"B31", "unions of blocks that leave a small one", "E2210", "rules", small_block},
     {"B32", "unions of blocks over two epochs, one newcomer", "E2210", "rules",
      newcomer_of_a_block},
+    {"B47", "a block of whom one has a level of her own", "E2210", "rules", level_of_a_block},
     {0},
 };

@@ -17,7 +17,8 @@ static const struct attack *const tables[] = {attacks_on_keys, attacks_on_rounds
                                               attacks_on_releases, attacks_by_guessing,
                                               attacks_by_reviewers, attacks_by_lattice,
                                               attacks_by_counting, attacks_on_openings,
-                                              attacks_by_blocks, attacks_by_patience};
+                                              attacks_by_blocks, attacks_by_patience,
+                                              attacks_by_differences};
 
 static const struct attack *attack_at(size_t index)
 {

@@ -15,9 +15,9 @@
 #define ATOMS 4000
 #define RIGHT 0.05 /* of the sd of d, as nof1-audit counts it */
 
-/* One changes by an sd of d (which is 1), the others by `others` sd. The share of atoms in which
- * this gives away the one's d. */
-static double right(size_t patients, double others, uint64_t seed)
+/* One changes by `top` sd of d, the others by `others` sd: on average, or (least) each by just that
+ * much, up or down. The share of atoms in which this gives away the one's d. */
+static double right(size_t patients, double others, double top, bool least, uint64_t seed)
 {
     struct test_random random = {seed};
     size_t found = 0;
@@ -26,9 +26,10 @@ static double right(size_t patients, double others, uint64_t seed)
         for (size_t p = 0; p < patients; p++) {
             double d = test_random_normal(&random);
             double delta = others * test_random_normal(&random);
+            delta = least ? copysign(others, delta) : delta;
             if (p == 0) {
                 target = d;
-                delta = delta < 0 ? -1 : 1;
+                delta = copysign(top, delta);
             }
             linear += delta;
             quadratic += delta * (2 * d + delta);
@@ -61,7 +62,7 @@ Test(changed, a_change_hides_among_changes_of_its_size_only)
     double by_chance = chance(11);
     cr_expect_lt(by_chance, 0.08);
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
-        double share = right(rows[i].patients, rows[i].others, 7);
+        double share = right(rows[i].patients, rows[i].others, 1, false, 7);
         if (getenv("NOF1_TEST_VERBOSE") != NULL) {
             printf("%zu patients, one changed by 1 sd, the others by %g: right %.0f %% (chance "
                    "%.0f %%)\n",
@@ -69,5 +70,23 @@ Test(changed, a_change_hides_among_changes_of_its_size_only)
         }
         cr_expect(share >= rows[i].least && share <= rows[i].most, "%zu patients, %g: %g",
                   rows[i].patients, rows[i].others, share);
+    }
+}
+
+/* What the rule asks of each: a quarter of sd_within, which is a fifth of the sd of d or more where
+ * there are three cycles and sd_between is not above sd_within. */
+Test(changed, the_least_change_that_counts_hides_a_large_one)
+{
+    static const double top[] = {0.2, 1, 2, 3};
+    double by_chance = chance(11);
+    for (size_t i = 0; i < sizeof top / sizeof top[0]; i++) {
+        double share = right(8, 0.2, top[i], true, 7);
+        if (getenv("NOF1_TEST_VERBOSE") != NULL) {
+            printf(
+                "8 patients, one changed by %g sd, the others by 0.2 each: right %.1f %% (chance "
+                "%.1f %%)\n",
+                top[i], 100 * share, 100 * by_chance);
+        }
+        cr_expect_lt(share, 0.1, "%g: %g", top[i], share);
     }
 }

@@ -234,7 +234,7 @@ void sim_change_trials(struct sim *sim, size_t site, size_t changed)
             double *y = room(sim, PERIODS, sizeof *y);
             const double **outcome = room(sim, 1, sizeof *outcome);
             for (size_t row = 0; row < PERIODS; row++) {
-                y[row] = trial[t].outcome[0][row] + 1;
+                y[row] = trial[t].outcome[0][row] + 6 * trial[t].treatment[row];
             }
             outcome[0] = y;
             trial[t].outcome = outcome;
