@@ -71,8 +71,8 @@ static int run_init(int argc, char **argv, int first)
     if (rc == NOF1_OK) {
         printf("%.*s\n", (int)spki.length, (const char *)spki.data);
         fprintf(stderr,
-                "%s is ready. Put the key above into the charter under coordinator: {key: ...}.\n"
-                "Next: nof1-coordinator charter sign --dir %s --charter FILE.yaml --out FILE\n",
+                "%s is ready. Its key stands in a charter under coordinator: {key: ...}.\n"
+                "Next: nof1-coordinator charter new --dir %s --out FILE ..., then charter sign\n",
                 folder, folder);
     }
     nof1_buffer_free(&spki);
@@ -301,7 +301,7 @@ static int run_serve(int argc, char **argv, int first)
         {"config", "FILE", &config, NULL, "YAML with the keys below, without the dashes", false},
         {"dir", "DIR", &settings.folder, NULL, "the coordinator's folder", false},
         {"listen", "HOST:PORT", &settings.listen, NULL, "where sites connect; port 0: any", false},
-        {"ca", "FILE", &settings.files.ca, NULL, "the consortium's CA (PEM)", false},
+        {"ca", "FILE", &settings.files.ca, NULL, "the consortium's authority (PEM)", false},
         {"cert", "FILE", &settings.files.cert, NULL, "the coordinator's certificate (PEM)", false},
         {"key", "FILE", &settings.files.key, NULL, "its private key (PEM, mode 0600)", false},
         {"charter", "FILE", &settings.charter, NULL,

@@ -12,7 +12,6 @@
 #include <base/hex.h>
 #include <node/admin.h>
 #include <core/succession.h>
-#include <sys/files.h>
 
 nof1_rc_value nof1_charter_in_folder(const struct nof1_charter **out, struct nof1_arena *arena,
                                      const char *folder, const char *name,

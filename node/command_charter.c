@@ -393,7 +393,7 @@ int nof1_command_charter(int argc, char **argv)
     const struct nof1_usage_text text = {
         refusing ? "nof1-node charter refuse [FILE] --dir DIR [--hash HASH]"
                  : "nof1-node charter approve [FILE] --dir DIR --hash HASH",
-        "", options, 1};
+        refusing ? "The version cannot be approved here any more.\n" : "", options, 1};
     int code = nof1_command_line(&text, 1, &file, argc, argv, 3);
     if (code >= 0) {
         return code;

@@ -262,7 +262,7 @@ int nof1_command_ask(int argc, char **argv, const char *command, bool with_query
         NOF1_ARGUMENTS_END};
     const struct nof1_usage_text text = {with_query ? "nof1-node approve|refuse QUERY --dir DIR"
                                                     : "nof1-node status|pause|resume --dir DIR",
-                                         "", options, 0};
+                                         with_query ? "A refusal is final.\n" : "", options, 0};
     int code = nof1_command_line(&text, with_query ? 1 : 0, &query, argc, argv, 2);
     if (code >= 0) {
         return code;

@@ -8,7 +8,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#include <base/hex.h>
 #include <base/json.h>
 #include <core/site.h>
 #include <node/admin.h>
@@ -380,7 +379,10 @@ int nof1_command_trial(int argc, char **argv)
     const struct nof1_usage_text text = {
         removing ? "nof1-node trial withdraw [TRIAL] [--patient PATIENT] --dir DIR"
                  : "nof1-node trial queries [TRIAL] [--patient PATIENT] --dir DIR",
-        "", options, 1};
+        removing ? "Answer no plan about what is frozen by now, and freeze without it from now\n"
+                   "on. It cannot be taken back.\n"
+                 : "",
+        options, 1};
     int code = nof1_command_line(&text, 1, &choice.trial, argc, argv, 3);
     if (code >= 0) {
         return code;

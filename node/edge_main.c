@@ -169,7 +169,7 @@ int main(int argc, char **argv)
     const struct nof1_argument options[] = {
         {"socket", "PATH", &settings.socket, NULL, "the vault's socket", true},
         {"target", "HOST:PORT", &settings.target, NULL, "the coordinator", true},
-        {"ca", "FILE", &settings.files.ca, NULL, "the consortium's CA (PEM)", true},
+        {"ca", "FILE", &settings.files.ca, NULL, "the consortium's authority (PEM)", true},
         {"cert", "FILE", &settings.files.cert, NULL, "this edge's certificate (PEM)", true},
         {"key", "FILE", &settings.files.key, NULL, "its private key (PEM, mode 0600)", true},
         {"server-name", "NAME", &settings.server_name, NULL,

@@ -13,7 +13,6 @@
 #include <sys/daemon.h>
 
 #define NOF1_NODE_PROGRAM "nof1-node"
-#define NOF1_COUNT_OF(array) (sizeof(array) / sizeof((array)[0]))
 
 struct nof1_steward {
     const char *folder;          /* --dir */

@@ -16,7 +16,6 @@
 #include <crypto/ring.h>
 #include <crypto/key.h>
 
-#define NOF1_HEX_TEXT (2 * NOF1_HASH_BYTES + 1)
 #define NOF1_ATTEMPTS_MAX 50   /* tries of one query before it counts as expired */
 #define NOF1_KEYADS_MAX 16 /* advertisements of one site in one attempt: a vault restarts rarely   \
                             */
@@ -77,7 +76,7 @@ struct run {
     struct run *next;
     struct nof1_arena *arena;
     uint8_t h_q[NOF1_HASH_BYTES];
-    char hex[NOF1_HEX_TEXT];
+    char hex[2 * NOF1_HASH_BYTES + 1];
     struct nof1_query *query;             /* NULL once final */
     struct nof1_slice plan;
     uint8_t question[NOF1_HASH_BYTES];    /* the plan without its times and atoms */

@@ -348,8 +348,8 @@ static nof1_rc check_time(const struct nof1_identity *identity, const char *path
     if (now > identity->not_after) {
         nof1_time_text(at, identity->not_after);
         return nof1_fail(error, NOF1_E_TLS,
-                         "%s expired at %s: ask the consortium's CA for a new certificate", path,
-                         at);
+                         "%s expired at %s: ask the consortium's authority for a new certificate",
+                         path, at);
     }
     if (now < identity->not_before) {
         nof1_time_text(at, identity->not_before);
@@ -369,8 +369,8 @@ static nof1_rc check_issuer(const struct nof1_tls_files *files, struct nof1_slic
     nof1_trust_free(trust);
     if (rc != NOF1_OK) {
         return nof1_fail(error, rc,
-                         "%s is not accepted under %s (%s): ask the consortium's CA for a %s "
-                         "certificate, and check that the CA file is the consortium's",
+                         "%s is not accepted under %s (%s): ask the consortium's authority for a "
+                         "%s certificate, and check that the CA file is the consortium's",
                          files->cert, files->ca, why.message, server ? "server" : "client");
     }
     return NOF1_OK;

@@ -29,8 +29,7 @@ struct nof1_usage_text {
     const char *synopsis; /* "nof1 lab new --out DIR"; begins with the program's name */
     const char *text;     /* what it does, whole lines; "" when the synopsis says it */
     const struct nof1_argument *option;
-    size_t
-        optional; /* so many of the words, the last ones, may be missing: they stay as they are */
+    size_t optional; /* so many words, the last ones, may be missing: they stay as they are */
 };
 
 /* Read argv[1 ...]; word[words] take the positional arguments. *help: --help or --version was given

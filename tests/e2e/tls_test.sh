@@ -154,7 +154,7 @@ edge_command="$bin/nof1-edge --socket $work/none --target 127.0.0.1:$port --ca $
 {
     expect_exit "no certificate: the edge asks for one" 2 "--cert is missing" \
         $edge_command --key "$ca/site/a.key"
-    expect_exit "expired: the edge says so" 77 "ask the consortium's CA for a new certificate" \
+    expect_exit "expired: the edge says so" 77 "ask the consortium's authority for a new certificate" \
         $edge_command --cert "$work/expired.pem" --key "$ca/site/a.key"
     expect_exit "other CA: the edge says so" 77 "check that the CA file is the consortium's" \
         $edge_command --cert "$work/other/site/a.pem" --key "$work/other/site/a.key"

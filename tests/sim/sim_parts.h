@@ -77,7 +77,6 @@ struct sim {
     size_t answers, answer_capacity;
     struct sim_answer *answer;
     char violation[256];
-    nof1_rc_value submit_rc;
     struct nof1_error submit_error;
 };
 

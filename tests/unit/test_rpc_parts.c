@@ -71,7 +71,7 @@ Test(rpc_parts, one_checks_the_own_certificate_and_says_what_to_do)
         const char *words;
     } cases[] = {
         {"a", NOF1_OK, ""},
-        {"expired", NOF1_E_TLS, "ask the consortium's CA for a new certificate"},
+        {"expired", NOF1_E_TLS, "ask the consortium's authority for a new certificate"},
         {"early", NOF1_E_TLS, "check this machine's clock"},
         {"server-use", NOF1_E_TLS, "client certificate"},
         {"nameless", NOF1_E_TLS, "has 0 URI names"},
