@@ -66,7 +66,6 @@ struct site_unit {
     const char *key;           /* its atom when a release last used it */
     size_t versions;
     const char **version;      /* digests of its parts in those releases, the last one last */
-    bool frozen;               /* in the epoch being placed */
 };
 
 /* How many patients, in how many sites, of a released atom a block had in the last release of the
@@ -302,6 +301,9 @@ nof1_rc nof1_site_name_parts(struct nof1_site *site, struct site_family *family,
 /* SITE_PART_DIGEST hex digits a part, dashes for one that the charter lacks. */
 nof1_rc nof1_site_series(const char **out, struct nof1_site *site,
                          const struct site_family *family, const struct nof1_trial *trial);
+/* The digest of a part; NULL: the part was not on the charter then. Borrows. */
+const char *nof1_site_part(const char *series, size_t part);
+bool nof1_site_is_outcome(const struct site_family *family, size_t part);
 /* "", NOF1_ATOM_ANEW or NOF1_ATOM_IN_PART; then `number` names the change, else it is 0. */
 nof1_rc nof1_site_change(const char **change, uint32_t *number, struct nof1_arena *arena,
                          const struct site_family *family, const struct site_unit *unit,

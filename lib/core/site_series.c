@@ -153,24 +153,28 @@ nof1_rc nof1_site_series(const char **out, struct nof1_site *site,
 
 /* ---- comparing ------------------------------------------------------------ */
 
-/* The digest of a part; NULL: the part was not on the charter then. */
-static const char *part_of(const char *series, size_t part)
+const char *nof1_site_part(const char *series, size_t part)
 {
     return strlen(series) < DIGEST * (part + 1) || series[DIGEST * part] == '-'
                ? NULL
                : series + DIGEST * part;
 }
 
+bool nof1_site_is_outcome(const struct site_family *family, size_t part)
+{
+    return strncmp(family->part[part], OUTCOME, strlen(OUTCOME)) == 0;
+}
+
 /* How many releases back the part was as it is now: 0 as in the last one, `versions`: never. What
  * no release could use is as it was. */
 static size_t age_of(const struct site_unit *unit, const char *now, size_t part)
 {
-    const char *is = part_of(now, part);
-    if (is == NULL || part_of(unit->version[unit->versions - 1], part) == NULL) {
+    const char *is = nof1_site_part(now, part);
+    if (is == NULL || nof1_site_part(unit->version[unit->versions - 1], part) == NULL) {
         return 0;
     }
     for (size_t age = 0; age < unit->versions; age++) {
-        const char *was = part_of(unit->version[unit->versions - 1 - age], part);
+        const char *was = nof1_site_part(unit->version[unit->versions - 1 - age], part);
         if (was != NULL && memcmp(was, is, DIGEST) == 0) {
             return age;
         }
@@ -205,11 +209,11 @@ nof1_rc nof1_site_change(const char **change, uint32_t *number, struct nof1_aren
     size_t outcomes = 0, renewed = 0, changed = 0;
     ENSURE(age != NULL, NOF1_E_NO_MEMORY);
     for (size_t p = 0; p < family->parts; p++) {
-        const char *last = part_of(unit->version[unit->versions - 1], p);
-        bool outcome = strncmp(family->part[p], OUTCOME, strlen(OUTCOME)) == 0;
+        const char *last = nof1_site_part(unit->version[unit->versions - 1], p);
+        bool outcome = nof1_site_is_outcome(family, p);
         age[p] = age_of(unit, now, p);
         changed += age[p] > 0 ? 1 : 0;
-        outcomes += outcome && last != NULL && part_of(now, p) != NULL ? 1 : 0;
+        outcomes += outcome && last != NULL && nof1_site_part(now, p) != NULL ? 1 : 0;
         renewed += outcome && age[p] == unit->versions ? 1 : 0;
     }
     *number = 0;
@@ -227,8 +231,9 @@ nof1_rc nof1_site_remember(struct nof1_site *site, struct site_family *family,
     char *text = nof1_arena_text(site->arena, now);
     ENSURE(text != NULL, NOF1_E_NO_MEMORY);
     for (size_t p = 0; unit->versions > 0 && p < family->parts; p++) {
-        const char *last = part_of(unit->version[unit->versions - 1], p);
-        if (part_of(now, p) == NULL && last != NULL) { /* not on this charter, maybe on the next */
+        const char *last = nof1_site_part(unit->version[unit->versions - 1], p);
+        if (nof1_site_part(now, p) == NULL && last != NULL) {
+            /* not on this charter, maybe on the next */
             memcpy(text + DIGEST * p, last, DIGEST);
         }
     }
