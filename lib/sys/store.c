@@ -57,6 +57,7 @@ struct nof1_store {
     sqlite3 *database;
     sqlite3_stmt *statement[STATEMENTS];
     bool writing;
+    bool erased; /* in the transaction */
     sqlite3_int64 version; /* changes when another connection has committed */
 };
 
@@ -178,7 +179,7 @@ static nof1_rc set_up(struct nof1_store *store, const char *path, bool read_only
     if (!read_only) {
         rc = run(store, "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;"
                         "PRAGMA trusted_schema = OFF; PRAGMA cache_size = -1024;"
-                        "PRAGMA foreign_keys = ON;");
+                        "PRAGMA foreign_keys = ON; PRAGMA secure_delete = ON;");
     }
     if (rc == NOF1_OK && fresh) {
         rc = run(store, "BEGIN IMMEDIATE");
@@ -253,6 +254,7 @@ nof1_rc nof1_store_begin(struct nof1_store *store)
     ENSURE(!store->writing, NOF1_E_BUG);
     TRY(finish(store, store->statement[BEGIN]));
     store->writing = true;
+    store->erased = false;
     return NOF1_OK;
 }
 
@@ -261,6 +263,12 @@ nof1_rc nof1_store_commit(struct nof1_store *store)
     ENSURE(store->writing, NOF1_E_BUG);
     TRY(finish(store, store->statement[COMMIT]));
     store->writing = false;
+    if (store->erased) {
+        /* earlier images of the pages stay in the WAL until it is cut; while another connection
+         * reads it is not, but at the next time */
+        nof1_rc_value rc = run(store, "PRAGMA wal_checkpoint(TRUNCATE)");
+        (void)rc;
+    }
     return NOF1_OK;
 }
 
@@ -308,6 +316,8 @@ nof1_rc nof1_store_put(struct nof1_store *store, const char *key, struct nof1_sl
     sqlite3_bind_text(statement, 1, key, -1, SQLITE_STATIC);
     if (value.length > 0) {
         bind_bytes(statement, 2, value);
+    } else {
+        store->erased = true;
     }
     return finish(store, statement);
 }

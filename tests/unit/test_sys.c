@@ -149,6 +149,37 @@ Test(sys, store_in_memory_and_on_disk_keep_the_same)
     remove_folder(where);
 }
 
+/* Is it in the file's pages or in those that the WAL still has? */
+static bool on_disk(const char *path, const char *what)
+{
+    char command[400];
+    snprintf(command, sizeof command, "cat '%s'* | grep -qa '%s'", path, what);
+    return system(command) == 0;
+}
+
+/* A patient who has withdrawn leaves no trace in free pages, or in the WAL while a vault runs. */
+Test(sys, what_is_deleted_is_gone_from_the_disk)
+{
+    struct nof1_store *store = NULL, *vault = NULL;
+    char where[64], path[128];
+    struct nof1_error error = {0};
+    inside(path, folder(where), "site.sqlite");
+    cr_assert_eq(nof1_store_open(&vault, path, &error), NOF1_OK, "%s", error.message);
+    cr_assert_eq(nof1_store_open(&store, path, &error), NOF1_OK, "%s", error.message);
+    cr_assert_eq(nof1_store_begin(store), NOF1_OK);
+    cr_assert_eq(nof1_store_put(store, "epoch/1/trial/0", text("numbers of a patient")), NOF1_OK);
+    cr_assert_eq(nof1_store_put(store, "epoch/head", text("{}")), NOF1_OK);
+    cr_assert_eq(nof1_store_commit(store), NOF1_OK);
+    cr_expect(on_disk(path, "numbers of a patient"), "the control");
+    cr_assert_eq(nof1_store_begin(store), NOF1_OK);
+    cr_assert_eq(nof1_store_put(store, "epoch/1/trial/0", nof1_slice_of(NULL, 0)), NOF1_OK);
+    cr_assert_eq(nof1_store_commit(store), NOF1_OK);
+    nof1_store_close(store);
+    cr_expect_not(on_disk(path, "numbers of a patient"), "deleted, and still there");
+    nof1_store_close(vault);
+    remove_folder(where);
+}
+
 Test(sys, store_refuses_what_is_not_its_own_and_any_change_of_the_ledger)
 {
     char where[64], path[128];
