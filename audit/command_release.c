@@ -69,11 +69,14 @@ static nof1_rc read_measure(struct measure *by, struct nof1_error *error)
 static nof1_rc judge(const char *file, struct measure *by, struct nof1_error *error)
 {
     json_error_t at;
+    NOF1_CLEANUP(nof1_buffer_free) struct nof1_buffer text = {0};
     TRY(read_measure(by, error));
+    TRY(nof1_file_read(&text, file, MOST_TEXT, error));
     json_t *result NOF1_CLEANUP(nof1_json_freep) =
-        json_load_file(file, JSON_REJECT_DUPLICATES, &at);
+        json_loadb((const char *)text.data, text.length, JSON_REJECT_DUPLICATES, &at);
     if (!json_is_object(result)) {
-        return nof1_fail(error, NOF1_E_INPUT, "%s: not one JSON object (line %d)", file, at.line);
+        return nof1_fail(error, NOF1_E_INPUT, "%s:%d:%d: not one JSON object", file, at.line,
+                         at.column);
     }
     const json_t *privacy = json_object_get(result, "privacy");
     const char *made = json_string_value(json_object_get(privacy, "policy"));

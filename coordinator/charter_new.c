@@ -16,6 +16,7 @@
 #include <core/policy.h>
 #include <core/succession.h>
 #include <nof1/analysis.h>
+#include <sys/arguments.h>
 #include <sys/files.h>
 
 #define CHARTER_LIMIT ((size_t)8 << 20)
@@ -27,15 +28,12 @@ static nof1_rc missing(struct nof1_error *error, const char *option)
     return nof1_fail(error, NOF1_E_USAGE, "--%s is missing (see charter new --help)", option);
 }
 
+/* An option's number, at least 1; *out stays where it is not given. */
 static nof1_rc read_whole(uint32_t *out, const char *text, const char *option, uint32_t most,
                           struct nof1_error *error)
 {
-    char *end = NULL;
-    unsigned long value = strtoul(text, &end, 10);
-    if (text[0] < '0' || text[0] > '9' || *end != '\0' || value < 1 || value > most) {
-        return nof1_fail(error, NOF1_E_USAGE, "--%s: a whole number from 1 to %u expected", option,
-                         most);
-    }
+    uint64_t value = *out;
+    TRY(text == NULL ? NOF1_OK : nof1_argument_number(&value, option, text, 1, most, error));
     *out = (uint32_t)value;
     return NOF1_OK;
 }
@@ -188,10 +186,8 @@ static nof1_rc first_version(struct nof1_charter *c, struct nof1_arena *arena,
         return nof1_fail(error, NOF1_E_USAGE, "--preset: standard or ultra-rare expected");
     }
     uint32_t size = c->limits.min_block_sites;
-    TRY(wish->cap == NULL ? NOF1_OK : read_whole(&cap, wish->cap, "patient-cap", 1u << 30, error));
-    TRY(wish->block_size == NULL
-            ? NOF1_OK
-            : read_whole(&size, wish->block_size, "block-size", 4096, error));
+    TRY(read_whole(&cap, wish->cap, "patient-cap", 1u << 30, error));
+    TRY(read_whole(&size, wish->block_size, "block-size", 4096, error));
     TRY(read_dictionary(c, arena, wish, error));
     TRY(read_schedule(c, arena, wish->schedule, error));
     TRY(all_analyses(c, arena));
@@ -251,7 +247,7 @@ static nof1_rc next_version(struct nof1_charter *c, struct nof1_buffer *notes,
     for (size_t s = 0; s < before->sites; s++) {
         cap = before->site[s].patient_cap > cap ? before->site[s].patient_cap : cap;
     }
-    TRY(wish->cap == NULL ? NOF1_OK : read_whole(&cap, wish->cap, "patient-cap", 1u << 30, error));
+    TRY(read_whole(&cap, wish->cap, "patient-cap", 1u << 30, error));
     if (wish->add != NULL) {
         TRY(wish->sites != NULL ? NOF1_OK : missing(error, "sites"));
         const char *const *id = NULL;

@@ -420,7 +420,12 @@ static nof1_rc approve(struct nof1_steward *steward, const char *number)
     struct policies policies = {0};
     json_t *changes = NULL;
     bool running = false;
-    uint32_t version = (uint32_t)strtoul(number, NULL, 10);
+    char *end = NULL;
+    uint32_t version = (uint32_t)strtoul(number, &end, 10);
+    if (*end != '\0') {
+        return nof1_fail(&steward->error, NOF1_E_USAGE, "VERSION: a whole number expected, found "
+                         "'%.40s'; see policy show", number);
+    }
     TRY(nof1_steward_open(steward, false));
     TRY(load(&policies, steward));
     if (policies.count > 0 && policies.version[policies.count - 1].version == version) {

@@ -44,6 +44,7 @@ static nof1_rc run_plan(json_t **result, struct nof1_connection *connection, con
     char state[32] = "";
     int signals = -1;
     ENSURE(arena != NULL, NOF1_E_NO_MEMORY);
+    TRY(nof1_connection_given(connection, error));
     TRY(nof1_file_read(&text, plan, (size_t)1 << 20, error));
     TRY(nof1_yaml_read(&node, arena, plan, nof1_buffer_slice(&text), error));
     const char *path = signing_key == NULL ? connection->files.key : signing_key;

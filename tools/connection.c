@@ -43,12 +43,19 @@ static nof1_rc read_pin(struct nof1_connection *connection, struct nof1_error *e
     return NOF1_OK;
 }
 
-nof1_rc_value nof1_connection_open(struct nof1_connection *connection, struct nof1_error *error)
+nof1_rc_value nof1_connection_given(const struct nof1_connection *connection,
+                                    struct nof1_error *error)
 {
     if (connection->target == NULL || connection->files.ca == NULL ||
         connection->files.cert == NULL || connection->files.key == NULL) {
         return nof1_fail(error, NOF1_E_USAGE, "--target, --ca, --cert and --key are needed");
     }
+    return NOF1_OK;
+}
+
+nof1_rc_value nof1_connection_open(struct nof1_connection *connection, struct nof1_error *error)
+{
+    TRY(nof1_connection_given(connection, error));
     TRY(nof1_identity_check(&connection->identity, &connection->files, false,
                             NOF1_ROLE_STATISTICIAN | NOF1_ROLE_AUDITOR, error));
     TRY(read_pin(connection, error));

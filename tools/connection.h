@@ -31,6 +31,8 @@ struct nof1_connection {
 /* A charter as people wrote it, or canonical, in `arena`. */
 nof1_rc nof1_connection_charter(const struct nof1_charter **charter, struct nof1_arena *arena,
                                 const char *path, struct nof1_error *error);
+/* Are all options there that opening needs? Errors: NOF1_E_USAGE. */
+nof1_rc nof1_connection_given(const struct nof1_connection *connection, struct nof1_error *error);
 /* Check that all are given, start gRPC, read identity and charter. Errors: NOF1_E_USAGE,
  * NOF1_E_TLS, those of reading a charter ... */
 nof1_rc nof1_connection_open(struct nof1_connection *connection, struct nof1_error *error);

@@ -93,6 +93,18 @@ printf '%s\n' check run status result catalog 'plan new' 'lab new' 'lab run' pla
 if cmp -s "$work/listed" "$work/asked"; then pass "every command of nof1 is described"
 else fail "nof1 lists other commands than the pages" "$work/listed"; fi
 
+# A command that asks the coordinator says what it lacks.
+good=true
+for words in "run $root/README.md" status "result $(printf 'a%.0s' $(seq 64))"; do
+    code=0
+    # shellcheck disable=SC2086
+    "$bin/nof1" $words > /dev/null 2> "$work/err" || code=$?
+    if [ "$code" -ne 2 ] || ! grep -q -- '--target, --ca, --cert and --key' "$work/err"; then
+        good=false; echo "     nof1 ${words%% *}: exit $code"
+    fi
+done
+if $good; then pass "run, status and result name the options that are missing"; else fail "missing options" "$work/err"; fi
+
 # ---- generated pages -----------------------------------------------------------------------------
 generate=$(find "$bin/.." -maxdepth 4 -type f -name nof1-man -perm -u+x | head -1)
 [ -n "$generate" ] || { echo "no nof1-man beside $bin: build it"; exit 77; }
