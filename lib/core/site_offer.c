@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include <core/charter.h>
+#include <core/epochs.h>
 #include <core/plan.h>
 
 #define MILLISECONDS 1000
@@ -133,9 +134,33 @@ nof1_rc nof1_site_check_budget(struct nof1_site *site, const struct nof1_query *
     return nof1_site_check_noise(site, query);
 }
 
+static bool is_counted(const struct nof1_site *site, size_t block, uint32_t epoch)
+{
+    const struct nof1_census *census = site->census;
+    while (census != NULL && nof1_census_block_epoch(census, block) != epoch) {
+        census = census->earlier;
+    }
+    return census != NULL;
+}
+
+/* A census counts some block at an epoch for the first time: it is free and needs no signature, and
+ * its sites that dominate are found against all blocks, so mixtures would add up to their share. */
+static nof1_rc check_news(struct nof1_site *site, const struct nof1_query *query)
+{
+    const struct nof1_plan *plan = query->study.plan;
+    bool news = !query->census || nof1_site_record(site, plan->hash) != NULL;
+    for (size_t i = 0; !news && i < plan->blocks; i++) {
+        news = !is_counted(site, plan->block[i], nof1_plan_block_epoch(plan, i));
+    }
+    return news ? NOF1_OK
+                : nof1_fail(&site->error, NOF1_E_PLAN,
+                            "every block has been counted at its epoch by another census");
+}
+
 static nof1_rc check_query(struct nof1_site *site, const struct nof1_query *query)
 {
     TRY(check_time(site, query));
+    TRY(check_news(site, query));
     TRY(nof1_check_roster(&site->config.policy, query, site->self, &site->error));
     TRY(nof1_check_census(&site->config.policy, query, &site->error));
     TRY(nof1_check_tables(&site->config.policy, query, &site->error));

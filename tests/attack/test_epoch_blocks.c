@@ -418,3 +418,46 @@ Test(epoch_blocks, nor_would_going_back, .timeout = 600)
     cr_expect_gt(all.caught, 0, "the control isolated few in %zu of %zu", all.caught, all.controls);
     free(s);
 }
+
+static bool counts_at(struct study *s, uint32_t a, uint32_t b)
+{
+    const uint32_t epoch[BLOCKS] = {a, b};
+    struct nof1_buffer bytes = {0};
+    MUST(nof1_census_plan_at(&bytes, s->h->charter, epoch));
+    hand_query(s->h, nof1_arena_copy(s->h->arena, nof1_buffer_slice(&bytes)));
+    nof1_buffer_free(&bytes);
+    const Nof1__V1__Frame *reply = hand_offer(s->h, 0);
+    cr_assert_not_null(reply);
+    cr_expect(reply->body_case != NOF1__V1__FRAME__BODY_REFUSAL ||
+              strcmp(reply->refusal->code, "E1016") == 0);
+    return reply->body_case == NOF1__V1__FRAME__BODY_KEY_AD;
+}
+
+/* A census costs nothing and needs no signature, and whether a site dominates an outcome is said
+ * against the patients of all blocks. At every mixture of epochs that would be another threshold
+ * for the same site's share. */
+Test(epoch_blocks, no_mixture_is_counted_of_what_is_counted, .timeout = 600)
+{
+    struct study *s = malloc(sizeof *s);
+    size_t mixtures = 0;
+    start_study(s, true);
+    freeze(s);
+    freeze(s); /* counted: 2, 3 and 4 of both blocks */
+    for (uint32_t a = 2; a <= 4; a++) {
+        for (uint32_t b = 2; b <= 4; b++) {
+            mixtures += a != b && counts_at(s, a, b) ? 1 : 0;
+        }
+        cr_expect(counts_at(s, a, a), "the same census again");
+    }
+    cr_expect_eq(mixtures, 0u, "%zu", mixtures);
+    const struct nof1_census *counted = s->h->census;
+    s->h->census = NULL;
+    for (size_t site = 0; site < SITES; site++) {
+        s->h->epoch[site].id = 5; /* frozen again, and not counted yet */
+        hand_start(s->h, site);
+    }
+    cr_expect(counts_at(s, 5, 3), "the control: new of one block");
+    s->h->census = counted;
+    hand_free(s->h);
+    free(s);
+}
