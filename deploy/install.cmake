@@ -6,7 +6,8 @@ install(FILES deploy/systemd/nof1-vault.service deploy/systemd/nof1-edge.service
 install(DIRECTORY deploy/demo/sleep DESTINATION share/doc/nof1fed/examples)
 install(DIRECTORY certs DESTINATION share/nof1fed USE_SOURCE_PERMISSIONS)
 install(FILES README.md CHANGELOG.md SECURITY.md LICENSE docs/architecture.md docs/data.md docs/disclosure.md
-    docs/operations.md docs/protocol.md DESTINATION share/doc/nof1fed)
+    docs/forms.md docs/interfaces.md docs/operations.md docs/protocol.md docs/statistics.md docs/threat-model.md
+    docs/validation.md DESTINATION share/doc/nof1fed)
 foreach(program nof1 nof1-node nof1-coordinator nof1-audit)
     install(FILES deploy/completion/${program} DESTINATION share/bash-completion/completions)
 endforeach()

@@ -166,6 +166,7 @@ offered publish nof1-coordinator charter pu
 offered reconstruct nof1-audit rec
 offered --scalars nof1-audit reconstruct --sc
 offered slope nof1-audit reconstruct --form s
+offered regression nof1-audit reconstruct --form r
 offered --charter nof1-audit release --ch
 offered ultra-rare nof1-audit release --policy u
 
