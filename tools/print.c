@@ -22,6 +22,7 @@ static void p_text(char *out, size_t size, const json_t *value)
     }
 }
 
+/* One number with four decimals, as R's prints have them; "NA" when it is null. */
 static void number_text(char *out, size_t size, const json_t *value)
 {
     double x = json_number_value(value);
@@ -36,11 +37,11 @@ static void number_text(char *out, size_t size, const json_t *value)
     }
 }
 
-nof1_rc_value nof1_print_number(struct nof1_buffer *out, const json_t *value, int width)
+static nof1_rc print_number(struct nof1_buffer *out, const json_t *value)
 {
     char text[64];
     number_text(text, sizeof text, value);
-    return nof1_buffer_printf(out, "%*s", width, text);
+    return nof1_buffer_printf(out, "%s", text);
 }
 
 static const char *text_of(const json_t *object, const char *key, const char *other)
@@ -263,7 +264,7 @@ static nof1_rc print_fit(struct nof1_buffer *out, const json_t *result)
         const json_t *value = json_object_get(fit, keys[k]);
         if (json_is_number(value)) {
             TRY(nof1_buffer_printf(out, "%s%s ", some ? "  " : "", keys[k]));
-            TRY(nof1_print_number(out, value, 0));
+            TRY(print_number(out, value));
             some = true;
         }
     }
@@ -362,7 +363,7 @@ static nof1_rc print_privacy(struct nof1_buffer *out, const json_t *result)
         (long long)json_integer_value(json_object_get(privacy, "rounds")),
         json_integer_value(json_object_get(privacy, "rounds")) == 1 ? "" : "s",
         (long long)json_integer_value(json_object_get(privacy, "sites"))));
-    TRY(nof1_print_number(out, json_object_get(privacy, "ratio"), 0));
+    TRY(print_number(out, json_object_get(privacy, "ratio")));
     TRY(nof1_buffer_printf(out, "; form %s\n", text_of(privacy, "form", "-")));
     const char *policy = text_of(privacy, "policy", "");
     if (strncmp(policy, "open", 4) == 0) {

@@ -12,8 +12,5 @@
 /* Append the text of a coordinator's final object: a result or {"refusal": ...}. next: a command to
  * try next, or NULL. Errors: NOF1_E_NO_MEMORY. */
 nof1_rc nof1_print_result(struct nof1_buffer *out, const json_t *result, const char *next);
-/* One number with four decimals, as R's prints have them; "NA" when it is null. width 0: as long as
- * it is. */
-nof1_rc nof1_print_number(struct nof1_buffer *out, const json_t *value, int width);
 
 #endif

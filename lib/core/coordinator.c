@@ -317,8 +317,8 @@ static int64_t earlier(int64_t a, int64_t b)
     return b < a ? b : a;
 }
 
-/* Everything after `gather_by` or, once a roster was frozen, after the run's deadline is over. */
-int64_t nof1_run_limit(const struct run *run)
+/* Milliseconds from which a run is over: `gather_by` or, once a roster was frozen, its deadline. */
+static int64_t limit_of(const struct run *run)
 {
     const struct nof1_plan *plan = run->query->study.plan;
     int64_t limit = run->started > 0 ? run->started + 1000 * (int64_t)plan->deadline
@@ -328,7 +328,7 @@ int64_t nof1_run_limit(const struct run *run)
 
 static int64_t wake_at(const struct run *run, int64_t now)
 {
-    int64_t at = nof1_run_limit(run);
+    int64_t at = limit_of(run);
     switch (run->state) {
     case RUN_GATHERING:
         return run->not_before > now ? earlier(at, run->not_before) : at;
@@ -351,7 +351,7 @@ static nof1_rc drive(struct nof1_coordinator *coordinator, struct run *run)
         if (run_final(run)) {
             return NOF1_OK;
         }
-        if (coordinator->now >= nof1_run_limit(run)) {
+        if (coordinator->now >= limit_of(run)) {
             return nof1_run_expire(coordinator, run);
         }
         switch (run->state) {

@@ -66,8 +66,9 @@ static bool is_gone(const struct nof1_coordinator *coordinator, size_t block, ui
     return gone;
 }
 
-uint32_t nof1_block_next(const struct nof1_coordinator *coordinator, const struct atom_list *list,
-                         size_t block)
+/* What the next plan of the family should ask a block. */
+static uint32_t next_epoch(const struct nof1_coordinator *coordinator,
+                           const struct atom_list *list, size_t block)
 {
     const struct advance *at = &list->advance[block];
     uint32_t pending = nof1_block_pending(coordinator, block);
@@ -364,7 +365,7 @@ json_t *nof1_epochs_next_json(const struct nof1_coordinator *coordinator,
     const struct nof1_charter *charter = coordinator->config.charter;
     json_t *blocks = json_object();
     for (size_t b = 0; b < charter->blocks; b++) {
-        uint32_t epoch = nof1_block_next(coordinator, list, b);
+        uint32_t epoch = next_epoch(coordinator, list, b);
         if (nof1_charter_block_open(charter, b) && epoch > 0) {
             json_object_set_new(blocks, charter->block[b].id, json_integer((json_int_t)epoch));
         }
@@ -378,7 +379,7 @@ json_t *nof1_coordinator_epochs(const struct nof1_coordinator *coordinator)
     json_t *rows = json_array();
     for (const struct atom_list *l = coordinator->atoms; rows != NULL && l != NULL; l = l->next) {
         for (size_t b = 0; rows != NULL && b < charter->blocks; b++) {
-            uint32_t next = nof1_block_next(coordinator, l, b);
+            uint32_t next = next_epoch(coordinator, l, b);
             const struct advance *at = &l->advance[b];
             bool waits = at->held > at->used && at->held == nof1_block_pending(coordinator, b);
             rows = nof1_json_row(rows, json_pack("{s:s, s:s, s:I, s:s}", "family", l->family,

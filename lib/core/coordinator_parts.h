@@ -172,7 +172,6 @@ nof1_rc nof1_run_broadcast(struct nof1_coordinator *coordinator, struct run *run
 
 nof1_rc nof1_coordinator_send_census(struct nof1_coordinator *coordinator, size_t site,
                                      const struct census_record *census);
-int64_t nof1_run_limit(const struct run *run); /* milliseconds: expired from then on */
 
 /* coordinator_submit.c: a plan arrives, the census starts, a stored run is taken up again */
 nof1_rc nof1_run_submit(struct nof1_coordinator *coordinator, const struct nof1_event *event,
@@ -213,9 +212,6 @@ nof1_rc nof1_atom_lists_epoch(struct nof1_coordinator *coordinator);
 /* coordinator_epochs.c: which epoch of each block the next plan of a family is about */
 /* The last epoch that all sites of a block keep; 0: they have none in common, or one is away. */
 uint32_t nof1_block_pending(const struct nof1_coordinator *coordinator, size_t block);
-/* What the next plan of the family should ask a block. */
-uint32_t nof1_block_next(const struct nof1_coordinator *coordinator, const struct atom_list *list,
-                         size_t block);
 struct atom_list *nof1_atom_list(const struct nof1_coordinator *coordinator, size_t outcome);
 /* Round 1 is about to be opened: the plan's epochs may be used from now on. */
 nof1_rc nof1_epochs_use(struct nof1_coordinator *coordinator, const struct run *run);

@@ -61,7 +61,8 @@ static nof1_rc check_signature(struct nof1_site *site, const Nof1__V1__QueryOffe
     return rc;
 }
 
-uint32_t nof1_site_asked_epoch(const struct nof1_site *site, const struct nof1_plan *plan)
+/* The epoch at which a plan asks this site's block; 0: not at all. */
+static uint32_t asked_epoch(const struct nof1_site *site, const struct nof1_plan *plan)
 {
     size_t block = nof1_charter_block_of(site->config.charter, site->self), place = 0;
     while (place < plan->blocks && plan->block[place] != block) {
@@ -70,10 +71,12 @@ uint32_t nof1_site_asked_epoch(const struct nof1_site *site, const struct nof1_p
     return place == plan->blocks ? 0 : nof1_plan_block_epoch(plan, place);
 }
 
-const struct nof1_epoch *nof1_site_epoch(const struct nof1_site *site, const struct nof1_plan *plan)
+/* What is kept of that epoch, or NULL. */
+static const struct nof1_epoch *kept_epoch(const struct nof1_site *site,
+                                           const struct nof1_plan *plan)
 {
     const struct nof1_epoch *epoch = site->config.epoch;
-    uint32_t asked = nof1_site_asked_epoch(site, plan);
+    uint32_t asked = asked_epoch(site, plan);
     while (epoch != NULL && epoch->id != asked) {
         epoch = epoch->earlier;
     }
@@ -86,8 +89,8 @@ const struct nof1_epoch *nof1_site_epoch(const struct nof1_site *site, const str
 static nof1_rc check_epoch(struct nof1_site *site, const struct nof1_query *query)
 {
     const struct nof1_plan *plan = query->study.plan;
-    const struct nof1_epoch *epoch = nof1_site_epoch(site, plan);
-    if (nof1_site_asked_epoch(site, plan) <= site->stopped && site->stopped > 0) {
+    const struct nof1_epoch *epoch = kept_epoch(site, plan);
+    if (asked_epoch(site, plan) <= site->stopped && site->stopped > 0) {
         return nof1_fail(&site->error, NOF1_E2313, "no new queries");
     }
     if (epoch == NULL) {
@@ -112,7 +115,7 @@ static nof1_rc check_time(struct nof1_site *site, const struct nof1_query *query
 static void count_charges(const struct nof1_site *site, const struct nof1_plan *plan,
                           uint64_t *epoch, uint64_t *day)
 {
-    uint32_t asked = nof1_site_asked_epoch(site, plan);
+    uint32_t asked = asked_epoch(site, plan);
     *epoch = *day = 0;
     for (const struct site_record *r = site->records; r != NULL; r = r->next) {
         if (r->census || memcmp(r->h_q, plan->hash, sizeof r->h_q) == 0) {
@@ -212,7 +215,7 @@ static nof1_rc new_attempt(struct site_attempt **out, struct nof1_site *site,
     }
     attempt->arena = arena;
     attempt->query = query;
-    attempt->epoch = nof1_site_epoch(site, query->study.plan);
+    attempt->epoch = kept_epoch(site, query->study.plan);
     attempt->round = -1;
     attempt->record = nof1_site_record(site, query->study.plan->hash);
     memcpy(attempt->h_q, frame->query.data, sizeof attempt->h_q);

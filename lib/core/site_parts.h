@@ -354,11 +354,6 @@ nof1_rc nof1_site_split(struct nof1_site *site, struct site_attempt *attempt,
 
 /* site_offer.c, site_roster.c */
 nof1_rc nof1_site_offer(struct nof1_site *site, const Nof1__V1__Frame *frame);
-/* The epoch at which a plan asks this site's block, 0: not at all; and what is kept of it, or NULL.
- */
-uint32_t nof1_site_asked_epoch(const struct nof1_site *site, const struct nof1_plan *plan);
-const struct nof1_epoch *nof1_site_epoch(const struct nof1_site *site,
-                                         const struct nof1_plan *plan);
 /* E2302, E2303, E2304 against what is charged by now; nothing for a plan that is charged itself. */
 nof1_rc nof1_site_check_budget(struct nof1_site *site, const struct nof1_query *query);
 nof1_rc nof1_site_advertise(struct nof1_site *site, struct site_attempt *attempt);

@@ -35,7 +35,7 @@ static const struct {
 
 #define ROLE_NAMES (sizeof role_names / sizeof role_names[0])
 
-const char *nof1_role_name(enum nof1_identity_role role)
+static const char *role_name(enum nof1_identity_role role)
 {
     for (size_t i = 0; i < ROLE_NAMES; i++) {
         if (role_names[i].role == role) {
@@ -395,7 +395,7 @@ nof1_rc nof1_identity_check(struct nof1_identity *out, const struct nof1_tls_fil
         rc = nof1_fail(error, NOF1_E_TLS,
                        "%s is a certificate for the role %s (%s), which may not do this: use the "
                        "certificate made for this program",
-                       files->cert, nof1_role_name(out->role), out->spiffe);
+                       files->cert, role_name(out->role), out->spiffe);
     }
     return rc;
 }

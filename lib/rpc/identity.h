@@ -16,8 +16,6 @@ enum nof1_identity_role {
     NOF1_ROLE_AUDITOR = 4,
     NOF1_ROLE_COORDINATOR = 8
 };
-/* "site", "statistician", "auditor", "coordinator", "none". */
-const char *nof1_role_name(enum nof1_identity_role role);
 
 #define NOF1_SPIFFE_MAX 256
 
