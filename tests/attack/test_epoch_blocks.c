@@ -205,10 +205,12 @@ static struct nof1_slice plan_at(struct study *s, int stratum, const uint32_t ep
     return plan;
 }
 
-/* A plan about an epoch before the one that releases used is not even begun. */
+/* A plan about an epoch before the one that releases used is not even begun, by a vault that was
+ * killed since either. */
 static void try_back(struct study *s, size_t block, const uint32_t epoch[BLOCKS])
 {
     hand_query(s->h, plan_at(s, 2, epoch));
+    hand_start(s->h, block * SITES / BLOCKS);
     const Nof1__V1__Frame *reply = hand_offer(s->h, block * SITES / BLOCKS);
     cr_assert_not_null(reply);
     cr_assert_eq(reply->body_case, NOF1__V1__FRAME__BODY_REFUSAL);
