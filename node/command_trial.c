@@ -190,7 +190,7 @@ static nof1_rc queries(struct nof1_steward *steward, struct choice *choice)
                json_string_value(json_object_get(one, "title")),
                json_string_value(json_object_get(one, "state")));
     }
-    printf("%zu analyses\n", json_array_size(found));
+    printf("analyses: %zu\n", json_array_size(found));
     if (search.unknown > 0) {
         printf("%zu more were answered by an earlier version, which did not keep the list\n",
                search.unknown);
@@ -280,7 +280,7 @@ static nof1_rc tell_withdrawal(struct nof1_steward *steward, const struct choice
                                             (json_int_t)choice->last, "vault_runs",
                                             running ? 1 : 0, "totals_of", json_incref(days)));
     }
-    printf("withdrawn: %zu trials; no plan about epoch %u or before is answered any more%s\n"
+    printf("trials withdrawn: %zu; no plan about epoch %u or before is answered any more%s\n"
            "freeze again to go on without them: nof1-node freeze\n",
            choice->trials, choice->last, running ? "" : " (no vault runs now)");
     printf("totals that contained them and cannot be undone:%s\n",
@@ -352,7 +352,7 @@ static nof1_rc withdrawn(struct nof1_steward *steward)
         }
         printf("\n");
     }
-    printf("%zu withdrawals\n", json_array_size(list));
+    printf("withdrawals: %zu\n", json_array_size(list));
     return NOF1_OK;
 }
 
