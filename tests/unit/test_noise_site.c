@@ -80,7 +80,7 @@ Test(noise_site, counts_carry_noise_of_the_stated_size)
     cr_expect_lt(whole, cells / 2, "noise is finer than patients");
 }
 
-/* Another secret of the empty site alone moves every cell. */
+/* Another secret of the empty site alone moves the cells; one may stay, once in hundreds. */
 Test(noise_site, a_site_without_trials_adds_its_share)
 {
     static const char *const secret[] = {"0123456789abcdef0123456789abcdef",
@@ -97,9 +97,11 @@ Test(noise_site, a_site_without_trials_adds_its_share)
         memcpy(cell[k], h->value + NOF1_CHECK_ELEMENTS, sizeof cell[k]);
         hand_free(h);
     }
+    size_t moved = 0;
     for (size_t c = 0; c < CELLS; c++) {
-        cr_expect_neq(cell[0][c], cell[1][c], "cell %zu", c);
+        moved += cell[0][c] != cell[1][c] ? 1 : 0;
     }
+    cr_expect_geq(moved, (size_t)CELLS - 1);
 }
 
 /* Runs, restarts and other plans of the same question: the same bits, one charge. */
