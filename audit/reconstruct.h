@@ -25,6 +25,7 @@
 #define RECONSTRUCT_PATIENTS 200
 #define RECONSTRUCT_WEIGHTS 8
 #define RECONSTRUCT_SUMS 64
+#define RECONSTRUCT_WHOLE 64 /* whole numbers, or sums of them, that a lattice may have */
 
 enum reconstruct_form {
     RECONSTRUCT_DIFFERENCE,
@@ -102,6 +103,18 @@ void reconstruct_count(struct reconstruct_counted *out, const struct reconstruct
  * y) is a whole number, so one weighted sum of 50 bits may tell many of them (lattice reduction).
  */
 void reconstruct_reduce(struct reconstruct_lattice *out, const struct reconstruct_case *c);
+
+/* Sums of whole numbers N_g under real weights: total_r = sum_g weight[r][g] N_g, known to error[r]
+ * (0: as a double has it). */
+struct reconstruct_whole {
+    size_t unknowns, sums;
+    double weight[RECONSTRUCT_WHOLE][RECONSTRUCT_WHOLE];
+    double total[RECONSTRUCT_WHOLE], error[RECONSTRUCT_WHOLE];
+    /* of N_g, as the design has it */
+    double expected[RECONSTRUCT_WHOLE], spread[RECONSTRUCT_WHOLE];
+};
+/* The N_g nearest to what is expected that give the totals, by lattice reduction; false: none. */
+bool reconstruct_whole(double *found, const struct reconstruct_whole *whole);
 
 /* All attacks on `asked->runs` studies, summed up. New reference. Errors: NOF1_E_USAGE. */
 nof1_rc reconstruct_run(json_t **out, const struct reconstruct *asked, struct nof1_error *error);

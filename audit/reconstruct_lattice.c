@@ -12,8 +12,8 @@
 #include <string.h>
 
 #define CLASSES 32
-#define DIMENSION (CLASSES + 1)
-#define COLUMNS (CLASSES + RECONSTRUCT_WEIGHTS + 1)
+#define DIMENSION (RECONSTRUCT_WHOLE + 1)
+#define COLUMNS (2 * RECONSTRUCT_WHOLE + 1)
 #define DELTA 0.99L
 
 struct lattice {
@@ -32,18 +32,17 @@ static long double dot(const long double *a, const long double *b, size_t n)
     return sum;
 }
 
-static void orthogonalise(struct lattice *l, size_t from)
+/* Row i against those before it. */
+static void orthogonalise(struct lattice *l, size_t i)
 {
-    for (size_t i = from; i < l->rows; i++) {
-        memcpy(l->star[i], l->b[i], sizeof l->b[i]);
-        for (size_t j = 0; j < i; j++) {
-            l->mu[i][j] = l->norm[j] > 0 ? dot(l->b[i], l->star[j], l->columns) / l->norm[j] : 0;
-            for (size_t k = 0; k < l->columns; k++) {
-                l->star[i][k] -= l->mu[i][j] * l->star[j][k];
-            }
+    memcpy(l->star[i], l->b[i], sizeof l->b[i]);
+    for (size_t j = 0; j < i; j++) {
+        l->mu[i][j] = l->norm[j] > 0 ? dot(l->b[i], l->star[j], l->columns) / l->norm[j] : 0;
+        for (size_t k = 0; k < l->columns; k++) {
+            l->star[i][k] -= l->mu[i][j] * l->star[j][k];
         }
-        l->norm[i] = dot(l->star[i], l->star[i], l->columns);
     }
+    l->norm[i] = dot(l->star[i], l->star[i], l->columns);
 }
 
 static void size_reduce(struct lattice *l, size_t i)
@@ -67,6 +66,7 @@ static void reduce(struct lattice *l)
     size_t i = 1;
     orthogonalise(l, 0);
     for (size_t step = 0; i < l->rows && step < 100000; step++) {
+        orthogonalise(l, i);
         size_reduce(l, i);
         orthogonalise(l, i);
         if (l->norm[i] >= (DELTA - l->mu[i][i - 1] * l->mu[i][i - 1]) * l->norm[i - 1]) {
@@ -80,6 +80,48 @@ static void reduce(struct lattice *l)
         orthogonalise(l, i - 1);
         i = i > 1 ? i - 1 : 1;
     }
+}
+
+bool reconstruct_whole(double *found, const struct reconstruct_whole *w)
+{
+    struct lattice *l = w->unknowns <= RECONSTRUCT_WHOLE && w->sums <= RECONSTRUCT_WHOLE
+                            ? calloc(1, sizeof *l) : NULL;
+    bool ok = false;
+    if (l == NULL) {
+        return false;
+    }
+    size_t n = w->unknowns, last = n + w->sums;
+    l->rows = n + 1;
+    l->columns = last + 1;
+    for (size_t r = 0; r < w->sums; r++) {
+        long double total = w->total[r], size = fabsl(total), error;
+        for (size_t g = 0; g < n; g++) {
+            long double a = w->weight[r][g];
+            l->b[g][n + r] = a;
+            total -= a * (long double)w->expected[g];
+            size += fabsl(a) * (long double)(fabs(w->expected[g]) + w->spread[g]);
+        }
+        error = fmaxl(size * 0x1p-49L, (long double)w->error[r]);
+        for (size_t g = 0; g < n; g++) {
+            l->b[g][n + r] /= error;
+        }
+        l->b[n][n + r] = -total / error;
+    }
+    for (size_t g = 0; g < n; g++) {
+        l->b[g][g] = 1 / (long double)w->spread[g];
+    }
+    l->b[n][last] = 1;
+    reduce(l);
+    for (size_t i = 0; i < l->rows && !ok; i++) {
+        if (fabsl(fabsl(l->b[i][last]) - 1) < 1e-6L) {
+            ok = true;
+            for (size_t g = 0; g < n; g++) {
+                found[g] = (double)(l->b[i][g] * l->b[i][last]) * w->spread[g] + w->expected[g];
+            }
+        }
+    }
+    free(l);
+    return ok;
 }
 
 /* Patients of equal u: their number, the step of d (1 / least common multiple of their periods),
@@ -150,53 +192,30 @@ static double weight_of(const struct reconstruct_case *c, const struct pattern *
                                                     : 1 / (c->lambda[r] + pattern->u);
 }
 
-/* Find whole numbers of steps with sum_g w_rg step_g N_g = total_r for all r: the row of the
- * reduced basis that holds the embedding's 1. expected and spread: of N_g, from the design alone.
- */
+/* Whole numbers of steps with sum_g w_rg step_g N_g = total_r for all r. expected and spread: of
+ * N_g, from the design alone. */
 static bool find(double *found, const struct reconstruct_case *c, const struct pattern *pattern,
                  size_t classes, bool squares, const double *expected, const double *spread)
 {
-    struct lattice *l = calloc(1, sizeof *l);
-    size_t weights = linear_sums(c);
+    struct reconstruct_whole *w = calloc(1, sizeof *w);
     bool regression = c->asked->form == RECONSTRUCT_REGRESSION, ok = false;
-    if (l == NULL) {
+    if (w == NULL) {
         return false;
     }
-    l->rows = classes + 1;
-    l->columns = classes + weights + 1;
-    for (size_t r = 0; r < weights; r++) {
-        long double total = c->sum[regression ? r : 2 * r + (squares ? 1 : 0)];
-        long double size = fabsl(total);
+    w->unknowns = classes;
+    w->sums = linear_sums(c);
+    for (size_t r = 0; r < w->sums; r++) {
+        w->total[r] = c->sum[regression ? r : 2 * r + (squares ? 1 : 0)];
+        w->error[r] = (squares ? 1 : 0.5) * c->asked->quantum;
         for (size_t g = 0; g < classes; g++) {
-            double w = weight_of(c, &pattern[g], r);
             double step = squares ? pattern[g].step * pattern[g].step : pattern[g].step;
-            l->b[g][classes + r] = (long double)(w * step);
-            total -= (long double)(w * step * expected[g]);
-            size += (long double)(fabs(w) * step * (fabs(expected[g]) + spread[g]));
-        }
-        long double error = size * 0x1p-49L;
-        long double rounding = (squares ? 1.0L : 0.5L) * (long double)c->asked->quantum;
-        error = rounding > error ? rounding : error;
-        for (size_t g = 0; g < classes; g++) {
-            l->b[g][classes + r] /= error;
-        }
-        l->b[classes][classes + r] = -total / error;
-    }
-    for (size_t g = 0; g < classes; g++) {
-        l->b[g][g] = 1 / (long double)spread[g];
-    }
-    l->b[classes][classes + weights] = 1;
-    reduce(l);
-    for (size_t i = 0; i < l->rows && !ok; i++) {
-        long double last = l->b[i][classes + weights];
-        if (fabsl(fabsl(last) - 1) < 1e-6L) {
-            ok = true;
-            for (size_t g = 0; g < classes; g++) {
-                found[g] = (double)(l->b[i][g] * last) * spread[g] + expected[g];
-            }
+            w->weight[r][g] = weight_of(c, &pattern[g], r) * step;
         }
     }
-    free(l);
+    memcpy(w->expected, expected, classes * sizeof *expected);
+    memcpy(w->spread, spread, classes * sizeof *spread);
+    ok = reconstruct_whole(found, w);
+    free(w);
     return ok;
 }
 

@@ -244,6 +244,16 @@ nof1_rc mixed_refuse_structure(const struct mixed_fit *fit, const struct mixed_m
                                const double *gamma, struct nof1_arena *arena,
                                struct nof1_error *error);
 
+/* ---- mixed_round.c: score rounds outside an open lab ---- */
+/* The step to which a trial's term of X'H^-1 r is rounded; 0: exact. */
+double mixed_score_step(const struct mixed_model *model, size_t column);
+/* One trial's matrices, lower triangles one after the other. Entries with a numeric covariate are
+ * rounded to its step times the power of two below the trial's weight, in open labs not. */
+void mixed_round_matrices(double *matrix, size_t matrices, const struct mixed_model *model);
+/* What both may change: of a coefficient, or by half the information's error of its standard error,
+ * in standard errors; the largest of the used columns. 0: nothing is rounded. */
+double mixed_rounding(const struct mixed_model *model, const struct mixed_fit *fit);
+
 /* ---- mixed_project.c: one trial in the coordinates of its cells ---- */
 struct mixed_projection {
     size_t cells;

@@ -168,7 +168,7 @@ static void add_outcome(struct element_list *list)
         double x = mixed_column_bound(m, &m->column[i]);
         add(list, nof1_arena_printf(list->arena, "score %s", m->column[i].name), NOF1_OUTCOME,
             ROWS_MAX * x * reach, m->scale * fmin(1, x), mixed_sparse(&m->column[i]));
-        round_last(list, x > 0 ? step * fmin(1, power_below(x)) : 0);
+        round_last(list, mixed_score_step(m, i));
     }
     for (size_t j = 0; j < m->terms; j++) {
         add(list, nof1_arena_printf(list->arena, "square %s", term_name(list, j)), NOF1_OUTCOME,
@@ -301,6 +301,7 @@ static nof1_rc_value score_contribute(const struct mixed_model *m, uint32_t roun
         mixed_projection_add(&sums, m, gamma, &projection);
     }
     mixed_score_write(out, m, &sums);
+    mixed_round_matrices(out + map_of(m).cross, 1 + m->terms + pairs_of(m->terms), m);
     for (size_t e = 0; e < map_of(m).elements; e++) {
         ENSURE(isfinite(out[e]), NOF1_E2403);
     }
@@ -433,6 +434,7 @@ nof1_rc_value mixed_score_conclude(struct mixed_fit *fit, const struct mixed_mod
         fit->converged = fit->converged || (fit->edge && ask->decrement < 1e-6);
         fit->approximation = fit->converged ? 0 : fit->approximation;
     }
+    fit->approximation += m->form == MIXED_SCORE ? mixed_rounding(m, fit) : 0;
     for (size_t j = 0; j < m->terms; j++) {
         change -= fit->point.square[j] * (gamma[j] - fit->point.gamma[j]);
     }
