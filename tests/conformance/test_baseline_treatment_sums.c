@@ -252,3 +252,64 @@ Test(baseline_treatment_sums, what_has_no_answer_is_refused)
         nof1_arena_free(arena);
     }
 }
+
+/* ---- rounding outside an open lab ------------------------------------------------------------ */
+
+static json_t *fit_whole_numbers(struct nof1_arena *arena, const char *csv, bool open)
+{
+    struct nof1_error error = {0};
+    json_t *result = NULL;
+    struct test_study *s = test_trials_from_text(
+        arena, csv,
+        nof1_arena_printf(
+            arena,
+            "analysis: baseline_treatment\nincomplete: score\nchange: [level]\n"
+            "random: {trial: [intercept]}\ncharter: {open: %s, max_release_ratio: 20, "
+            "min_class_patients: 0, any_arm: false, centre: 5, sd_within: 1, "
+            "sd_between: 1}\n",
+            open ? "true" : "false"),
+        NULL);
+    struct nof1_outcome *o = (struct nof1_outcome *)(uintptr_t)s->charter.outcome;
+    o->quantum = 1;
+    s->charter.max_periods = 14;
+    cr_assert(test_study_run(&result, arena, s, &error) == NOF1_OK, "%s", error.message);
+    return result;
+}
+
+/* The effect of rounded sums is that of exact ones within what the result says, and the result says
+ * that it is not exact. */
+Test(baseline_treatment_sums, rounding_is_small_and_said)
+{
+    double most = 0;
+    for (uint64_t seed = 1; seed <= 12; seed++) {
+        struct nof1_arena *arena = nof1_arena_new();
+        struct test_random random = {seed};
+        struct nof1_buffer text = {0};
+        cr_assert(nof1_buffer_printf(&text, "trial,period,time,treatment,y\n") == NOF1_OK);
+        for (int i = 0; i < 60; i++) {
+            double level = test_random_normal(&random);
+            int start = 4 + i % 5, rows = 8 + i % 7;
+            for (int t = 1; t <= rows; t++) {
+                double y = 5 + level + 0.8 * (t >= start) + test_random_normal(&random);
+                cr_assert(nof1_buffer_printf(&text, "%d,%d,%d,%d,%.0f\n", i + 1, t, t,
+                                             t >= start, y) == NOF1_OK);
+            }
+        }
+        char *csv = nof1_arena_printf(arena, "%.*s", (int)text.length, (const char *)text.data);
+        json_t *exact = fit_whole_numbers(arena, csv, true);
+        json_t *rounded = fit_whole_numbers(arena, csv, false);
+        double se = test_estimate(exact, "level_change", "std.error");
+        double apart = fabs(test_estimate(exact, "level_change", "estimate") -
+                            test_estimate(rounded, "level_change", "estimate")) / se;
+        double said = test_number(rounded, "fit/approximation_se");
+        most = fmax(most, apart / said);
+        cr_expect(apart < 0.1 && said > 0 && said < 0.2, "%g apart, %g said", apart, said);
+        cr_expect_not(json_is_true(json_object_get(json_object_get(rounded, "fit"), "exact")));
+        cr_expect_eq(test_number(exact, "fit/approximation_se"), 0);
+        json_decref(exact);
+        json_decref(rounded);
+        nof1_buffer_free(&text);
+        nof1_arena_free(arena);
+    }
+    cr_expect(most > 0.01 && most < 3, "%g", most);
+}

@@ -102,9 +102,10 @@ static void write_warnings(struct writer *w)
                   "the serial correlation of the residuals is at the limit of its range: standard "
                   "errors are not reliable; compare residual: iid");
     }
-    nof1_warn(w->report.warnings, fit->approximation > 0, "approximate",
-              "the rounds ended before the optimum was reached: the effect may differ from it by "
-              "about approximation_se standard errors");
+    nof1_warn(
+        w->report.warnings, fit->approximation > 0, "approximate",
+        "sums are rounded, or the rounds ended before the optimum was reached: the effect may "
+        "differ from it by about approximation_se standard errors");
     if (w->history->counts.left_out > 0) {
         nof1_warn(
             w->report.warnings, true, "left_out",

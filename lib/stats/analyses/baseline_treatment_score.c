@@ -11,12 +11,35 @@
 #include <string.h>
 
 #include "baseline_treatment.h"
+#include "mixed.h"
 
 #define FAR 0.05 /* decrement above which the model of second order is not trusted */
 #define RHO_LIMIT 14 /* of car1: rho is within 1e-6 of 0 or 1, where its scale has no end */
 #define ROWS_MAX 4096.0 /* rows of one trial that the bounds allow for */
 
 /* ---- one walk for layout, terms and totals, so that they cannot differ ---------------------- */
+
+static double column_bound(enum bt_column column)
+{
+    return column == BT_TREND || column == BT_SLOPE ? BT_TIME : 1;
+}
+
+/* To what a term of an outcome with a quantum is rounded outside an open lab, as in score rounds of
+ * mixed_model: real weights are known, so exact sums of whole numbers could be solved for patients
+ * whose start is their own (docs/disclosure.md, "Score rounds of the mixed model"). 0: exact. */
+static double term_step(const struct bt_model *m)
+{
+    const struct nof1_charter *charter = m->base.study->charter;
+    double quantum = charter->outcome[m->base.study->plan->outcome].quantum;
+    bool exact = charter->limits.open || !(quantum > 0);
+    return exact ? 0 : ldexp(1, ilogb(quantum / fmax(1, charter->max_periods)));
+}
+
+static double score_step(const struct bt_model *m, size_t column)
+{
+    double x = column_bound(m->column[column]);
+    return term_step(m) * fmin(1, ldexp(1, ilogb(x)));
+}
 
 struct walk {
     const struct bt_model *model;
@@ -51,9 +74,13 @@ static void visit(struct walk *w, double *value, enum nof1_role role, double bou
     w->count++;
 }
 
-static double column_bound(enum bt_column column)
+/* The element before is rounded to `step` at least. */
+static void round_last(struct walk *w, double step)
 {
-    return column == BT_TREND || column == BT_SLOPE ? BT_TIME : 1;
+    if (w->element != NULL) {
+        struct nof1_element *last = &w->element[w->count - 1];
+        last->quantum = fmax(last->quantum, step);
+    }
 }
 
 /* The lower triangle of the columns' block, and its mirror image when totals are read. */
@@ -86,7 +113,7 @@ static void visit_all(struct walk *w, struct nof1_gaussian_sums *s)
 {
     const struct bt_model *m = w->model;
     size_t p = m->columns, width = p + 1;
-    double reach = 2 * m->reach, wide = ROWS_MAX * ROWS_MAX * 0x1p40;
+    double reach = 2 * m->reach, wide = ROWS_MAX * ROWS_MAX * 0x1p40, step = term_step(m);
     visit(w, &s->rows, NOF1_DESIGN, ROWS_MAX, 1, "rows", 0, 0);
     visit(w, &s->log_det, NOF1_DESIGN, wide, 1, "log det H", 0, 0);
     visit_design(w, s->cross, 1, "H");
@@ -106,14 +133,17 @@ static void visit_all(struct walk *w, struct nof1_gaussian_sums *s)
     for (size_t i = 0; i < p; i++) {
         visit(w, &s->cross[i * width + p], NOF1_OUTCOME,
               ROWS_MAX * column_bound(m->column[i]) * reach * 0x1p20, m->scale, "score", i, i);
+        round_last(w, score_step(m, i));
         s->cross[p * width + i] = s->cross[i * width + p];
     }
     for (size_t j = 0; j < m->terms; j++) {
         visit(w, &s->first[j][p * width + p], NOF1_OUTCOME, wide * reach * reach,
               m->scale * m->scale, "square", j, j);
+        round_last(w, step * step);
     }
     visit(w, &s->cross[p * width + p], NOF1_OUTCOME, ROWS_MAX * reach * reach * 0x1p20,
           m->scale * m->scale, "square residual", 0, 0);
+    round_last(w, step * step);
 }
 
 size_t bt_score_elements(const struct bt_model *m)
@@ -250,6 +280,27 @@ static void fold(double *x, const struct bt_model *m)
     }
 }
 
+/* What rounding moves the effects by, in their standard errors: a trial is an error of up to half a
+ * step in every score. */
+static double rounding(const struct bt_model *m, const struct nof1_gaussian_point *point)
+{
+    double trials = 0, worst = 0;
+    size_t p = m->columns;
+    if (term_step(m) > 0) {
+        trials = (double)mixed_census(m->base.study, "trials");
+    }
+    for (size_t i = 0; i < p; i++) {
+        double square = 0;
+        for (size_t j = 0; j < p; j++) {
+            double error = point->c_inverse[i * p + j] * score_step(m, j);
+            square += error * error * trials / 12;
+        }
+        double variance = point->sigma2 * point->c_inverse[i * p + i];
+        worst = variance > 0 ? fmax(worst, sqrt(square / variance)) : worst;
+    }
+    return worst;
+}
+
 /* The last evaluation plus the last step, which no round has verified. */
 static nof1_rc conclude(struct bt_fit *fit, const struct bt_model *m, const struct bt_visit *best,
                         const struct nof1_ask *ask)
@@ -260,7 +311,7 @@ static nof1_rc conclude(struct bt_fit *fit, const struct bt_model *m, const stru
     fit->point = best->point;
     fit->decrement = ask->decrement;
     fit->converged = ask->decrement < 1e-13;
-    fit->approximation = fit->converged ? 0 : sqrt(ask->decrement);
+    fit->approximation = (fit->converged ? 0 : sqrt(ask->decrement)) + rounding(m, &best->point);
     for (size_t i = 0; i < p; i++) {
         fit->beta[i] = best->x[i] + take * ask->step[i];
         change -= 2 * take * ask->step[i] * best->point.score[i];

@@ -16,6 +16,7 @@
 
 #define SCORE_ROUNDS 5   /* rounds that a score fit must be able to take */
 #define SCORE_CHARGED 8  /* rounds charged outside an open lab: 7 to 9 converge, as measured */
+#define LEAST_STEPS 8    /* of a covariate that score rounds do not tell: docs/disclosure.md */
 #define SCORE_LIMIT 40   /* rounds after which a score fit gives up */
 
 double mixed_term_step(const struct nof1_study *study)
@@ -329,6 +330,29 @@ static nof1_rc fall_back(struct mixed_model *m, struct nof1_arena *arena, uint32
                  "method: REML only");
 }
 
+static bool has_few_values(const struct nof1_charter *charter, const struct mixed_column *column)
+{
+    if (column->kind != MIXED_NUMERIC) {
+        return column->kind == MIXED_FACTOR_LEVEL || column->kind == MIXED_ABSENT;
+    }
+    const struct nof1_covariate *c = &charter->covariate[column->covariate];
+    return c->quantum > 0 && (c->upper - c->lower) / c->quantum < LEAST_STEPS - 1;
+}
+
+/* A covariate that score rounds would tell of a patient who is alone in his pattern of rows: its
+ * terms are one of a few known numbers, rounded or not (docs/disclosure.md, "Score rounds of the
+ * mixed model"). NULL: none. */
+static const char *told_covariate(const struct mixed_model *m)
+{
+    const struct nof1_charter *charter = m->base.study->charter;
+    for (size_t i = 0; !charter->limits.open && i < m->columns; i++) {
+        if (has_few_values(charter, &m->column[i])) {
+            return m->column[i].name;
+        }
+    }
+    return NULL;
+}
+
 static nof1_rc choose_form(struct mixed_model *m, struct nof1_arena *arena,
                            const struct nof1_node *options, struct nof1_error *error)
 {
@@ -367,7 +391,15 @@ static nof1_rc choose_form(struct mixed_model *m, struct nof1_arena *arena,
                                "(with the random intercept) covariates of the trial",
                          m->shape.correlated ? "score" : "auto, score or pool");
     }
-    uint32_t rounds = affordable_rounds(m, arena);
+    const char *told = told_covariate(m);
+    uint32_t rounds = told != NULL ? 0 : affordable_rounds(m, arena);
+    if (wish == WISH_SCORE && told != NULL) {
+        return nof1_fail(error, NOF1_E_PLAN,
+                         "incomplete: score would tell %s of patients who are alone in their "
+                         "pattern of missing periods; write exclude, or analysis: random_effects "
+                         "with moderators",
+                         told);
+    }
     if (wish == WISH_AUTO && rounds < SCORE_CHARGED) {
         return fall_back(m, arena, rounds, error);
     }

@@ -223,9 +223,10 @@ static void write_warnings(struct writer *w)
     nof1_warn(w->report.warnings, sums && level > 1e8 * fit->point.q, "centre",
               "the charter's centre is so far from the outcomes that digits of the variances are "
               "lost; correct it, or write incomplete: score");
-    nof1_warn(w->report.warnings, fit->approximation > 0, "approximate",
-              "the rounds ended before the optimum was reached: the effect may differ from it by "
-              "about approximation_se standard errors");
+    nof1_warn(
+        w->report.warnings, fit->approximation > 0, "approximate",
+        "sums are rounded, or the rounds ended before the optimum was reached: the effect may "
+        "differ from it by about approximation_se standard errors");
     nof1_warn(
         w->report.warnings, fit->absorbed > 0, "absorbed",
         w->model->centred
